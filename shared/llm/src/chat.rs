@@ -1,0 +1,278 @@
+//! The unified chat request, and the events an answer is made of.
+//!
+//! Both are wide enough for every protocol spoken here, so that a caller's protocol and a provider's
+//! meet in the middle. Order is kept: messages in the caller's order, parts in the message's order.
+
+use serde_json::Value;
+
+use crate::{UpstreamError, Usage};
+
+/// What a caller asks of a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// The model as the caller named it; the target's own name is in [`crate::Target`].
+    pub model: String,
+    /// The conversation, system and developer messages included, in order.
+    pub messages: Vec<Message>,
+    /// Functions the model may call.
+    pub tools: Vec<Tool>,
+    /// Which of them it must, may or must not call; the provider's default where absent.
+    pub tool_choice: Option<ToolChoice>,
+    /// Whether several calls may come in one answer.
+    pub parallel_tool_calls: Option<bool>,
+    /// The form the text of the answer must have.
+    pub response_format: ResponseFormat,
+    /// Upper bound of tokens in the answer, reasoning included.
+    pub max_output_tokens: Option<u64>,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// Penalty by how often a token occurred.
+    pub frequency_penalty: Option<f64>,
+    /// Penalty for tokens that occurred at all.
+    pub presence_penalty: Option<f64>,
+    /// Wish for a repeatable answer.
+    pub seed: Option<i64>,
+    /// Texts at which the answer ends.
+    pub stop: Vec<String>,
+    /// How much to think before answering.
+    pub reasoning_effort: Option<Effort>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether a streamed answer is to end with its usage.
+    pub include_usage: bool,
+    /// The caller's name for its end user.
+    pub user: Option<String>,
+    /// Fields that no other protocol has, by name, with their values. A dialect drops the harmless
+    /// ones and says so, and refuses those that change what the answer means.
+    pub extra: Vec<(String, Value)>,
+}
+
+/// One turn of the conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said, in order.
+    pub parts: Vec<Part>,
+}
+
+/// Who speaks in a [`Message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The model's earlier answer.
+    Assistant,
+    /// Instructions above the user's; the newer name of `System`.
+    Developer,
+    /// Instructions above the user's.
+    System,
+    /// The result of a tool call.
+    Tool,
+    /// The person or program that asks.
+    User,
+}
+
+/// A piece of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// A picture.
+    Image(Image),
+    /// What the model thought before this answer; replayed so that a tool loop can go on.
+    Reasoning(Reasoning),
+    /// The model declined, in these words.
+    Refusal(String),
+    /// Words.
+    Text(String),
+    /// The model called a function.
+    ToolCall(ToolCall),
+    /// What the function gave back.
+    ToolResult(ToolResult),
+}
+
+/// A picture, by address or by content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// The bytes, in base64, with their media type (`image/png`).
+    Data {
+        /// Media type.
+        media_type: String,
+        /// Base64, standard alphabet, padded.
+        data: String,
+    },
+    /// An `https:` address the provider fetches.
+    Url(String),
+}
+
+/// A block of thought. At least one of the three is present.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reasoning {
+    /// Readable thought, or a summary of it.
+    pub text: String,
+    /// The provider's signature over the text; must go back unchanged.
+    pub signature: Option<String>,
+    /// Thought the provider sent encrypted; must go back unchanged.
+    pub redacted: Option<String>,
+}
+
+/// A call of a function by the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Ties the result to the call.
+    pub id: String,
+    /// The function.
+    pub name: String,
+    /// JSON text, as the model wrote it; may be invalid JSON. Empty means `{}`.
+    pub arguments: String,
+    /// Gemini's thought signature for this call; must go back unchanged.
+    pub signature: Option<String>,
+}
+
+/// What a called function gave back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolResult {
+    /// The [`ToolCall::id`] this answers.
+    pub call_id: String,
+    /// Text and images.
+    pub parts: Vec<Part>,
+}
+
+/// A function the model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: Option<String>,
+    /// JSON Schema of its arguments; absent means no arguments.
+    pub parameters: Option<Value>,
+    /// Whether arguments must follow the schema to the letter.
+    pub strict: Option<bool>,
+}
+
+/// Which tool must be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// The model decides.
+    Auto,
+    /// This one.
+    Function(String),
+    /// None.
+    None,
+    /// At least one.
+    Required,
+}
+
+/// The form of the answer's text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ResponseFormat {
+    /// Some JSON object.
+    JsonObject,
+    /// JSON that follows a schema.
+    JsonSchema {
+        /// The caller's name for the schema.
+        name: String,
+        /// What it is for.
+        description: Option<String>,
+        /// The JSON Schema.
+        schema: Value,
+        /// Whether it binds to the letter.
+        strict: Option<bool>,
+    },
+    /// Free text.
+    #[default]
+    Text,
+}
+
+/// How much a model thinks before it answers, in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// Hardly.
+    Minimal,
+    /// Little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    XHigh,
+}
+
+/// A step of an answer. A whole answer decodes to the same events its stream would have given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The answer failed after it had begun.
+    Error(UpstreamError),
+    /// The answer ended by itself. At most once.
+    Finish {
+        /// Why, in OpenAI's words.
+        reason: FinishReason,
+        /// Why, in the provider's own word.
+        native: String,
+    },
+    /// Readable thought, appended.
+    Reasoning(String),
+    /// A whole block of encrypted thought.
+    ReasoningRedacted(String),
+    /// The signature that closes the current block of thought.
+    ReasoningSignature(String),
+    /// A refusal in words, appended.
+    Refusal(String),
+    /// The provider began to answer.
+    Start {
+        /// The provider's id of the answer.
+        id: Option<String>,
+        /// The model that serves, as the provider names it.
+        model: Option<String>,
+    },
+    /// Text, appended.
+    Text(String),
+    /// Argument text of the call with this index, appended.
+    ToolArguments {
+        /// As in [`Event::ToolCall`].
+        index: u32,
+        /// Part of the JSON text.
+        text: String,
+    },
+    /// A tool call began. Indexes count up from 0 within the answer.
+    ToolCall {
+        /// Position among the answer's calls.
+        index: u32,
+        /// Unique within the answer.
+        id: String,
+        /// The function's name.
+        name: String,
+        /// See [`ToolCall::signature`].
+        signature: Option<String>,
+    },
+    /// Tokens so far; a later one replaces an earlier one.
+    Usage(Usage),
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// Withheld by a filter, or refused.
+    ContentFilter,
+    /// The token limit was reached.
+    Length,
+    /// The model was done.
+    Stop,
+    /// The model waits for tool results.
+    ToolCalls,
+}
+
+impl FinishReason {
+    /// As OpenAI spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ContentFilter => "content_filter",
+            Self::Length => "length",
+            Self::Stop => "stop",
+            Self::ToolCalls => "tool_calls",
+        }
+    }
+}

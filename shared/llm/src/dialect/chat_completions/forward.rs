@@ -1,0 +1,527 @@
+//! Chat Completions in and out: the caller's bytes go on, and the provider's come back.
+//!
+//! Nothing is re-serialised, so fields unknown here survive. Of the request only what the gateway must
+//! know is read ([`peek`]) and only the model's name, and the wish for usage, are spliced in
+//! ([`Peek::rewrite`]). Of the answer, usage and the finish reason are read in passing.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::error::{self, ErrorBody};
+use crate::{
+    Error, Target, UpstreamError, Usage,
+    dialect::post,
+    relay::{Ending, Passed, Relay, Summary},
+    sse,
+};
+
+/// What the gateway needs to know of a request, read without building it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peek<'a> {
+    /// The model the caller asks for.
+    pub model: Cow<'a, str>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether the caller wants a stream to end with its usage.
+    pub include_usage: bool,
+    /// The caller's name for its end user.
+    pub user: Option<Cow<'a, str>>,
+    model_at: Range<usize>,
+    usage_wish: Splice,
+}
+
+/// The edit that asks a provider for usage at the end of a stream.
+#[derive(Debug, Clone, PartialEq)]
+struct Splice {
+    at: Range<usize>,
+    text: &'static str,
+}
+
+/// Reads what the gateway needs from a Chat Completions body.
+pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
+    let Some(open) = body.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|&at| body[at] == b'{')
+    else {
+        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
+    };
+    let raw: RawBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    let place = |value: &RawValue| {
+        let start = value.get().as_ptr() as usize - body.as_ptr() as usize;
+        start..start + value.get().len()
+    };
+
+    let Some(model) = raw.model else {
+        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
+    };
+    let model_at = place(model);
+    let model = text(model, "model")?;
+    if !raw.messages.is_some_and(|messages| messages.get().starts_with('[')) {
+        return Err(Error::invalid("messages", "`messages` is required and must be a list."));
+    }
+    let stream = match raw.stream.map(RawValue::get) {
+        Some("true") => true,
+        None | Some("false" | "null") => false,
+        Some(_) => return Err(Error::invalid("stream", "`stream` must be true or false.")),
+    };
+    let user = match raw.user {
+        Some(user) if user.get() != "null" => Some(text(user, "user")?),
+        _ => None,
+    };
+    let (include_usage, usage_wish) = match raw.stream_options {
+        None => {
+            (false, Splice { at: open + 1..open + 1, text: r#""stream_options":{"include_usage":true},"# })
+        }
+        Some(options) => usage_wish(options, &place)?,
+    };
+    Ok(Peek { model, stream, include_usage, user, model_at, usage_wish })
+}
+
+fn usage_wish(
+    options: &RawValue,
+    place: &dyn Fn(&RawValue) -> Range<usize>,
+) -> Result<(bool, Splice), Error> {
+    let at = place(options);
+    if options.get() == "null" {
+        return Ok((false, Splice { at, text: r#"{"include_usage":true}"# }));
+    }
+    // A derived struct would take a list for an object.
+    let object = options.get().starts_with('{').then(|| serde_json::from_str(options.get()).ok()).flatten();
+    let Some(parsed): Option<RawStreamOptions<'_>> = object else {
+        return Err(Error::invalid("stream_options", "`stream_options` must be an object."));
+    };
+    match parsed.include_usage {
+        Some(wish) => match wish.get() {
+            "true" => Ok((true, Splice { at: at.start..at.start, text: "" })),
+            "false" | "null" => Ok((false, Splice { at: place(wish), text: "true" })),
+            _ => {
+                Err(Error::invalid("stream_options.include_usage", "`include_usage` must be true or false."))
+            }
+        },
+        None => {
+            let empty = options.get()[1..].trim_start().starts_with('}');
+            let text = if empty { r#""include_usage":true"# } else { r#""include_usage":true,"# };
+            Ok((false, Splice { at: at.start + 1..at.start + 1, text }))
+        }
+    }
+}
+
+impl Peek<'_> {
+    /// The caller's body with the target's model in place of the caller's and, if `ask_usage`, with the
+    /// wish for usage at the end of a stream.
+    pub fn rewrite(&self, body: &[u8], model: &str, ask_usage: bool) -> Vec<u8> {
+        let name = serde_json::to_string(model).expect("a string is JSON");
+        let mut edits = [(self.model_at.clone(), name.as_str()), (0..0, "")];
+        if ask_usage && self.stream {
+            edits[1] = (self.usage_wish.at.clone(), self.usage_wish.text);
+        }
+        edits.sort_by_key(|(at, _)| at.start);
+        let mut rewritten = Vec::with_capacity(body.len() + name.len() + 48);
+        let mut copied = 0;
+        for (at, text) in edits {
+            rewritten.extend_from_slice(&body[copied..at.start]);
+            rewritten.extend_from_slice(text.as_bytes());
+            copied = at.end;
+        }
+        rewritten.extend_from_slice(&body[copied..]);
+        rewritten
+    }
+}
+
+/// The request for `target`: the caller's body, with the model's name in the target's words.
+pub fn request(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<http::Request<Bytes>, Error> {
+    let url = format!("{}/chat/completions", target.base_url);
+    post(url, target, peek.rewrite(body, target.model, target.provider.ask_usage))
+}
+
+fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'a>>(value.get())
+        .map(|text| text.0)
+        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    let message = error.to_string();
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice.")),
+        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
+    }
+}
+
+/// What a whole 2xx answer says about itself, or why it is none.
+pub fn summary(body: &[u8]) -> Result<Summary, UpstreamError> {
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| {
+        UpstreamError::garbled(if body.trim_ascii().is_empty() { "it was empty" } else { "it is not JSON" })
+    })?;
+    if let Some(raw) = answer.error.filter(|raw| raw.get() != "null") {
+        return Err(inner_error(raw));
+    }
+    if answer.choices.is_none() {
+        return Err(UpstreamError::garbled("it has no `choices`"));
+    }
+    let mut summary = Summary::default();
+    answer.tell(&mut summary);
+    Ok(summary)
+}
+
+/// An error object that came with a 2xx.
+fn inner_error(raw: &RawValue) -> UpstreamError {
+    let body = format!(r#"{{"error":{}}}"#, raw.get());
+    // 502 stands for "the provider failed" where the body says nothing better.
+    let mut error = error::upstream(502, &http::HeaderMap::new(), body.as_bytes());
+    error.status = None;
+    error
+}
+
+/// Passes a stream on, event by event, and reads what the record needs on the way.
+#[derive(Debug)]
+pub struct Forward {
+    splitter: sse::Splitter,
+    watch: Watch,
+    request_id: String,
+}
+
+/// What was seen of a stream.
+#[derive(Debug)]
+struct Watch {
+    /// The caller did not ask for usage, so the chunk that only carries it is kept back.
+    strip_usage: bool,
+    summary: Summary,
+    begun: bool,
+    done: bool,
+}
+
+impl Forward {
+    /// A fresh relay. With `strip_usage` the caller does not see the usage chunk we asked for.
+    pub fn new(strip_usage: bool, request_id: &str) -> Self {
+        let watch = Watch { strip_usage, summary: Summary::default(), begun: false, done: false };
+        Self { splitter: sse::Splitter::default(), watch, request_id: request_id.to_owned() }
+    }
+
+    fn fail(&mut self, failure: UpstreamError, out: &mut Vec<u8>) {
+        error::event(&ErrorBody::upstream(&failure, Some(&self.request_id)), out);
+        self.watch.summary.error = Some(failure);
+    }
+}
+
+impl Relay for Forward {
+    fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.splitter.held().len() + bytes.len() > MAX_EVENT_BYTES {
+            if self.watch.summary.error.is_none() {
+                self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
+            }
+            return Passed::Instead;
+        }
+        // Bytes are copied only once something must differ from what came in.
+        let mut copying = !self.splitter.held().is_empty();
+        let mut passed = 0;
+        let watch = &mut self.watch;
+        self.splitter.feed(bytes, |raw| {
+            let keep = watch.event(raw);
+            if !keep && !copying {
+                out.extend_from_slice(&bytes[..passed]);
+                copying = true;
+            }
+            if keep {
+                passed += raw.len();
+                if copying {
+                    out.extend_from_slice(raw);
+                }
+            }
+        });
+        if copying {
+            return Passed::Instead;
+        }
+        if passed == bytes.len() {
+            return Passed::AsIs;
+        }
+        out.extend_from_slice(&bytes[..passed]);
+        Passed::Instead
+    }
+
+    fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.watch.summary.error.is_some() {
+            return;
+        }
+        match ending {
+            Ending::Failed(failure) => self.fail(failure, out),
+            Ending::Closed => {
+                // The last event may lack its blank line.
+                let held = self.splitter.held();
+                if !held.is_empty()
+                    && sse::parse(held).is_some()
+                    && self.watch.is_readable(held)
+                    && self.watch.event(held)
+                {
+                    out.extend_from_slice(held);
+                    out.extend_from_slice(b"\n\n");
+                }
+                if !self.watch.done
+                    && self.watch.summary.finish_reason.is_none()
+                    && self.watch.summary.error.is_none()
+                {
+                    self.fail(UpstreamError::truncated(), out);
+                }
+            }
+        }
+    }
+
+    fn summary(&self) -> &Summary {
+        &self.watch.summary
+    }
+}
+
+impl Watch {
+    /// Reads an event; says whether the caller is to have it.
+    fn event(&mut self, raw: &[u8]) -> bool {
+        // Most events carry a few letters of text and nothing we need. A quote inside JSON text is
+        // escaped, so these needles match field names only.
+        let telling = !self.begun
+            || has_value(raw, b"\"usage\"", b'{')
+            || has_value(raw, b"\"finish_reason\"", b'"')
+            || memmem::find(raw, b"\"error\"").is_some()
+            || memmem::find(raw, b"[DONE]").is_some();
+        if !telling {
+            return true;
+        }
+        let Some(event) = sse::parse(raw) else { return true };
+        if event.data.trim_ascii() == b"[DONE]" {
+            self.done = true;
+            return true;
+        }
+        self.begun = true;
+        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&event.data) else {
+            if self.summary.error.is_none() && self.summary.finish_reason.is_none() {
+                self.summary.error = Some(UpstreamError::garbled("a chunk of the stream is not JSON"));
+            }
+            return true;
+        };
+        if let Some(raw) = answer.error.filter(|raw| raw.get() != "null") {
+            self.summary.error = Some(inner_error(raw));
+            return true;
+        }
+        let usage_only = answer.usage.is_some() && answer.choices.as_ref().is_some_and(Vec::is_empty);
+        answer.tell(&mut self.summary);
+        !(usage_only && self.strip_usage)
+    }
+
+    /// Whether a last event that was never closed is whole all the same.
+    fn is_readable(&self, raw: &[u8]) -> bool {
+        sse::parse(raw).is_some_and(|event| {
+            event.data.trim_ascii() == b"[DONE]" || serde_json::from_slice::<Answer<'_>>(&event.data).is_ok()
+        })
+    }
+}
+
+/// Whether the field is there with a value that begins with `first`.
+fn has_value(raw: &[u8], name: &[u8], first: u8) -> bool {
+    memmem::find_iter(raw, name).any(|at| {
+        let rest = raw[at + name.len()..].trim_ascii_start();
+        rest.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().first() == Some(&first))
+    })
+}
+
+// --- wire ---
+
+#[derive(Deserialize)]
+struct RawBody<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawStreamOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    include_usage: Option<&'a RawValue>,
+}
+
+/// Keeps a `null` apart from an absent field: both have to be edited differently.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// A whole answer or a chunk of a stream.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    usage: Option<WireUsage>,
+    /// Groq's own place for the usage of a stream.
+    x_groq: Option<XGroq>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct XGroq {
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+    #[serde(default)]
+    total_tokens: u64,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
+    /// DeepSeek's name for what was read from its cache.
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u64>,
+    audio_tokens: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct CompletionDetails {
+    reasoning_tokens: Option<u64>,
+    audio_tokens: Option<u64>,
+}
+
+impl Answer<'_> {
+    fn tell(self, summary: &mut Summary) {
+        let model = self.model.filter(|model| !model.is_empty());
+        if let (None, Some(model)) = (&summary.response_model, model) {
+            summary.response_model = Some(model.into_owned());
+        }
+        if let Some(usage) = self.usage.or_else(|| self.x_groq.and_then(|groq| groq.usage)) {
+            summary.usage = Some(usage.canonical());
+        }
+        let finish = self.choices.into_iter().flatten().find_map(|choice| choice.finish_reason);
+        // xAI sends an empty one beside tool calls.
+        if let Some(finish) = finish.filter(|finish| !finish.is_empty()) {
+            summary.finish_reason = Some(finish.into_owned());
+        }
+    }
+}
+
+impl WireUsage {
+    /// Cached tokens are inside `prompt_tokens` and reasoning tokens inside `completion_tokens`, except
+    /// where a provider's own total shows that it counts reasoning apart (xAI).
+    fn canonical(self) -> Usage {
+        let prompt = self.prompt_tokens_details.unwrap_or_default();
+        let completion = self.completion_tokens_details.unwrap_or_default();
+        let reasoning = completion.reasoning_tokens.unwrap_or(0);
+        let apart = reasoning > 0
+            && self.total_tokens
+                == self.prompt_tokens.saturating_add(self.completion_tokens).saturating_add(reasoning);
+        Usage {
+            input_tokens: self.prompt_tokens,
+            cache_read_input_tokens: prompt.cached_tokens.or(self.prompt_cache_hit_tokens).unwrap_or(0),
+            output_tokens: self.completion_tokens + if apart { reasoning } else { 0 },
+            reasoning_output_tokens: reasoning,
+            audio_input_tokens: prompt.audio_tokens.unwrap_or(0),
+            audio_output_tokens: completion.audio_tokens.unwrap_or(0),
+            ..Usage::default()
+        }
+    }
+}
+
+/// No provider sends one nearly as large; without a bound a broken one could fill the memory.
+const MAX_EVENT_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peeks_at_what_the_gateway_needs() {
+        let body = br#" {"messages":[{"role":"user","content":"{\"model\":\"x\"}"}],"model":"openai\/gpt-5","stream":true,"user":"u1"}"#;
+        let peek = peek(body).expect("valid");
+        assert_eq!((&*peek.model, peek.stream, peek.include_usage), ("openai/gpt-5", true, false));
+        assert_eq!(peek.user.as_deref(), Some("u1"));
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let cases = [
+            ("", None),
+            ("[]", None),
+            (r#"{"model":"a/b""#, None),
+            (r#"{"model":"a/b","messages":[]} x"#, None),
+            (r#"{"messages":[]}"#, Some("model")),
+            (r#"{"model":null,"messages":[]}"#, Some("model")),
+            (r#"{"model":7,"messages":[]}"#, Some("model")),
+            (r#"{"model":"a/b"}"#, Some("messages")),
+            (r#"{"model":"a/b","messages":"hello"}"#, Some("messages")),
+            (r#"{"model":"a/b","messages":[],"stream":"yes"}"#, Some("stream")),
+            (r#"{"model":"a/b","messages":[],"user":5}"#, Some("user")),
+            (r#"{"model":"a/b","messages":[],"stream_options":[]}"#, Some("stream_options")),
+            (
+                r#"{"model":"a/b","messages":[],"stream_options":{"include_usage":1}}"#,
+                Some("stream_options.include_usage"),
+            ),
+            (r#"{"model":"a/b","messages":[],"model":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","messages":[],"mod\u0065l":"c/d"}"#, Some("model")),
+        ];
+        for (body, expected) in cases {
+            let Err(Error::Invalid { param, message }) = peek(body.as_bytes()) else {
+                panic!("{body} was accepted")
+            };
+            assert_eq!(param.as_deref(), expected, "{body}: {message}");
+        }
+    }
+
+    #[test]
+    fn changes_the_model_and_asks_for_usage_and_nothing_else() {
+        let cases = [
+            (
+                r#"{"model": "fast", "messages": [], "x": {"y": [1.50]}}"#,
+                r#"{"model": "gpt-5", "messages": [], "x": {"y": [1.50]}}"#,
+            ),
+            (
+                r#"{"stream":true,"model":"fast","messages":[]}"#,
+                r#"{"stream_options":{"include_usage":true},"stream":true,"model":"gpt-5","messages":[]}"#,
+            ),
+            (
+                r#"{"stream":true,"stream_options":null,"model":"fast","messages":[]}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true},"model":"gpt-5","messages":[]}"#,
+            ),
+            (
+                r#"{"stream":true,"stream_options":{ },"model":"fast","messages":[]}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true },"model":"gpt-5","messages":[]}"#,
+            ),
+            (
+                r#"{"stream":true,"model":"fast","messages":[],"stream_options":{"include_obfuscation":false}}"#,
+                r#"{"stream":true,"model":"gpt-5","messages":[],"stream_options":{"include_usage":true,"include_obfuscation":false}}"#,
+            ),
+            (
+                r#"{"stream":true,"model":"fast","messages":[],"stream_options":{"include_usage":false}}"#,
+                r#"{"stream":true,"model":"gpt-5","messages":[],"stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"stream":true,"model":"fast","messages":[],"stream_options":{"include_usage":true}}"#,
+                r#"{"stream":true,"model":"gpt-5","messages":[],"stream_options":{"include_usage":true}}"#,
+            ),
+        ];
+        for (body, expected) in cases {
+            let rewritten = peek(body.as_bytes()).expect("valid").rewrite(body.as_bytes(), "gpt-5", true);
+            assert_eq!(String::from_utf8_lossy(&rewritten), expected);
+        }
+    }
+}

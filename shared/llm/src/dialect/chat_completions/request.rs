@@ -1,0 +1,945 @@
+//! A caller's Chat Completions body, read into the unified request.
+//!
+//! Strict, because a field misread in silence is a wrong answer paid for: every complaint names the
+//! field as a path and says what would be right. Null means absent, as in the official clients. A key
+//! that occurs twice is refused, so that nobody downstream can read another value than we did. Fields
+//! that no other protocol has are kept in [`Request::extra`], nested ones under their path.
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Display},
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use crate::{
+    Error,
+    chat::{
+        Effort, Image, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
+        ToolResult,
+    },
+};
+
+/// Reads a caller's body.
+pub fn parse(body: &[u8]) -> Result<Request, Error> {
+    let Once(body) = serde_json::from_slice(body).map_err(malformed)?;
+    let Value::Object(map) = body else {
+        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
+    };
+    let mut body = Object { map, at: At::Root };
+    let mut extra = Vec::new();
+    let model = body.required_text("model", "`provider/model` or an alias")?;
+    let messages = messages(&mut body, &mut extra)?;
+    let tools = tools(&mut body, &mut extra)?;
+    let (tools, tool_choice) = tool_choice(&mut body, tools)?;
+    let old_limit = body.count("max_tokens")?;
+    let request = Request {
+        model,
+        messages,
+        tools,
+        tool_choice,
+        parallel_tool_calls: body.boolean("parallel_tool_calls")?,
+        response_format: response_format(&mut body)?,
+        max_output_tokens: body.count("max_completion_tokens")?.or(old_limit),
+        temperature: body.number("temperature", 0.0, 2.0)?,
+        top_p: body.number("top_p", 0.0, 1.0)?,
+        frequency_penalty: body.number("frequency_penalty", -2.0, 2.0)?,
+        presence_penalty: body.number("presence_penalty", -2.0, 2.0)?,
+        seed: body.integer("seed")?,
+        stop: stop(&mut body)?,
+        reasoning_effort: effort(&mut body)?,
+        stream: body.boolean("stream")?.unwrap_or(false),
+        include_usage: match body.object("stream_options")? {
+            Some(mut options) => options.boolean("include_usage")?.unwrap_or(false),
+            None => false,
+        },
+        user: match (body.text("user")?, body.text("safety_identifier")?) {
+            (Some(user), _) => Some(user),
+            (None, newer) => newer,
+        },
+        extra: Vec::new(),
+    };
+    if let Some(n) = body.count("n")?.filter(|n| *n > 1) {
+        extra.push(("n".to_owned(), Value::from(n)));
+    }
+    let says_nothing = |name: &str, value: &Value| match name {
+        "logit_bias" => value.as_object().is_some_and(Map::is_empty),
+        "logprobs" => value == &Value::Bool(false),
+        "modalities" => value.as_array().is_some_and(|list| list.len() == 1 && list[0] == "text"),
+        _ => value.is_null(),
+    };
+    let mut fields: Vec<_> =
+        body.map.into_iter().filter(|(name, value)| !says_nothing(name, value)).collect();
+    fields.append(&mut extra);
+    Ok(Request { extra: fields, ..request })
+}
+
+/// What a translation does with [`Request::extra`]: refuses what changes the answer's meaning, lists
+/// the rest as dropped.
+pub(crate) fn drop_extra(extra: &[(String, Value)], dropped: &mut Vec<String>) -> Result<(), Error> {
+    for (name, _) in extra {
+        if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+            return Err(Error::unsupported(
+                name,
+                format!("`{name}` cannot be translated for this model. {instead}"),
+            ));
+        }
+        dropped.push(name.clone());
+    }
+    Ok(())
+}
+
+fn messages(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<Vec<Message>, Error> {
+    let Some(list) = body.list("messages", MAX_MESSAGES)? else {
+        return Err(Error::invalid("messages", "`messages` is required: a list of messages, oldest first."));
+    };
+    if list.is_empty() {
+        return Err(Error::invalid("messages", "`messages` must hold at least one message."));
+    }
+    let mut calls = HashSet::new();
+    let mut messages = Vec::with_capacity(list.len());
+    let here = body.at;
+    let at = here.field("messages");
+    for (index, value) in list.into_iter().enumerate() {
+        let mut object = Object::from(value, at.index(index))?;
+        let message = message(&mut object, extra)?;
+        for part in &message.parts {
+            match part {
+                Part::ToolCall(call) => {
+                    calls.insert(call.id.clone());
+                }
+                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
+                    let here = object.at;
+                    let at = here.field("tool_call_id");
+                    return Err(at.wrong("must be the id of a tool call in an earlier assistant message"));
+                }
+                _ => {}
+            }
+        }
+        messages.push(message);
+        leave(object, extra);
+    }
+    Ok(messages)
+}
+
+fn message(object: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<Message, Error> {
+    let here = object.at;
+    let at = here.field("role");
+    let role = match object
+        .required_text("role", "`system`, `developer`, `user`, `assistant` or `tool`")?
+        .as_str()
+    {
+        "assistant" => Role::Assistant,
+        "developer" => Role::Developer,
+        "system" => Role::System,
+        "tool" => Role::Tool,
+        "user" => Role::User,
+        "function" => return Err(at.cannot("is an old form. Use a `tool` message with a `tool_call_id`")),
+        _ => return Err(at.wrong("must be `system`, `developer`, `user`, `assistant` or `tool`")),
+    };
+    match role {
+        Role::Assistant => assistant(object, extra),
+        Role::Tool => {
+            let call_id = object.required_text("tool_call_id", "the `id` of the tool call this answers")?;
+            let parts =
+                content(object, role, extra)?.ok_or_else(|| object.at.field("content").required(CONTENT))?;
+            Ok(Message { role, parts: vec![Part::ToolResult(ToolResult { call_id, parts })] })
+        }
+        Role::Developer | Role::System | Role::User => {
+            let parts =
+                content(object, role, extra)?.ok_or_else(|| object.at.field("content").required(CONTENT))?;
+            Ok(Message { role, parts })
+        }
+    }
+}
+
+fn assistant(object: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<Message, Error> {
+    let mut parts = reasoning(object)?;
+    let thoughts = parts.len();
+    if let Some(content) = content(object, Role::Assistant, extra)? {
+        parts.extend(content);
+    } else if let Some(refusal) = object.text("refusal")? {
+        parts.push(Part::Refusal(refusal));
+    }
+    object.map.remove("refusal");
+    if object.map.get("function_call").is_some_and(|call| !call.is_null()) {
+        return Err(object.at.field("function_call").cannot("is an old form. Use `tool_calls`"));
+    }
+    let here = object.at;
+    let at = here.field("tool_calls");
+    for (index, value) in object.list("tool_calls", MAX_PARTS)?.unwrap_or_default().into_iter().enumerate() {
+        parts.push(Part::ToolCall(tool_call(value, at.index(index), extra)?));
+    }
+    if parts.len() == thoughts {
+        return Err(object.at.field("content").required("text, or null beside `tool_calls`"));
+    }
+    // What an answer says beside the message proper, and a client may send back.
+    for name in ["annotations", "audio"] {
+        if object.map.get(name).is_some_and(|value| value.is_null() || value == &Value::Array(Vec::new())) {
+            object.map.remove(name);
+        }
+    }
+    Ok(Message { role: Role::Assistant, parts })
+}
+
+/// Thought the caller sends back. `reasoning_details` is the fuller form: where it says something, the
+/// readable text beside it is the same thought again.
+fn reasoning(object: &mut Object<'_>) -> Result<Vec<Part>, Error> {
+    let here = object.at;
+    let at = here.field("reasoning_details");
+    let mut parts = Vec::new();
+    for (index, value) in
+        object.list("reasoning_details", MAX_PARTS)?.unwrap_or_default().into_iter().enumerate()
+    {
+        let mut detail = Object::from(value, at.index(index))?;
+        let reasoning = match detail.required_text("type", "such as `reasoning.text`")?.as_str() {
+            "reasoning.encrypted" => Reasoning { redacted: detail.text("data")?, ..Reasoning::default() },
+            "reasoning.summary" => {
+                Reasoning { text: detail.text("summary")?.unwrap_or_default(), ..Reasoning::default() }
+            }
+            "reasoning.text" => Reasoning {
+                text: detail.text("text")?.unwrap_or_default(),
+                signature: detail.text("signature")?.filter(|signature| !signature.is_empty()),
+                redacted: None,
+            },
+            // Another provider's; nobody here could replay it.
+            _ => continue,
+        };
+        if reasoning != Reasoning::default() {
+            parts.push(Part::Reasoning(reasoning));
+        }
+    }
+    let texts = [object.text("reasoning_content")?, object.text("reasoning")?];
+    if parts.is_empty() {
+        let text = texts.into_iter().flatten().find(|text| !text.is_empty());
+        parts.extend(text.map(|text| Part::Reasoning(Reasoning { text, ..Reasoning::default() })));
+    }
+    Ok(parts)
+}
+
+/// The parts of `content`; `None` where it is null or absent.
+fn content(
+    object: &mut Object<'_>,
+    role: Role,
+    extra: &mut Vec<(String, Value)>,
+) -> Result<Option<Vec<Part>>, Error> {
+    let here = object.at;
+    let at = here.field("content");
+    let list = match object.take("content") {
+        None => return Ok(None),
+        Some(Value::String(text)) => return Ok(Some(vec![Part::Text(text)])),
+        Some(Value::Array(list)) => at.bounded(list, MAX_PARTS)?,
+        Some(other) => return Err(at.wrong_type("a string or a list of parts", &other)),
+    };
+    if list.is_empty() {
+        return Err(at.wrong("must hold at least one part"));
+    }
+    let mut parts = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        let mut object = Object::from(value, at.index(index))?;
+        parts.push(part(&mut object, role, extra)?);
+        leave(object, extra);
+    }
+    Ok(Some(parts))
+}
+
+fn part(object: &mut Object<'_>, role: Role, extra: &mut Vec<(String, Value)>) -> Result<Part, Error> {
+    let kind = object.required_text("type", "`text` or `image_url`")?;
+    match (kind.as_str(), role) {
+        ("text", _) => Ok(Part::Text(object.required_string("text")?)),
+        ("refusal", Role::Assistant) => Ok(Part::Refusal(object.required_string("refusal")?)),
+        ("image_url", Role::Tool | Role::User) => {
+            let here = object.at;
+            let at = here.field("image_url");
+            let Some(mut image) = object.object("image_url")? else {
+                return Err(at.required("an object with a `url`"));
+            };
+            let url = image.required_text("url", URL)?;
+            let part = Part::Image(picture(url, image.at.field("url"))?);
+            if image.map.get("detail").is_some_and(|detail| detail == "auto") {
+                image.map.remove("detail");
+            }
+            leave(image, extra);
+            Ok(part)
+        }
+        ("image_url", _) => Err(object.at.cannot("is an image, which only `user` and `tool` messages can hold")),
+        ("file" | "input_audio" | "video_url", _) => Err(object.at.cannot(&format!(
+            "is of the type `{kind}`, which cannot be translated for this model. Send text or images, or choose a \
+             model of a provider that speaks Chat Completions"
+        ))),
+        _ => Err(object.at.field("type").wrong("must be `text` or `image_url`")),
+    }
+}
+
+fn picture(url: String, at: At<'_>) -> Result<Image, Error> {
+    if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) && url.len() > 8 {
+        return Ok(Image::Url(url));
+    }
+    let Some((head, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {
+        return Err(at.wrong(URL_RULE));
+    };
+    let Some(media_type) = head.strip_suffix(";base64").filter(|media_type| media_type.starts_with("image/"))
+    else {
+        return Err(at.wrong(URL_RULE));
+    };
+    let digits = data.trim_end_matches('=');
+    let is_base64 = digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/');
+    if digits.is_empty() || !is_base64 || data.len() - digits.len() > 2 {
+        return Err(at.wrong("must hold the image in base64 after the comma"));
+    }
+    // Parameters (`image/png;name=x`) are of no use to a provider.
+    let media_type = match media_type.split(';').next().unwrap_or(media_type).to_ascii_lowercase().as_str() {
+        // Often written, never registered, and refused.
+        "image/jpg" => "image/jpeg".to_owned(),
+        other => other.to_owned(),
+    };
+    Ok(Image::Data { media_type, data: data.to_owned() })
+}
+
+fn tool_call(value: Value, at: At<'_>, extra: &mut Vec<(String, Value)>) -> Result<ToolCall, Error> {
+    let mut object = Object::from(value, at)?;
+    if object.text("type")?.is_some_and(|kind| kind != "function") {
+        return Err(at.cannot("is not a function call, the only kind that can be translated for this model"));
+    }
+    let id = object.required_text("id", "the id the model gave it")?;
+    // The position of a streamed delta; some clients keep it.
+    object.map.remove("index");
+    let Some(mut function) = object.object("function")? else {
+        return Err(at.field("function").required("an object with `name` and `arguments`"));
+    };
+    let name = function.required_text("name", "the function's name")?;
+    let arguments = function.required_string("arguments")?;
+    leave(function, extra);
+    let signature = match object.object("extra_content")? {
+        Some(mut content) => match content.object("google")? {
+            Some(mut google) => google.text("thought_signature")?,
+            None => None,
+        },
+        None => None,
+    };
+    leave(object, extra);
+    Ok(ToolCall { id, name, arguments, signature })
+}
+
+fn tools(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<Vec<Tool>, Error> {
+    let here = body.at;
+    let at = here.field("tools");
+    let mut tools = Vec::new();
+    for (index, value) in body.list("tools", MAX_TOOLS)?.unwrap_or_default().into_iter().enumerate() {
+        let mut object = Object::from(value, at.index(index))?;
+        let kind = object.required_text("type", "`function`")?;
+        if kind != "function" {
+            return Err(object
+                .at
+                .field("type")
+                .cannot(&format!("is `{kind}`. Only `function` tools can be translated for this model")));
+        }
+        let Some(mut function) = object.object("function")? else {
+            return Err(object.at.field("function").required("an object with a `name`"));
+        };
+        tools.push(Tool {
+            name: function.required_text("name", "the function's name")?,
+            description: function.text("description")?,
+            parameters: function.schema("parameters")?,
+            strict: function.boolean("strict")?,
+        });
+        leave(function, extra);
+        leave(object, extra);
+    }
+    Ok(tools)
+}
+
+/// The choice, and the tools that are left to choose from.
+fn tool_choice(
+    body: &mut Object<'_>,
+    mut tools: Vec<Tool>,
+) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
+    const RULE: &str =
+        "must be `auto`, `none`, `required` or {\"type\":\"function\",\"function\":{\"name\":…}}";
+    let here = body.at;
+    let at = here.field("tool_choice");
+    let known = |tools: &[Tool], name: &str, at: At<'_>| {
+        if tools.iter().any(|tool| tool.name == name) {
+            Ok(())
+        } else {
+            Err(at.wrong("must be the name of one of the `tools`"))
+        }
+    };
+    let choice = match body.take("tool_choice") {
+        None => return Ok((tools, None)),
+        Some(Value::String(word)) => mode(&word).ok_or_else(|| at.wrong(RULE))?,
+        Some(Value::Object(map)) => {
+            let mut object = Object { map, at };
+            match object.required_text("type", "`function`")?.as_str() {
+                "function" => {
+                    let Some(mut function) = object.object("function")? else {
+                        return Err(at.field("function").required("an object with a `name`"));
+                    };
+                    let name = function.required_text("name", "the function's name")?;
+                    known(&tools, &name, function.at.field("name"))?;
+                    ToolChoice::Function(name)
+                }
+                "allowed_tools" => {
+                    let Some(mut allowed) = object.object("allowed_tools")? else {
+                        return Err(at.field("allowed_tools").required("an object with `mode` and `tools`"));
+                    };
+                    let word = allowed.required_text("mode", "`auto` or `required`")?;
+                    let Some(choice) = mode(&word).filter(|mode| *mode != ToolChoice::None) else {
+                        return Err(allowed.at.field("mode").wrong("must be `auto` or `required`"));
+                    };
+                    let here = allowed.at;
+                    let at = here.field("tools");
+                    let Some(list) = allowed.list("tools", MAX_TOOLS)? else {
+                        return Err(at.required("a list of tools"));
+                    };
+                    let mut names = HashSet::new();
+                    for (index, value) in list.into_iter().enumerate() {
+                        let mut tool = Object::from(value, at.index(index))?;
+                        let Some(mut function) = tool.object("function")? else {
+                            return Err(tool.at.field("function").required("an object with a `name`"));
+                        };
+                        let name = function.required_text("name", "the function's name")?;
+                        known(&tools, &name, function.at.field("name"))?;
+                        names.insert(name);
+                    }
+                    tools.retain(|tool| names.contains(&tool.name));
+                    choice
+                }
+                "custom" => {
+                    return Err(at
+                        .field("type")
+                        .cannot("is `custom`. Only functions can be translated for this model"));
+                }
+                _ => return Err(at.wrong(RULE)),
+            }
+        }
+        Some(other) => return Err(at.wrong_type("a string or an object", &other)),
+    };
+    if tools.is_empty() && matches!(choice, ToolChoice::Required) {
+        return Err(at.wrong("needs `tools` to choose from"));
+    }
+    Ok((tools, Some(choice)))
+}
+
+fn mode(word: &str) -> Option<ToolChoice> {
+    match word {
+        "auto" => Some(ToolChoice::Auto),
+        "none" => Some(ToolChoice::None),
+        "required" => Some(ToolChoice::Required),
+        _ => None,
+    }
+}
+
+fn response_format(body: &mut Object<'_>) -> Result<ResponseFormat, Error> {
+    const KINDS: &str = "`text`, `json_object` or `json_schema`";
+    let Some(mut format) = body.object("response_format")? else { return Ok(ResponseFormat::Text) };
+    match format.required_text("type", KINDS)?.as_str() {
+        "json_object" => Ok(ResponseFormat::JsonObject),
+        "json_schema" => {
+            let here = format.at;
+            let at = here.field("json_schema");
+            let Some(mut schema) = format.object("json_schema")? else {
+                return Err(at.required("an object with `name` and `schema`"));
+            };
+            Ok(ResponseFormat::JsonSchema {
+                name: schema.required_text("name", "a name for the schema")?,
+                description: schema.text("description")?,
+                schema: schema
+                    .schema("schema")?
+                    .ok_or_else(|| at.field("schema").required("a JSON Schema"))?,
+                strict: schema.boolean("strict")?,
+            })
+        }
+        "text" => Ok(ResponseFormat::Text),
+        _ => Err(format.at.field("type").wrong(&format!("must be {KINDS}"))),
+    }
+}
+
+fn stop(body: &mut Object<'_>) -> Result<Vec<String>, Error> {
+    let here = body.at;
+    let at = here.field("stop");
+    let list = match body.take("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(text)) => vec![Value::String(text)],
+        Some(Value::Array(list)) => at.bounded(list, MAX_STOPS)?,
+        Some(other) => return Err(at.wrong_type("a string or a list of strings", &other)),
+    };
+    let mut texts = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        match value {
+            Value::String(text) if text.is_empty() => return Err(at.wrong("must not hold an empty text")),
+            Value::String(text) => texts.push(text),
+            other => return Err(at.index(index).wrong_type("a string", &other)),
+        }
+    }
+    Ok(texts)
+}
+
+fn effort(body: &mut Object<'_>) -> Result<Option<Effort>, Error> {
+    let Some(word) = body.text("reasoning_effort")? else { return Ok(None) };
+    Ok(Some(match word.as_str() {
+        "none" => Effort::None,
+        "minimal" => Effort::Minimal,
+        "low" => Effort::Low,
+        "medium" => Effort::Medium,
+        "high" => Effort::High,
+        // The second is what some providers call it.
+        "xhigh" | "max" => Effort::XHigh,
+        _ => {
+            let here = body.at;
+            let at = here.field("reasoning_effort");
+            return Err(at.wrong("must be `none`, `minimal`, `low`, `medium`, `high` or `xhigh`"));
+        }
+    }))
+}
+
+/// Keeps what is left of a nested object under its path.
+fn leave(object: Object<'_>, extra: &mut Vec<(String, Value)>) {
+    for (name, value) in object.map {
+        if extra.len() >= MAX_NESTED_EXTRAS {
+            return;
+        }
+        if !value.is_null() {
+            extra.push((object.at.field(&name).to_string(), value));
+        }
+    }
+}
+
+// --- reading JSON ---
+
+/// A JSON object being taken apart, and where in the body it is.
+struct Object<'a> {
+    map: Map<String, Value>,
+    at: At<'a>,
+}
+
+impl<'a> Object<'a> {
+    fn from(value: Value, at: At<'a>) -> Result<Self, Error> {
+        match value {
+            Value::Object(map) => Ok(Self { map, at }),
+            other => Err(at.wrong_type("an object", &other)),
+        }
+    }
+
+    /// The field, unless it is null or absent.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn boolean(&mut self, name: &str) -> Result<Option<bool>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(self.at.field(name).wrong_type("true or false", &other)),
+        }
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.at.field(name).wrong_type("a string", &other)),
+        }
+    }
+
+    fn required_string(&mut self, name: &str) -> Result<String, Error> {
+        self.text(name)?.ok_or_else(|| self.at.field(name).required("a string"))
+    }
+
+    /// A string that is not empty; `what` says what it is.
+    fn required_text(&mut self, name: &str, what: &str) -> Result<String, Error> {
+        let text = self.text(name)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| self.at.field(name).required(what))
+    }
+
+    fn number(&mut self, name: &str, least: f64, most: f64) -> Result<Option<f64>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let at = self.at.field(name);
+        match value.as_f64() {
+            None => Err(at.wrong_type("a number", &value)),
+            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            Some(_) => Err(at.wrong(&format!("must be between {least} and {most}"))),
+        }
+    }
+
+    fn integer(&mut self, name: &str) -> Result<Option<i64>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let at = self.at.field(name);
+        value.as_i64().map(Some).ok_or_else(|| at.wrong_type("a whole number of at most 64 bits", &value))
+    }
+
+    fn count(&mut self, name: &str) -> Result<Option<u64>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let at = self.at.field(name);
+        match value.as_u64() {
+            Some(0) => Err(at.wrong("must be at least 1")),
+            Some(count) => Ok(Some(count)),
+            None => Err(at.wrong_type("a whole number of at least 1", &value)),
+        }
+    }
+
+    fn list(&mut self, name: &str, most: usize) -> Result<Option<Vec<Value>>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(list)) => self.at.field(name).bounded(list, most).map(Some),
+            Some(other) => Err(self.at.field(name).wrong_type("a list", &other)),
+        }
+    }
+
+    fn schema(&mut self, name: &str) -> Result<Option<Value>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(schema @ Value::Object(_)) => Ok(Some(schema)),
+            Some(other) => Err(self.at.field(name).wrong_type("a JSON Schema object", &other)),
+        }
+    }
+
+    fn object(&mut self, name: &'a str) -> Result<Option<Object<'_>>, Error> {
+        let value = self.take(name);
+        value.map(|value| Object::from(value, self.at.field(name))).transpose()
+    }
+}
+
+/// A place in the body. Costs nothing until something is wrong there.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Root,
+    Field(&'a At<'a>, &'a str),
+    Index(&'a At<'a>, usize),
+}
+
+impl<'a> At<'a> {
+    fn field(&'a self, name: &'a str) -> At<'a> {
+        At::Field(self, name)
+    }
+
+    fn index(&'a self, index: usize) -> At<'a> {
+        At::Index(self, index)
+    }
+
+    fn bounded(&self, list: Vec<Value>, most: usize) -> Result<Vec<Value>, Error> {
+        if list.len() > most {
+            return Err(self.wrong(&format!("must not hold more than {most} entries, not {}", list.len())));
+        }
+        Ok(list)
+    }
+
+    fn wrong(&self, rule: &str) -> Error {
+        Error::invalid(self.to_string(), format!("`{self}` {rule}."))
+    }
+
+    fn wrong_type(&self, right: &str, value: &Value) -> Error {
+        let found = match value {
+            Value::Array(_) => "a list",
+            Value::Bool(_) => "a boolean",
+            Value::Null => "null",
+            Value::Number(number) if number.is_f64() => "a fraction",
+            Value::Number(_) => "a number",
+            Value::Object(_) => "an object",
+            Value::String(_) => "a string",
+        };
+        self.wrong(&format!("must be {right}, not {found}"))
+    }
+
+    fn required(&self, what: &str) -> Error {
+        self.wrong(&format!("is required: {what}"))
+    }
+
+    fn cannot(&self, why: &str) -> Error {
+        Error::unsupported(self.to_string(), format!("`{self}` {why}."))
+    }
+}
+
+impl Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Root => Ok(()),
+            At::Field(At::Root, name) => f.write_str(name),
+            At::Field(parent, name) => write!(f, "{parent}.{name}"),
+            At::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    let message = error.to_string();
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.rsplit_once('`')) {
+        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice.")),
+        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
+    }
+}
+
+/// JSON in which no object has a key twice.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor).map(Once)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Once(value)) = seq.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, Once(value))) = entries.next_entry::<String, Once>()? {
+            if map.contains_key(&name) {
+                return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// Far above what a model can read, far below what would hurt.
+const MAX_MESSAGES: usize = 10_000;
+const MAX_NESTED_EXTRAS: usize = 64;
+const MAX_PARTS: usize = 1_000;
+/// OpenAI's limit.
+const MAX_STOPS: usize = 4;
+const MAX_TOOLS: usize = 1_000;
+
+const CONTENT: &str = "a string or a list of parts";
+const URL: &str = "an `https://` address or a `data:` URL";
+const URL_RULE: &str = "must be an `https://` address or `data:image/…;base64,…`";
+
+/// Fields that change what an answer is, and what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("audio", "Ask for text, or choose a model of a provider that speaks Chat Completions."),
+    ("function_call", "Use `tool_choice`."),
+    ("functions", "Use `tools`."),
+    ("logit_bias", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
+    ("logprobs", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
+    ("modalities", "Ask for text only."),
+    ("n", "Send the request several times."),
+    ("top_logprobs", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
+    ("web_search_options", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = r#"{"role":"user","content":"Hi"}"#;
+
+    fn with(fields: &str) -> Result<Request, Error> {
+        parse(format!(r#"{{"model":"a/b","messages":[{USER}],{fields}}}"#).as_bytes())
+    }
+
+    fn with_messages(messages: &str) -> Result<Request, Error> {
+        parse(format!(r#"{{"model":"a/b","messages":[{messages}]}}"#).as_bytes())
+    }
+
+    /// What is wrong: `invalid` or `unsupported`, the parameter, the message.
+    fn complaint(result: Result<Request, Error>) -> String {
+        match result {
+            Ok(request) => format!("accepted: {request:?}"),
+            Err(Error::Invalid { param, message }) => {
+                format!("invalid {}: {message}", param.unwrap_or_default())
+            }
+            Err(Error::Unsupported { param, message }) => format!("unsupported {param}: {message}"),
+            Err(Error::Upstream(error)) => format!("upstream: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_body_is_named_by_its_field() {
+        #[rustfmt::skip]
+        let cases = [
+            ("", "invalid : The body is not valid JSON: EOF while parsing a value at line 1 column 0."),
+            ("[]", "invalid : The body must be a JSON object."),
+            (r#"{"model":"a/b","messages":[]} x"#, "invalid : The body is not valid JSON: trailing characters at line 1 column 31."),
+            (r#"{"messages":[]}"#, "invalid model: `model` is required: `provider/model` or an alias."),
+            (r#"{"model":"","messages":[]}"#, "invalid model: `model` is required: `provider/model` or an alias."),
+            (r#"{"model":7,"messages":[]}"#, "invalid model: `model` must be a string, not a number."),
+            (r#"{"model":"a/b"}"#, "invalid messages: `messages` is required: a list of messages, oldest first."),
+            (r#"{"model":"a/b","messages":null}"#, "invalid messages: `messages` is required: a list of messages, oldest first."),
+            (r#"{"model":"a/b","messages":[]}"#, "invalid messages: `messages` must hold at least one message."),
+            (r#"{"model":"a/b","messages":{}}"#, "invalid messages: `messages` must be a list, not an object."),
+            (r#"{"model":"a/b","messages":["Hi"]}"#, "invalid messages[0]: `messages[0]` must be an object, not a string."),
+            (r#"{"model":"a/b","mod\u0065l":"c/d","messages":[]}"#, "invalid model: `model` occurs twice."),
+            (r#"{"model":"a/b","messages":[{"role":"user","content":"Hi","role":"system"}]}"#, "invalid role: `role` occurs twice."),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(complaint(parse(body.as_bytes())), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_message_is_named_by_its_path() {
+        let call = r#"{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
+        let orphan = format!(r#"{call},{{"role":"tool","tool_call_id":"c2","content":"1"}}"#);
+        #[rustfmt::skip]
+        let cases = [
+            (r#"{"content":"Hi"}"#, "invalid messages[0].role: `messages[0].role` is required: `system`, `developer`, `user`, `assistant` or `tool`."),
+            (r#"{"role":"bot","content":"Hi"}"#, "invalid messages[0].role: `messages[0].role` must be `system`, `developer`, `user`, `assistant` or `tool`."),
+            (r#"{"role":"function","name":"f","content":"Hi"}"#, "unsupported messages[0].role: `messages[0].role` is an old form. Use a `tool` message with a `tool_call_id`."),
+            (r#"{"role":"user"}"#, "invalid messages[0].content: `messages[0].content` is required: a string or a list of parts."),
+            (r#"{"role":"user","content":5}"#, "invalid messages[0].content: `messages[0].content` must be a string or a list of parts, not a number."),
+            (r#"{"role":"user","content":[]}"#, "invalid messages[0].content: `messages[0].content` must hold at least one part."),
+            (r#"{"role":"user","content":["Hi"]}"#, "invalid messages[0].content[0]: `messages[0].content[0]` must be an object, not a string."),
+            (r#"{"role":"user","content":[{"text":"Hi"}]}"#, "invalid messages[0].content[0].type: `messages[0].content[0].type` is required: `text` or `image_url`."),
+            (r#"{"role":"user","content":[{"type":"text"}]}"#, "invalid messages[0].content[0].text: `messages[0].content[0].text` is required: a string."),
+            (r#"{"role":"user","content":[{"type":"smell"}]}"#, "invalid messages[0].content[0].type: `messages[0].content[0].type` must be `text` or `image_url`."),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":"https://x/y.png"}]}"#, "invalid messages[0].content[0].image_url: `messages[0].content[0].image_url` must be an object, not a string."),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}"#, "invalid messages[0].content[0].image_url.url: `messages[0].content[0].image_url.url` must be an `https://` address or `data:image/…;base64,…`."),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,a b"}}]}"#, "invalid messages[0].content[0].image_url.url: `messages[0].content[0].image_url.url` must hold the image in base64 after the comma."),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:text/html;base64,aaaa"}}]}"#, "invalid messages[0].content[0].image_url.url: `messages[0].content[0].image_url.url` must be an `https://` address or `data:image/…;base64,…`."),
+            (r#"{"role":"system","content":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}"#, "unsupported messages[0].content[0]: `messages[0].content[0]` is an image, which only `user` and `tool` messages can hold."),
+            (r#"{"role":"user","content":[{"type":"text","text":"Hi"},{"type":"input_audio","input_audio":{"data":"aaaa","format":"wav"}}]}"#, "unsupported messages[0].content[1]: `messages[0].content[1]` is of the type `input_audio`, which cannot be translated for this model. Send text or images, or choose a model of a provider that speaks Chat Completions."),
+            (r#"{"role":"assistant","content":null}"#, "invalid messages[0].content: `messages[0].content` is required: text, or null beside `tool_calls`."),
+            (r#"{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":"{}"}}]}"#, "invalid messages[0].tool_calls[0].id: `messages[0].tool_calls[0].id` is required: the id the model gave it."),
+            (r#"{"role":"assistant","tool_calls":[{"id":"c1","function":{"name":"f","arguments":{}}}]}"#, "invalid messages[0].tool_calls[0].function.arguments: `messages[0].tool_calls[0].function.arguments` must be a string, not an object."),
+            (r#"{"role":"tool","content":"1"}"#, "invalid messages[0].tool_call_id: `messages[0].tool_call_id` is required: the `id` of the tool call this answers."),
+            (orphan.as_str(), "invalid messages[1].tool_call_id: `messages[1].tool_call_id` must be the id of a tool call in an earlier assistant message."),
+        ];
+        for (messages, expected) in cases {
+            assert_eq!(complaint(with_messages(messages)), expected, "{messages}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_what_would_be_right() {
+        let tools = r#""tools":[{"type":"function","function":{"name":"f"}}]"#;
+        let choice = |choice: &str| format!(r#"{tools},"tool_choice":{choice}"#);
+        #[rustfmt::skip]
+        let cases = [
+            (r#""temperature":"hot""#.to_owned(), "invalid temperature: `temperature` must be a number, not a string."),
+            (r#""temperature":3"#.to_owned(), "invalid temperature: `temperature` must be between 0 and 2."),
+            (r#""max_tokens":0"#.to_owned(), "invalid max_tokens: `max_tokens` must be at least 1."),
+            (r#""max_tokens":1.5"#.to_owned(), "invalid max_tokens: `max_tokens` must be a whole number of at least 1, not a fraction."),
+            (r#""seed":"x""#.to_owned(), "invalid seed: `seed` must be a whole number of at most 64 bits, not a string."),
+            (r#""stream":"yes""#.to_owned(), "invalid stream: `stream` must be true or false, not a string."),
+            (r#""stream_options":{"include_usage":1}"#.to_owned(), "invalid stream_options.include_usage: `stream_options.include_usage` must be true or false, not a number."),
+            (r#""stop":["a","b","c","d","e"]"#.to_owned(), "invalid stop: `stop` must not hold more than 4 entries, not 5."),
+            (r#""stop":["a",1]"#.to_owned(), "invalid stop[1]: `stop[1]` must be a string, not a number."),
+            (r#""reasoning_effort":"huge""#.to_owned(), "invalid reasoning_effort: `reasoning_effort` must be `none`, `minimal`, `low`, `medium`, `high` or `xhigh`."),
+            (r#""response_format":{"type":"xml"}"#.to_owned(), "invalid response_format.type: `response_format.type` must be `text`, `json_object` or `json_schema`."),
+            (r#""response_format":{"type":"json_schema","json_schema":{"name":"x"}}"#.to_owned(), "invalid response_format.json_schema.schema: `response_format.json_schema.schema` is required: a JSON Schema."),
+            (r#""tools":[{"type":"web_search"}]"#.to_owned(), "unsupported tools[0].type: `tools[0].type` is `web_search`. Only `function` tools can be translated for this model."),
+            (r#""tools":[{"type":"function","function":{"name":"f","parameters":[]}}]"#.to_owned(), "invalid tools[0].function.parameters: `tools[0].function.parameters` must be a JSON Schema object, not a list."),
+            (r#""tool_choice":"required""#.to_owned(), "invalid tool_choice: `tool_choice` needs `tools` to choose from."),
+            (choice(r#""any""#), "invalid tool_choice: `tool_choice` must be `auto`, `none`, `required` or {\"type\":\"function\",\"function\":{\"name\":…}}."),
+            (choice(r#"{"type":"function","function":{"name":"g"}}"#), "invalid tool_choice.function.name: `tool_choice.function.name` must be the name of one of the `tools`."),
+            (choice(r#"{"type":"custom","custom":{"name":"f"}}"#), "unsupported tool_choice.type: `tool_choice.type` is `custom`. Only functions can be translated for this model."),
+            (choice(r#"{"type":"allowed_tools","allowed_tools":{"mode":"none","tools":[]}}"#), "invalid tool_choice.allowed_tools.mode: `tool_choice.allowed_tools.mode` must be `auto` or `required`."),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(complaint(with(&fields)), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_no_other_protocol_has_is_kept_under_its_path() {
+        let messages = r#"{"role":"user","name":"Ada","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}"#;
+        let body = format!(
+            r#"{{"zeta":1,"n":2,"model":"a/b","messages":[{messages}],"store":true,"logprobs":false,"logit_bias":{{}},"modalities":["text"],"metadata":null}}"#
+        );
+        let extra = parse(body.as_bytes()).expect("valid").extra;
+        let names: Vec<&str> = extra.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["zeta", "store", "messages[0].content[0].cache_control", "messages[0].name", "n"]);
+
+        let mut dropped = Vec::new();
+        let refused = drop_extra(&extra, &mut dropped).map(|()| Request::default());
+        assert_eq!(
+            complaint(refused),
+            "unsupported n: `n` cannot be translated for this model. Send the request several times."
+        );
+        drop_extra(&extra[..4], &mut dropped).expect("harmless");
+        assert_eq!(dropped[4..], names[..4]);
+    }
+
+    #[test]
+    fn the_newer_name_of_a_field_wins() {
+        let request =
+            with(r#""max_tokens":1,"max_completion_tokens":2,"safety_identifier":"new","user":null"#)
+                .expect("valid");
+        assert_eq!((request.max_output_tokens, request.user.as_deref()), (Some(2), Some("new")));
+        assert_eq!(request.extra, []);
+    }
+
+    #[test]
+    fn thought_sent_back_is_not_doubled() {
+        let thought = |message: &str| with_messages(message).expect("valid").messages.remove(0).parts;
+        let readable = Reasoning { text: "Hm".to_owned(), ..Reasoning::default() };
+        let text = Part::Text("Hi".to_owned());
+        assert_eq!(
+            thought(r#"{"role":"assistant","content":"Hi","reasoning_content":"Hm","reasoning_details":[]}"#),
+            [Part::Reasoning(readable.clone()), text.clone()]
+        );
+        let details = r#"{"type":"reasoning.text","text":"Hm","signature":"s","index":0},{"type":"reasoning.encrypted","data":"d"},{"type":"else"}"#;
+        assert_eq!(
+            thought(&format!(
+                r#"{{"role":"assistant","content":"Hi","reasoning_content":"Hm","reasoning_details":[{details}]}}"#
+            )),
+            [
+                Part::Reasoning(Reasoning { signature: Some("s".to_owned()), ..readable }),
+                Part::Reasoning(Reasoning { redacted: Some("d".to_owned()), ..Reasoning::default() }),
+                text
+            ]
+        );
+    }
+
+    #[test]
+    fn allowed_tools_are_the_tools_that_are_left() {
+        let tools = r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]"#;
+        let allowed = r#"{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"g"}}]}}"#;
+        let request = with(&format!(r#"{tools},"tool_choice":{allowed}"#)).expect("valid");
+        assert_eq!(request.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["g"]);
+        assert_eq!(request.tool_choice, Some(ToolChoice::Required));
+    }
+
+    #[test]
+    fn a_deep_body_is_refused_and_does_not_overflow_the_stack() {
+        let body = format!(r#"{{"model":"a/b","x":{}"#, "[".repeat(100_000));
+        assert!(complaint(parse(body.as_bytes())).contains("recursion limit"));
+    }
+}

@@ -1,0 +1,205 @@
+//! A stream from another protocol, on its way to a caller who speaks Chat Completions.
+
+use super::answer::{self, Head};
+use crate::{
+    UpstreamError,
+    chat::{Event, FinishReason},
+    dialect::Decoder,
+    relay::{Ending, Passed, Relay, Summary},
+};
+
+/// Decodes the provider's stream and writes the caller's.
+pub struct Translate {
+    decoder: Box<dyn Decoder>,
+    stream: answer::Stream,
+    notes: Notes,
+    request_id: Option<String>,
+    /// Kept to spare an allocation a chunk.
+    events: Vec<Event>,
+    /// Bytes since the last event.
+    silent_bytes: usize,
+}
+
+impl Translate {
+    /// A fresh relay. With `include_usage` the stream ends with a chunk of usage.
+    pub fn new(
+        decoder: Box<dyn Decoder>,
+        head: &Head<'_>,
+        include_usage: bool,
+        request_id: Option<&str>,
+    ) -> Self {
+        Self {
+            decoder,
+            stream: answer::Stream::new(head, include_usage),
+            notes: Notes::default(),
+            request_id: request_id.map(str::to_owned),
+            events: Vec::new(),
+            silent_bytes: 0,
+        }
+    }
+
+    /// Passes on the events at hand, up to a failure.
+    fn pass(&mut self, out: &mut Vec<u8>) {
+        let mut events = std::mem::take(&mut self.events);
+        let failed = events.iter().position(|event| matches!(event, Event::Error(_)));
+        self.stream.events(&events[..failed.unwrap_or(events.len())], out);
+        for event in &events {
+            self.notes.take(event);
+        }
+        if let Some(error) = self.notes.summary.error.as_ref() {
+            self.stream.fail(error, self.request_id.as_deref(), out);
+        }
+        events.clear();
+        self.events = events;
+    }
+
+    fn fail(&mut self, error: UpstreamError, out: &mut Vec<u8>) {
+        self.events.push(Event::Error(error));
+        self.pass(out);
+    }
+}
+
+impl Relay for Translate {
+    fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.notes.summary.error.is_some() {
+            return Passed::Instead;
+        }
+        self.decoder.feed(bytes, &mut self.events);
+        self.silent_bytes = if self.events.is_empty() { self.silent_bytes + bytes.len() } else { 0 };
+        if self.silent_bytes > MAX_SILENT_BYTES {
+            self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
+        } else {
+            self.pass(out);
+        }
+        Passed::Instead
+    }
+
+    fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.notes.summary.error.is_some() {
+            return;
+        }
+        match ending {
+            Ending::Closed => {
+                self.decoder.finish(&mut self.events);
+                self.pass(out);
+            }
+            // The caller has the whole answer; only the goodbye was lost.
+            Ending::Failed(_) if self.stream.is_finished() => {}
+            Ending::Failed(error) => self.fail(error, out),
+        }
+        self.stream.done(out);
+    }
+
+    fn summary(&self) -> &Summary {
+        &self.notes.summary
+    }
+}
+
+/// What the events of a whole answer say about it.
+pub fn summary(events: &[Event]) -> Summary {
+    let mut notes = Notes::default();
+    for event in events {
+        notes.take(event);
+    }
+    notes.summary
+}
+
+#[derive(Default)]
+struct Notes {
+    summary: Summary,
+    called: bool,
+}
+
+impl Notes {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Error(error) => self.summary.error = Some(error.clone()),
+            Event::Finish { reason, .. } => self.finish(*reason),
+            Event::Start { model: Some(model), .. } => self.summary.response_model = Some(model.clone()),
+            Event::ToolCall { .. } => self.called = true,
+            Event::Usage(usage) => self.summary.usage = Some(*usage),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason) {
+        self.summary.finish_reason = Some(answer::finish_reason(reason, self.called).as_str().to_owned());
+    }
+}
+
+/// No provider sends an event nearly as large; without a bound a broken one could fill the memory.
+const MAX_SILENT_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorClass;
+
+    /// Each byte is an event: `t`ext, `s`top, `!` failure, anything else is none. Whole after a stop.
+    #[derive(Default)]
+    struct Script {
+        whole: bool,
+    }
+
+    impl Decoder for Script {
+        fn feed(&mut self, chunk: &[u8], events: &mut Vec<Event>) {
+            for byte in chunk {
+                match byte {
+                    b't' => events.push(Event::Text("t".to_owned())),
+                    b's' => {
+                        self.whole = true;
+                        events.push(Event::Finish { reason: FinishReason::Stop, native: "end".to_owned() });
+                    }
+                    b'!' => events.push(Event::Error(UpstreamError::new(ErrorClass::Server, "Ouch."))),
+                    _ => {}
+                }
+            }
+        }
+
+        fn finish(&mut self, events: &mut Vec<Event>) {
+            if !self.whole {
+                events.push(Event::Error(UpstreamError::truncated()));
+            }
+        }
+    }
+
+    /// What the caller sees: `r`ole, `t`ext, `f`inish, `!` error, `.` done; and the record's error.
+    fn seen(chunks: &[&str], ending: Ending) -> (String, Option<ErrorClass>) {
+        let head = Head { id: "1", created: 0, model: "m" };
+        let mut relay = Translate::new(Box::new(Script::default()), &head, false, Some("req_1"));
+        let mut out = Vec::new();
+        for chunk in chunks {
+            assert_eq!(relay.chunk(chunk.as_bytes(), &mut out), Passed::Instead);
+        }
+        relay.end(ending, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        let signs = text.split_terminator("\n\n").map(|event| match event {
+            "data: [DONE]" => '.',
+            role if role.contains("\"role\"") => 'r',
+            text if text.contains("\"content\"") => 't',
+            finish if finish.contains("\"finish_reason\":\"stop\"") => 'f',
+            error if error.contains("\"request_id\":\"req_1\"") => '!',
+            other => panic!("unexpected: {other}"),
+        });
+        (signs.collect(), relay.summary().error.as_ref().map(|error| error.class))
+    }
+
+    #[test]
+    fn only_a_whole_answer_ends_cleanly() {
+        let cut = || Ending::Failed(UpstreamError::new(ErrorClass::Timeout, "Silence."));
+        let cases = [
+            (&["tt", "ts"][..], Ending::Closed, "rtttf.", None),
+            (&["t", "", "-", "s"], Ending::Closed, "rtf.", None),
+            (&["s"], Ending::Closed, "rf.", None),
+            (&["t"], Ending::Closed, "rt!", Some(ErrorClass::Truncated)),
+            (&[], Ending::Closed, "!", Some(ErrorClass::Truncated)),
+            (&["t!t", "ts"], Ending::Closed, "rt!", Some(ErrorClass::Server)),
+            (&["!"], cut(), "!", Some(ErrorClass::Server)),
+            (&["t"], cut(), "rt!", Some(ErrorClass::Timeout)),
+            (&["ts"], cut(), "rtf.", None),
+        ];
+        for (chunks, ending, expected, class) in cases {
+            assert_eq!(seen(chunks, ending), (expected.to_owned(), class), "{chunks:?}");
+        }
+    }
+}

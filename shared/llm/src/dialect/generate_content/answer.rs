@@ -1,0 +1,335 @@
+//! Gemini's answer, as events. A chunk of a stream has the shape of a whole answer.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{SIGNATURE_PREFIX, failure};
+use crate::{
+    ErrorClass, UpstreamError, Usage,
+    chat::{Event, FinishReason},
+    dialect::OnEvent,
+    sse,
+};
+
+/// A whole 2xx answer.
+pub(super) fn whole(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| {
+        UpstreamError::garbled(if body.trim_ascii().is_empty() { "it was empty" } else { "it is not JSON" })
+    })?;
+    if answer.candidates.is_empty() && answer.prompt_feedback.is_none() && answer.error.is_none() {
+        return Err(UpstreamError::garbled("it has no `candidates`"));
+    }
+    let mut reader = Reader::default();
+    let mut events = Vec::new();
+    reader.answer(answer, &mut events)?;
+    if !reader.finished {
+        return Err(UpstreamError::truncated());
+    }
+    Ok(events)
+}
+
+/// What was read of an answer so far.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    started: bool,
+    finished: bool,
+    response_id: String,
+    call_ids: Vec<String>,
+}
+
+impl OnEvent for Reader {
+    fn event(&mut self, event: sse::Event<'_>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        let answer = serde_json::from_slice(&event.data)
+            .map_err(|_| UpstreamError::garbled("a chunk of the stream is not JSON"))?;
+        self.answer(answer, events)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.finished
+    }
+}
+
+impl Reader {
+    fn answer(&mut self, answer: Answer<'_>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        if let Some(error) = answer.error {
+            let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
+            return Err(failure::object(&error, 500));
+        }
+        if !self.started {
+            self.started = true;
+            self.response_id = answer.response_id.into_owned();
+            let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            events.push(Event::Start { id: known(&self.response_id), model: known(&answer.model_version) });
+        }
+        // Each chunk counts all tokens so far, so the last one counts.
+        events.extend(answer.usage_metadata.map(|usage| Event::Usage(usage.canonical())));
+        if let Some(reason) = answer.prompt_feedback.and_then(|feedback| feedback.block_reason) {
+            return Err(blocked(&reason));
+        }
+        let Some(candidate) = answer.candidates.into_iter().next() else { return Ok(()) };
+        for part in candidate.content.unwrap_or_default().parts {
+            self.part(part, events)?;
+        }
+        let Some(native) = candidate.finish_reason else { return Ok(()) };
+        self.finished = true;
+        if let Some(error) = failed(&native, candidate.finish_message) {
+            return Err(error);
+        }
+        events.push(Event::Finish { reason: finish_reason(&native, !self.call_ids.is_empty()), native });
+        Ok(())
+    }
+
+    fn part(&mut self, part: Part<'_>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        if let Some(call) = part.function_call {
+            let index = self.call_ids.len() as u32;
+            let id = self.call_id(call.id);
+            events.push(Event::ToolCall { index, id, name: call.name, signature: part.thought_signature });
+            events.extend(call.args.map(|args| Event::ToolArguments { index, text: compact(args.get()) }));
+            return Ok(());
+        }
+        if let Some(inline) = part.inline_data {
+            return Err(UpstreamError::new(
+                ErrorClass::Invalid,
+                format!("the model answered with {}, which a chat answer cannot carry", inline.mime_type),
+            ));
+        }
+        match part.text {
+            Some(text) if text.is_empty() => {}
+            Some(text) if part.thought => events.push(Event::Reasoning(text)),
+            Some(text) => events.push(Event::Text(text)),
+            None => {}
+        }
+        // May come on an empty text at the end of a stream.
+        let signature = part.thought_signature.map(|signature| format!("{SIGNATURE_PREFIX}{signature}"));
+        events.extend(signature.map(Event::ReasoningSignature));
+        Ok(())
+    }
+
+    /// The call's id. Older models give none; one is made of the answer's id then, so that it is
+    /// unique in a conversation of many answers too.
+    fn call_id(&mut self, given: Option<String>) -> String {
+        let given = given.filter(|id| !id.is_empty() && !self.call_ids.contains(id));
+        let id = given.unwrap_or_else(|| {
+            let answer =
+                self.response_id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+            let answer: String = answer.take(24).collect();
+            format!("call_{answer}_{}", self.call_ids.len())
+        });
+        self.call_ids.push(id.clone());
+        id
+    }
+}
+
+/// JSON without the spaces between its tokens. A whole answer comes indented.
+fn compact(json: &str) -> String {
+    let mut compact = String::with_capacity(json.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for char in json.chars() {
+        if in_string || !char.is_ascii_whitespace() {
+            compact.push(char);
+        }
+        in_string ^= char == '"' && !escaped;
+        escaped = in_string && char == '\\' && !escaped;
+    }
+    compact
+}
+
+fn blocked(reason: &str) -> UpstreamError {
+    UpstreamError {
+        code: Some(reason.to_owned()),
+        ..UpstreamError::new(
+            ErrorClass::Content,
+            format!("the provider's content filter refused the prompt ({reason})"),
+        )
+    }
+}
+
+/// The model's failures, which Google tells as finish reasons.
+fn failed(native: &str, message: Option<String>) -> Option<UpstreamError> {
+    let class = match native {
+        // What the model wrote is no call; another attempt may go better.
+        "MALFORMED_FUNCTION_CALL" | "MALFORMED_RESPONSE" | "TOO_MANY_TOOL_CALLS" | "UNEXPECTED_TOOL_CALL" => {
+            ErrorClass::Server
+        }
+        "MISSING_THOUGHT_SIGNATURE" => ErrorClass::Invalid,
+        _ => return None,
+    };
+    let message = message.unwrap_or_else(|| format!("the model stopped with {native}"));
+    Some(UpstreamError { code: Some(native.to_owned()), ..UpstreamError::new(class, message) })
+}
+
+/// Most of Google's reasons are kinds of filters, and new ones have been too.
+fn finish_reason(native: &str, called: bool) -> FinishReason {
+    match native {
+        "STOP" | "FINISH_REASON_UNSPECIFIED" if called => FinishReason::ToolCalls,
+        "STOP" | "FINISH_REASON_UNSPECIFIED" => FinishReason::Stop,
+        "CONTINUATION" | "MAX_TOKENS" => FinishReason::Length,
+        _ => FinishReason::ContentFilter,
+    }
+}
+
+// --- wire ---
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    candidates: Vec<Candidate<'a>>,
+    prompt_feedback: Option<PromptFeedback>,
+    #[serde(borrow)]
+    usage_metadata: Option<UsageMetadata<'a>>,
+    #[serde(borrow, default)]
+    model_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    response_id: Cow<'a, str>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'a> {
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
+    finish_reason: Option<String>,
+    finish_message: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Content<'a> {
+    #[serde(borrow, default)]
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    text: Option<String>,
+    #[serde(default)]
+    thought: bool,
+    thought_signature: Option<String>,
+    #[serde(borrow)]
+    function_call: Option<FunctionCall<'a>>,
+    inline_data: Option<InlineData>,
+}
+
+#[derive(Deserialize)]
+struct FunctionCall<'a> {
+    id: Option<String>,
+    name: String,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InlineData {
+    #[serde(default)]
+    mime_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PromptFeedback {
+    block_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UsageMetadata<'a> {
+    prompt_token_count: u64,
+    cached_content_token_count: u64,
+    tool_use_prompt_token_count: u64,
+    candidates_token_count: u64,
+    thoughts_token_count: u64,
+    #[serde(borrow)]
+    prompt_tokens_details: Vec<ModalityCount<'a>>,
+    #[serde(borrow)]
+    candidates_tokens_details: Vec<ModalityCount<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ModalityCount<'a> {
+    #[serde(borrow, default)]
+    modality: Cow<'a, str>,
+    #[serde(default)]
+    token_count: u64,
+}
+
+impl UsageMetadata<'_> {
+    /// Cached tokens are inside the prompt's, thought tokens are outside the candidates', and what
+    /// tools brought into the prompt is outside too.
+    fn canonical(&self) -> Usage {
+        let audio = |counts: &[ModalityCount<'_>]| {
+            counts.iter().filter(|count| count.modality == "AUDIO").map(|count| count.token_count).sum()
+        };
+        Usage {
+            input_tokens: self.prompt_token_count.saturating_add(self.tool_use_prompt_token_count),
+            cache_read_input_tokens: self.cached_content_token_count,
+            output_tokens: self.candidates_token_count.saturating_add(self.thoughts_token_count),
+            reasoning_output_tokens: self.thoughts_token_count,
+            audio_input_tokens: audio(&self.prompt_tokens_details),
+            audio_output_tokens: audio(&self.candidates_tokens_details),
+            ..Usage::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_lose_the_spaces_between_tokens_only() {
+        let cases = [
+            ("{}", "{}"),
+            ("{\n  \"a b\": [1, 2.50],\n  \"c\": \" d \"\n}", r#"{"a b":[1,2.50],"c":" d "}"#),
+            (r#"{"q": "say \" hi \\", "e": " \\\" "}"#, r#"{"q":"say \" hi \\","e":" \\\" "}"#),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(compact(json), expected);
+        }
+    }
+
+    #[test]
+    fn a_call_has_an_id_of_its_own() {
+        let mut reader = Reader { response_id: "a.b/c-1_".to_owned(), ..Reader::default() };
+        let given = [None, Some("x"), Some("x"), Some("")];
+        let ids = given.map(|id| reader.call_id(id.map(str::to_owned)));
+        assert_eq!(ids, ["call_abc-1__0", "x", "call_abc-1__2", "call_abc-1__3"]);
+    }
+
+    #[test]
+    fn finish_reasons_are_openai_s() {
+        use FinishReason::{ContentFilter, Length, Stop, ToolCalls};
+        let cases = [
+            ("STOP", false, Stop),
+            ("STOP", true, ToolCalls),
+            ("MAX_TOKENS", true, Length),
+            ("CONTINUATION", false, Length),
+            ("SAFETY", false, ContentFilter),
+            ("RECITATION", false, ContentFilter),
+            ("LANGUAGE", false, ContentFilter),
+            ("OTHER", false, ContentFilter),
+            ("BLOCKLIST", false, ContentFilter),
+            ("PROHIBITED_CONTENT", false, ContentFilter),
+            ("SPII", false, ContentFilter),
+            ("IMAGE_SAFETY", false, ContentFilter),
+            ("NO_IMAGE", false, ContentFilter),
+            ("ESCALATION", false, ContentFilter),
+        ];
+        for (native, called, expected) in cases {
+            assert_eq!(finish_reason(native, called), expected, "{native}");
+            assert_eq!(failed(native, None), None, "{native}");
+        }
+        for native in
+            ["MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "TOO_MANY_TOOL_CALLS", "UNEXPECTED_TOOL_CALL"]
+        {
+            assert_eq!(failed(native, None).map(|error| error.class), Some(ErrorClass::Server), "{native}");
+        }
+    }
+}

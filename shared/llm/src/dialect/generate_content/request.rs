@@ -1,0 +1,578 @@
+//! The unified request, as Gemini wants it.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use super::SIGNATURE_PREFIX;
+use crate::{
+    Error, Target,
+    chat::{self, Effort, ResponseFormat, Role, ToolChoice},
+    dialect::{Encoded, chat_completions::request::drop_extra, post},
+};
+
+pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
+    let generation = Generation::of(target.model);
+    let mut dropped = Vec::new();
+    drop_extra(&request.extra, &mut dropped)?;
+    let top_k = request.extra.iter().find(|(name, _)| name == "top_k").and_then(|(_, value)| value.as_u64());
+    dropped.retain(|name| name != "top_k" || top_k.is_none());
+    if request.user.is_some() {
+        dropped.push("user".to_owned());
+    }
+    // Gemini decides by itself how many calls an answer has.
+    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
+        dropped.push("parallel_tool_calls".to_owned());
+    }
+    // A forced call follows its schema anyway; others are not promised to.
+    if !matches!(request.tool_choice, Some(ToolChoice::Function(_) | ToolChoice::Required)) {
+        let strict = request.tools.iter().enumerate().filter(|(_, tool)| tool.strict == Some(true));
+        dropped.extend(strict.map(|(index, _)| format!("tools[{index}].function.strict")));
+    }
+    if request.stop.len() > MAX_STOPS {
+        return Err(Error::unsupported("stop", format!("Gemini takes at most {MAX_STOPS} stop texts.")));
+    }
+    if request.reasoning_effort.is_some() && generation == Generation::Thoughtless {
+        dropped.push("reasoning_effort".to_owned());
+    }
+
+    let (mut instructions, mut contents) = turns(request, generation)?;
+    if contents.is_empty() {
+        // A conversation of instructions alone, which OpenAI answers.
+        contents.push(Content { role: Some("user"), parts: std::mem::take(&mut instructions) });
+    }
+    if contents.iter().all(|content| content.parts.is_empty()) {
+        return Err(Error::unsupported("messages", "Gemini needs at least one message that is not empty."));
+    }
+    let body = Body {
+        contents,
+        system_instruction: (!instructions.is_empty()).then_some(Content { role: None, parts: instructions }),
+        tools: tools(&request.tools),
+        tool_config: request.tool_choice.as_ref().filter(|_| !request.tools.is_empty()).map(tool_config),
+        generation_config: generation_config(request, top_k, target.model, generation),
+    };
+    let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
+
+    let method = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let url = format!("{}/v1beta/models/{}:{method}", target.base_url, escape(target.model));
+    Ok(Encoded { request: post(url, target, body)?, dropped })
+}
+
+/// The instructions, and the conversation in turns of alternating roles.
+fn turns(
+    request: &chat::Request,
+    generation: Generation,
+) -> Result<(Vec<Part<'_>>, Vec<Content<'_>>), Error> {
+    let mut instructions = Vec::new();
+    let mut contents: Vec<Content<'_>> = Vec::new();
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    for (index, message) in request.messages.iter().enumerate() {
+        let (role, parts) = match message.role {
+            Role::Developer | Role::System => {
+                instructions.extend(message.parts.iter().filter_map(plain));
+                continue;
+            }
+            Role::Assistant => {
+                for part in &message.parts {
+                    if let chat::Part::ToolCall(call) = part {
+                        names.insert(&call.id, &call.name);
+                    }
+                }
+                ("model", answer(message, generation))
+            }
+            Role::Tool | Role::User => {
+                let mut parts = Vec::new();
+                for part in &message.parts {
+                    match part {
+                        chat::Part::ToolResult(result) => {
+                            let Some(name) = names.get(result.call_id.as_str()) else {
+                                return Err(Error::invalid(
+                                    format!("messages[{index}].tool_call_id"),
+                                    "No earlier message calls a tool with this id.",
+                                ));
+                            };
+                            parts.push(response(result, name));
+                            parts.extend(
+                                result
+                                    .parts
+                                    .iter()
+                                    .filter(|part| matches!(part, chat::Part::Image(_)))
+                                    .filter_map(plain),
+                            );
+                        }
+                        other => parts.extend(plain(other)),
+                    }
+                }
+                ("user", parts)
+            }
+        };
+        match contents.last_mut() {
+            _ if parts.is_empty() => {}
+            Some(last) if last.role == Some(role) => last.parts.extend(parts),
+            _ => contents.push(Content { role: Some(role), parts }),
+        }
+    }
+    // What was called for must come before anything else is said.
+    for content in &mut contents {
+        content.parts.sort_by_key(|part| part.function_response.is_none() && content.role == Some("user"));
+    }
+    Ok((instructions, contents))
+}
+
+/// A part that means the same in every role. Empty texts are refused by the API.
+fn plain(part: &chat::Part) -> Option<Part<'_>> {
+    match part {
+        chat::Part::Refusal(text) | chat::Part::Text(text) => {
+            (!text.is_empty()).then(|| Part { text: Some(text), ..Part::default() })
+        }
+        chat::Part::Image(chat::Image::Data { media_type, data }) => {
+            Some(Part { inline_data: Some(InlineData { mime_type: media_type, data }), ..Part::default() })
+        }
+        chat::Part::Image(chat::Image::Url(url)) => {
+            let file = FileData { mime_type: media_type(url), file_uri: url };
+            Some(Part { file_data: Some(file), ..Part::default() })
+        }
+        chat::Part::Reasoning(_) | chat::Part::ToolCall(_) | chat::Part::ToolResult(_) => None,
+    }
+}
+
+/// The model's earlier answer. Its thoughts stay out; their signature goes back on the text it came
+/// with, and each call's on the call.
+fn answer(message: &chat::Message, generation: Generation) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut text_signature = None;
+    let mut last_text = None;
+    let mut called = false;
+    for part in &message.parts {
+        match part {
+            chat::Part::Reasoning(reasoning) => {
+                let ours = reasoning
+                    .signature
+                    .as_deref()
+                    .and_then(|signature| signature.strip_prefix(SIGNATURE_PREFIX));
+                text_signature = ours.or(text_signature);
+            }
+            chat::Part::ToolCall(call) => {
+                let signature = match call.signature.as_deref() {
+                    None if generation == Generation::Level && !called => Some(SKIP_VALIDATION),
+                    signature => signature,
+                };
+                called = true;
+                parts.push(Part {
+                    function_call: Some(FunctionCall {
+                        id: &call.id,
+                        name: &call.name,
+                        args: arguments(&call.arguments),
+                    }),
+                    thought_signature: signature,
+                    ..Part::default()
+                });
+            }
+            other => {
+                if let Some(part) = plain(other) {
+                    last_text = Some(parts.len());
+                    parts.push(part);
+                }
+            }
+        }
+    }
+    match last_text {
+        Some(index) => parts[index].thought_signature = text_signature,
+        None if text_signature.is_some() && !called => {
+            parts.push(Part { text: Some(""), thought_signature: text_signature, ..Part::default() });
+        }
+        None => {}
+    }
+    parts
+}
+
+/// Arguments must be an object. What the model once wrote otherwise is sent back as it was, wrapped.
+fn arguments(text: &str) -> Json<'_> {
+    if text.trim_ascii().is_empty() {
+        Json::Empty {}
+    } else {
+        object(text).unwrap_or(Json::Arguments { arguments: text })
+    }
+}
+
+fn response<'a>(result: &'a chat::ToolResult, name: &'a str) -> Part<'a> {
+    let texts = || {
+        result.parts.iter().filter_map(|part| match part {
+            chat::Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    };
+    let response = match (texts().next(), texts().nth(1)) {
+        (Some(text), None) => object(text).unwrap_or(Json::Result { result: text.to_owned() }),
+        _ => Json::Result { result: texts().collect::<Vec<_>>().join("\n") },
+    };
+    let response = FunctionResponse { id: &result.call_id, name, response };
+    Part { function_response: Some(response), ..Part::default() }
+}
+
+fn object(text: &str) -> Option<Json<'_>> {
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
+    raw.get().starts_with('{').then_some(Json::Object(raw))
+}
+
+/// What the address says of an image's type; the API looks by itself where it says nothing.
+fn media_type(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let (_, extension) = path.rsplit_once('.')?;
+    Some(match extension.to_ascii_lowercase().as_str() {
+        "gif" => "image/gif",
+        "heic" => "image/heic",
+        "heif" => "image/heif",
+        "jpeg" | "jpg" => "image/jpeg",
+        "png" => "image/png",
+        "webp" => "image/webp",
+        _ => return None,
+    })
+}
+
+fn tools(tools: &[chat::Tool]) -> Option<[Tools<'_>; 1]> {
+    let function_declarations: Vec<_> = tools
+        .iter()
+        .map(|tool| Declaration {
+            name: &tool.name,
+            description: tool.description.as_deref(),
+            // A schema that says nothing is refused: it must be one of an object.
+            parameters_json_schema: tool
+                .parameters
+                .as_ref()
+                .filter(|schema| *schema != &serde_json::json!({})),
+        })
+        .collect();
+    (!function_declarations.is_empty()).then_some([Tools { function_declarations }])
+}
+
+fn tool_config(choice: &ToolChoice) -> ToolConfig<'_> {
+    let (mode, allowed_function_names) = match choice {
+        ToolChoice::Auto => ("AUTO", None),
+        ToolChoice::Function(name) => ("ANY", Some([name.as_str()])),
+        ToolChoice::None => ("NONE", None),
+        ToolChoice::Required => ("ANY", None),
+    };
+    ToolConfig { function_calling_config: FunctionCallingConfig { mode, allowed_function_names } }
+}
+
+fn generation_config<'a>(
+    request: &'a chat::Request,
+    top_k: Option<u64>,
+    model: &str,
+    generation: Generation,
+) -> Option<GenerationConfig<'a>> {
+    let (response_mime_type, response_json_schema) = match &request.response_format {
+        ResponseFormat::JsonObject => (Some("application/json"), None),
+        ResponseFormat::JsonSchema { schema, .. } => (Some("application/json"), Some(schema)),
+        ResponseFormat::Text => (None, None),
+    };
+    let config = GenerationConfig {
+        temperature: request.temperature,
+        top_p: request.top_p,
+        top_k,
+        max_output_tokens: request.max_output_tokens,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
+        // Gemini's seeds have 32 bits. The same seed still gives the same seed.
+        seed: request.seed.map(|seed| seed as i32),
+        stop_sequences: &request.stop,
+        response_mime_type,
+        response_json_schema,
+        thinking_config: request.reasoning_effort.and_then(|effort| thinking(effort, model, generation)),
+    };
+    (config != GenerationConfig::default()).then_some(config)
+}
+
+/// What a model makes of a wish for reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Generation {
+    /// It has no settings for thought: Gemini up to 2.0, Gemma.
+    Thoughtless,
+    /// Gemini 2.5: a number of tokens.
+    Budget,
+    /// Gemini 3 and later: a level.
+    Level,
+}
+
+impl Generation {
+    fn of(model: &str) -> Self {
+        let model = bare(model);
+        if model.starts_with("gemini-2.5") {
+            Self::Budget
+        } else if ["gemini-1", "gemini-2.0", "gemma", "learnlm"].iter().any(|old| model.starts_with(old)) {
+            Self::Thoughtless
+        } else {
+            Self::Level
+        }
+    }
+}
+
+/// The numbers are those of Google's own OpenAI-compatible endpoint. A model that cannot stop thinking
+/// is asked to think as little as it can.
+fn thinking(effort: Effort, model: &str, generation: Generation) -> Option<ThinkingConfig> {
+    let model = bare(model);
+    let is_pro = model.contains("pro");
+    let (thinking_budget, thinking_level) = match generation {
+        Generation::Thoughtless => return None,
+        Generation::Budget => {
+            let budget = match effort {
+                Effort::None if is_pro => 128,
+                Effort::None => 0,
+                Effort::Minimal | Effort::Low => 1_024,
+                Effort::Medium => 8_192,
+                Effort::XHigh if is_pro => 32_768,
+                Effort::High | Effort::XHigh => 24_576,
+            };
+            (Some(budget), None)
+        }
+        Generation::Level => {
+            let level = match effort {
+                Effort::None | Effort::Minimal if is_pro => "low",
+                Effort::None | Effort::Minimal => "minimal",
+                Effort::Low => "low",
+                // The first of its generation knew two levels.
+                Effort::Medium if model.starts_with("gemini-3-pro") => "high",
+                Effort::Medium => "medium",
+                Effort::High | Effort::XHigh => "high",
+            };
+            (None, Some(level))
+        }
+    };
+    Some(ThinkingConfig { thinking_budget, thinking_level, include_thoughts: effort != Effort::None })
+}
+
+/// Google lists its models as `models/…`; either form is understood.
+fn bare(model: &str) -> &str {
+    model.strip_prefix("models/").unwrap_or(model)
+}
+
+/// The model as one segment of a path: no character of it can change the address.
+fn escape(model: &str) -> String {
+    let mut escaped = String::with_capacity(model.len());
+    for byte in bare(model).bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(byte))
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+// --- wire ---
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    contents: Vec<Content<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<[Tools<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<ToolConfig<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation_config: Option<GenerationConfig<'a>>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inline_data: Option<InlineData<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_data: Option<FileData<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionCall<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_response: Option<FunctionResponse<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought_signature: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InlineData<'a> {
+    mime_type: &'a str,
+    data: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<&'static str>,
+    file_uri: &'a str,
+}
+
+#[derive(Serialize)]
+struct FunctionCall<'a> {
+    id: &'a str,
+    name: &'a str,
+    args: Json<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionResponse<'a> {
+    id: &'a str,
+    name: &'a str,
+    response: Json<'a>,
+}
+
+/// A JSON object: the caller's own, or one around the caller's text.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Json<'a> {
+    Arguments { arguments: &'a str },
+    Empty {},
+    Object(&'a RawValue),
+    Result { result: String },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tools<'a> {
+    function_declarations: Vec<Declaration<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Declaration<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    /// Takes JSON Schema as it is; the older `parameters` takes a subset and refuses the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters_json_schema: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolConfig<'a> {
+    function_calling_config: FunctionCallingConfig<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FunctionCallingConfig<'a> {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_function_names: Option<[&'a str; 1]>,
+}
+
+#[derive(Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GenerationConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop_sequences: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_mime_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_json_schema: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<ThinkingConfig>,
+}
+
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ThinkingConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_budget: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_level: Option<&'static str>,
+    include_thoughts: bool,
+}
+
+const MAX_STOPS: usize = 5;
+
+/// Google's word for a call whose signature there never was, because another model made it. Without
+/// either, Gemini 3 refuses the conversation; only the first call of a turn needs one.
+const SKIP_VALIDATION: &str = "skip_thought_signature_validator";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effort_becomes_what_the_model_understands() {
+        let of = |model: &str, effort: Effort| {
+            let config = thinking(effort, model, Generation::of(model));
+            config.map(|config| serde_json::to_string(&config).expect("JSON"))
+        };
+        let cases = [
+            ("gemini-2.0-flash", Effort::High, None),
+            ("gemma-3-27b-it", Effort::Low, None),
+            ("gemini-2.5-flash", Effort::None, Some(r#"{"thinkingBudget":0,"includeThoughts":false}"#)),
+            ("gemini-2.5-pro", Effort::None, Some(r#"{"thinkingBudget":128,"includeThoughts":false}"#)),
+            (
+                "models/gemini-2.5-flash",
+                Effort::Low,
+                Some(r#"{"thinkingBudget":1024,"includeThoughts":true}"#),
+            ),
+            ("gemini-2.5-flash", Effort::XHigh, Some(r#"{"thinkingBudget":24576,"includeThoughts":true}"#)),
+            (
+                "gemini-3-flash-preview",
+                Effort::None,
+                Some(r#"{"thinkingLevel":"minimal","includeThoughts":false}"#),
+            ),
+            (
+                "gemini-3-pro-preview",
+                Effort::Minimal,
+                Some(r#"{"thinkingLevel":"low","includeThoughts":true}"#),
+            ),
+            (
+                "gemini-3-pro-preview",
+                Effort::Medium,
+                Some(r#"{"thinkingLevel":"high","includeThoughts":true}"#),
+            ),
+            (
+                "gemini-3.1-pro-preview",
+                Effort::Medium,
+                Some(r#"{"thinkingLevel":"medium","includeThoughts":true}"#),
+            ),
+            ("gemini-flash-latest", Effort::High, Some(r#"{"thinkingLevel":"high","includeThoughts":true}"#)),
+        ];
+        for (model, effort, expected) in cases {
+            assert_eq!(of(model, effort).as_deref(), expected, "{model} {effort:?}");
+        }
+    }
+
+    #[test]
+    fn no_model_name_can_change_the_address() {
+        let cases = [
+            ("gemini-2.5-flash", "gemini-2.5-flash"),
+            ("models/gemini-2.5-flash", "gemini-2.5-flash"),
+            ("../../v1/x?key=1#", "..%2F..%2Fv1%2Fx%3Fkey%3D1%23"),
+            ("a b:c\r\nä%", "a%20b%3Ac%0D%0A%C3%A4%25"),
+        ];
+        for (model, expected) in cases {
+            assert_eq!(escape(model), expected);
+        }
+    }
+}

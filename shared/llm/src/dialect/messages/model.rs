@@ -1,0 +1,129 @@
+//! What each Claude model takes, where that decides how a request is written.
+//!
+//! Read off the version in the name, so that a model released tomorrow is treated like the newest we
+//! know instead of failing on a list. What a model refuses beyond this, the API says itself.
+
+/// What a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Model {
+    /// `max_tokens` where the caller sets no bound: what the model can give, up to a size that leaves
+    /// room for the prompt. An unused rest costs nothing and does not count against rate limits.
+    pub(super) max_tokens: u64,
+    /// How thinking is asked for.
+    pub(super) thinking: Thinking,
+    /// How thinking is turned off.
+    pub(super) off: Off,
+    /// Whether the model may be forced to call a tool.
+    pub(super) forced_tools: bool,
+    /// Whether `temperature` and its like are refused even without thinking.
+    pub(super) fixed_sampling: bool,
+    /// The most effort there is, as the API calls it.
+    pub(super) highest_effort: &'static str,
+}
+
+/// How thinking is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thinking {
+    /// The model decides; `output_config.effort` guides it.
+    Adaptive,
+    /// With a number of tokens.
+    Budget,
+}
+
+/// How thinking is turned off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Off {
+    /// `thinking: {"type": "between_tools"}`, which is nearly off.
+    BetweenTools,
+    /// By not asking for it.
+    Default,
+    /// `thinking: {"type": "disabled"}`.
+    Disabled,
+    /// Not at all; the least effort comes nearest.
+    Never,
+}
+
+impl Model {
+    /// The model of this name.
+    pub(super) fn named(name: &str) -> Self {
+        let version = version(name).unwrap_or(NEWEST);
+        let is = |family: &str| name.contains(family);
+        let off = match version {
+            _ if version < (5, 0) => Off::Default,
+            _ if version < (5, 5) && (is("opus") || is("sonnet")) => Off::Disabled,
+            _ if is("haiku") => Off::Disabled,
+            _ if is("sonnet") => Off::BetweenTools,
+            _ => Off::Never,
+        };
+        let forced_tools = match version {
+            _ if is("fable") || is("mythos") => version < (5, 1),
+            _ if is("opus") || is("sonnet") => version < (5, 5),
+            _ => true,
+        };
+        Self {
+            max_tokens: match version {
+                _ if version < (3, 5) => 4_096,
+                _ if version < (3, 7) => 8_192,
+                _ if version < (4, 6) => 32_000,
+                _ => 64_000,
+            },
+            thinking: if version < (4, 6) { Thinking::Budget } else { Thinking::Adaptive },
+            off,
+            forced_tools,
+            fixed_sampling: version >= (4, 7),
+            highest_effort: if version >= (4, 7) { "xhigh" } else { "max" },
+        }
+    }
+}
+
+/// The first two numbers in a name, dates left out: `claude-3-5-haiku-20241022`, `claude-opus-4-8`.
+fn version(name: &str) -> Option<(u32, u32)> {
+    let mut words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).map(|word| match word.len() {
+        1 | 2 => word.parse().ok(),
+        _ => None,
+    });
+    let major = words.find_map(|word| word)?;
+    Some((major, words.next().flatten().unwrap_or(0)))
+}
+
+/// Stands in where a name has no version, as in `claude-mythos-preview`.
+const NEWEST: (u32, u32) = (5, 5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_ways_are_read_off_its_name() {
+        use Off::{BetweenTools, Default, Disabled, Never};
+        use Thinking::{Adaptive, Budget};
+        // name, version, default max_tokens, thinking, how it is turned off, may be forced, fixed sampling
+        let cases = [
+            ("claude-3-haiku-20240307", Some((3, 0)), 4_096, Budget, Default, true, false),
+            ("claude-3-5-haiku-20241022", Some((3, 5)), 8_192, Budget, Default, true, false),
+            ("claude-3-7-sonnet-latest", Some((3, 7)), 32_000, Budget, Default, true, false),
+            ("claude-sonnet-4-20250514", Some((4, 0)), 32_000, Budget, Default, true, false),
+            ("claude-sonnet-4-5@20250929", Some((4, 5)), 32_000, Budget, Default, true, false),
+            ("claude-haiku-4-5", Some((4, 5)), 32_000, Budget, Default, true, false),
+            ("claude-opus-4-5-20251101", Some((4, 5)), 32_000, Budget, Default, true, false),
+            ("anthropic.claude-opus-4-6-v1", Some((4, 6)), 64_000, Adaptive, Default, true, false),
+            ("claude-sonnet-4.6", Some((4, 6)), 64_000, Adaptive, Default, true, false),
+            ("claude-opus-4-8", Some((4, 8)), 64_000, Adaptive, Default, true, true),
+            ("claude-opus-5", Some((5, 0)), 64_000, Adaptive, Disabled, true, true),
+            ("claude-sonnet-5", Some((5, 0)), 64_000, Adaptive, Disabled, true, true),
+            ("claude-fable-5", Some((5, 0)), 64_000, Adaptive, Never, true, true),
+            ("claude-fable-5-1", Some((5, 1)), 64_000, Adaptive, Never, false, true),
+            ("claude-opus-5-5", Some((5, 5)), 64_000, Adaptive, Never, false, true),
+            ("claude-sonnet-5-5", Some((5, 5)), 64_000, Adaptive, BetweenTools, false, true),
+            ("claude-haiku-5-5", Some((5, 5)), 64_000, Adaptive, Disabled, true, true),
+            ("claude-mythos-preview", None, 64_000, Adaptive, Never, false, true),
+            ("claude-opus-12", Some((12, 0)), 64_000, Adaptive, Never, false, true),
+        ];
+        for (name, number, max_tokens, thinking, off, forced_tools, fixed_sampling) in cases {
+            assert_eq!(version(name), number, "{name}");
+            let highest_effort = if fixed_sampling { "xhigh" } else { "max" };
+            let expected = Model { max_tokens, thinking, off, forced_tools, fixed_sampling, highest_effort };
+            assert_eq!(Model::named(name), expected, "{name}");
+        }
+    }
+}

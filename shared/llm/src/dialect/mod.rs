@@ -1,0 +1,121 @@
+//! What providers and callers speak: one module a protocol.
+
+pub mod chat_completions;
+pub mod generate_content;
+pub mod messages;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, header};
+
+use crate::{Error, Target, UpstreamError, chat, provider::Auth, sse};
+
+/// A provider's protocol. Makes an HTTP request from a unified one, and unified events of the answer.
+pub trait Dialect: Sync {
+    /// The unified request, as this API wants it.
+    fn encode(&self, request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error>;
+    /// A whole 2xx answer, as the events a stream would have given.
+    fn decode(&self, body: &[u8]) -> Result<Vec<chat::Event>, UpstreamError>;
+    /// A fresh decoder for one streamed answer.
+    fn decoder(&self) -> Box<dyn Decoder>;
+    /// A non-2xx answer, as our error.
+    fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError;
+}
+
+/// A translated request.
+#[derive(Debug)]
+pub struct Encoded {
+    /// Ready to send.
+    pub request: Request<Bytes>,
+    /// Fields of the caller's body left out because the answer means the same without them.
+    pub dropped: Vec<String>,
+}
+
+/// Reads one streamed answer. Chunks may be cut anywhere.
+pub trait Decoder {
+    /// Takes the next chunk; appends what became clear to `events`. A failure inside the stream is an
+    /// [`chat::Event::Error`].
+    fn feed(&mut self, chunk: &[u8], events: &mut Vec<chat::Event>);
+    /// The stream was closed properly. Says so with an error event if the answer was not whole.
+    fn finish(&mut self, events: &mut Vec<chat::Event>);
+}
+
+/// The part of a decoder that differs between protocols that stream server-sent events.
+pub(crate) trait OnEvent {
+    /// Reads one event.
+    fn event(&mut self, event: sse::Event<'_>, events: &mut Vec<chat::Event>) -> Result<(), UpstreamError>;
+    /// Whether the answer has come to its end.
+    fn is_whole(&self) -> bool;
+}
+
+/// A [`Decoder`] over server-sent events.
+pub(crate) struct SseDecoder<T> {
+    splitter: sse::Splitter,
+    failed: bool,
+    inner: T,
+}
+
+impl<T: OnEvent> SseDecoder<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self { splitter: sse::Splitter::default(), failed: false, inner }
+    }
+
+    fn read(inner: &mut T, failed: &mut bool, raw: &[u8], events: &mut Vec<chat::Event>) {
+        // After a failure nothing that follows can be trusted.
+        if *failed {
+            return;
+        }
+        let Some(event) = sse::parse(raw) else { return };
+        if let Err(error) = inner.event(event, events) {
+            *failed = true;
+            events.push(chat::Event::Error(error));
+        }
+    }
+}
+
+impl<T: OnEvent> Decoder for SseDecoder<T> {
+    fn feed(&mut self, chunk: &[u8], events: &mut Vec<chat::Event>) {
+        let Self { splitter, failed, inner } = self;
+        splitter.feed(chunk, |raw| Self::read(inner, failed, raw, events));
+    }
+
+    fn finish(&mut self, events: &mut Vec<chat::Event>) {
+        let Self { splitter, failed, inner } = self;
+        Self::read(inner, failed, splitter.held(), events);
+        if !*failed && !inner.is_whole() {
+            events.push(chat::Event::Error(UpstreamError::truncated()));
+        }
+    }
+}
+
+/// A JSON POST to `url` with the target's credential.
+pub(crate) fn post(
+    url: String,
+    target: &Target<'_>,
+    body: impl Into<Bytes>,
+) -> Result<Request<Bytes>, Error> {
+    let mut request = Request::post(url)
+        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .body(body.into())
+        .map_err(|_| Error::invalid("model", "the model's name cannot be part of an address"))?;
+    let Some(credential) = target.credential else { return Ok(request) };
+    let (name, value) = match target.provider.auth {
+        Auth::Header(name) => (http::HeaderName::from_static(name), HeaderValue::from_str(credential)),
+        Auth::Bearer | Auth::Optional => {
+            (header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {credential}")))
+        }
+    };
+    let mut value = value.map_err(|_| {
+        // A line break at the end of a pasted secret; sent on it would be a header injection.
+        UpstreamError::new(crate::ErrorClass::Auth, "the configured credential cannot be sent as a header")
+    })?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(name, value);
+    Ok(request)
+}
+
+/// The wait a provider asks for in its headers: `retry-after-ms`, or `retry-after` in seconds.
+pub(crate) fn retry_after_ms(headers: &HeaderMap) -> Option<i64> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let ms = number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0))?;
+    (ms.is_finite() && ms >= 0.0).then(|| ms.ceil() as i64)
+}

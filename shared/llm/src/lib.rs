@@ -1,0 +1,21 @@
+//! The wire: model protocols, providers and prices. Bytes in, values out.
+//!
+//! This crate knows how model APIs look on the wire and nothing else: no network, no clock, no
+//! database, no tenant. A caller's body becomes a [`chat::Request`], a [`dialect::Dialect`] turns that
+//! into a provider's HTTP request, and the provider's bytes come back as [`chat::Event`]s, whole or
+//! chunk by chunk. Where both ends speak the same protocol, [`dialect::chat_completions::forward`]
+//! passes the bytes on and only reads them in passing.
+
+pub mod chat;
+pub mod demo;
+pub mod dialect;
+pub mod error;
+pub mod price;
+pub mod provider;
+pub mod relay;
+pub mod sse;
+pub mod usage;
+
+pub use error::{Error, ErrorClass, UpstreamError};
+pub use provider::{Provider, Target};
+pub use usage::Usage;

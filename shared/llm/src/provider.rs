@@ -1,0 +1,159 @@
+//! Who the providers are: one row each. What they speak is in [`crate::dialect`].
+
+use crate::dialect::{Dialect, generate_content::GenerateContent, messages::Messages};
+
+/// A provider, as data.
+#[derive(Debug)]
+pub struct Provider {
+    /// The name in `provider/model`, in settings and in the admin API.
+    pub name: &'static str,
+    /// The OpenTelemetry `gen_ai.provider.name`, used in records.
+    pub telemetry_name: &'static str,
+    /// Where its API lives, without a trailing slash. Empty where every account has its own.
+    pub base_url: &'static str,
+    /// How it wants its credential.
+    pub auth: Auth,
+    /// What it speaks.
+    pub api: Api,
+    /// Whether a stream must be asked to end with its usage (`stream_options.include_usage`). A
+    /// provider that always sends it, or that refuses fields it does not know, is not asked.
+    pub ask_usage: bool,
+}
+
+/// How a credential goes into a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// `authorization: Bearer …`
+    Bearer,
+    /// The header named, with nothing but the credential.
+    Header(&'static str),
+    /// None is needed; one that is configured is sent as a bearer token.
+    Optional,
+}
+
+/// What a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI's Chat Completions: what callers speak too, so bytes are passed on.
+    ChatCompletions,
+    /// The models built in here; see [`crate::demo`].
+    Demo,
+    /// Google's Gemini generateContent.
+    GenerateContent,
+    /// Anthropic's Messages.
+    Messages,
+}
+
+impl Api {
+    /// The translator, where the provider does not speak the caller's protocol.
+    pub fn dialect(self) -> Option<&'static dyn Dialect> {
+        match self {
+            Self::ChatCompletions | Self::Demo => None,
+            Self::GenerateContent => Some(&GenerateContent),
+            Self::Messages => Some(&Messages),
+        }
+    }
+}
+
+/// Where one attempt goes: a provider, with what the deployment adds to its row.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The row.
+    pub provider: &'static Provider,
+    /// The model, as the provider names it.
+    pub model: &'a str,
+    /// The row's address, or the deployment's own. No trailing slash.
+    pub base_url: &'a str,
+    /// The provider's key.
+    pub credential: Option<&'a str>,
+}
+
+/// The provider with this name.
+pub fn find(name: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().find(|provider| provider.name == name)
+}
+
+/// Splits `provider/model`. A model's own name may contain slashes.
+pub fn split(model: &str) -> Option<(&'static Provider, &str)> {
+    let (provider, model) = model.split_once('/')?;
+    let provider = find(provider)?;
+    (!model.is_empty()).then_some((provider, model))
+}
+
+/// Every provider, by name.
+pub const PROVIDERS: &[Provider] = &[
+    Provider {
+        name: "anthropic",
+        telemetry_name: "anthropic",
+        base_url: "https://api.anthropic.com",
+        auth: Auth::Header("x-api-key"),
+        api: Api::Messages,
+        ask_usage: false,
+    },
+    chat("deepseek", "deepseek", "https://api.deepseek.com/v1"),
+    Provider {
+        name: "demo",
+        telemetry_name: "hypergate.demo",
+        base_url: "",
+        auth: Auth::Optional,
+        api: Api::Demo,
+        ask_usage: true,
+    },
+    chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1"),
+    Provider {
+        name: "gemini",
+        telemetry_name: "gcp.gemini",
+        base_url: "https://generativelanguage.googleapis.com",
+        auth: Auth::Header("x-goog-api-key"),
+        api: Api::GenerateContent,
+        ask_usage: false,
+    },
+    chat("groq", "groq", "https://api.groq.com/openai/v1"),
+    // Sends usage with its last chunk unasked, and answers 422 to fields it does not know.
+    Provider { ask_usage: false, ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1") },
+    Provider { auth: Auth::Optional, ..chat("ollama", "ollama", "http://localhost:11434/v1") },
+    chat("openai", "openai", "https://api.openai.com/v1"),
+    chat("openrouter", "openrouter", "https://openrouter.ai/api/v1"),
+    // Sends usage with every chunk.
+    Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
+    chat("together", "together_ai", "https://api.together.xyz/v1"),
+    Provider { auth: Auth::Optional, ..chat("vllm", "vllm", "http://localhost:8000/v1") },
+    // The account id is part of the address: WORKERS_AI_BASE_URL is
+    // https://api.cloudflare.com/client/v4/accounts/<account id>/ai/v1
+    chat("workers-ai", "cloudflare.workers_ai", ""),
+    chat("xai", "x_ai", "https://api.x.ai/v1"),
+];
+
+const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'static str) -> Provider {
+    Provider {
+        name,
+        telemetry_name,
+        base_url,
+        auth: Auth::Bearer,
+        api: Api::ChatCompletions,
+        ask_usage: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_and_reachable_by_name() {
+        assert!(PROVIDERS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for provider in PROVIDERS {
+            assert_eq!(find(provider.name).map(|found| found.telemetry_name), Some(provider.telemetry_name));
+            assert!(!provider.base_url.ends_with('/'), "{}", provider.name);
+        }
+    }
+
+    #[test]
+    fn a_model_name_may_contain_slashes() {
+        let (provider, model) = split("openrouter/meta-llama/llama-3").expect("known provider");
+        assert_eq!((provider.name, model), ("openrouter", "meta-llama/llama-3"));
+        for unknown in ["gpt-5", "nobody/gpt-5", "openai/", "/gpt-5", ""] {
+            assert!(split(unknown).is_none(), "{unknown}");
+        }
+    }
+}
