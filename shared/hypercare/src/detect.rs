@@ -1,0 +1,264 @@
+//! What a rule sees when it looks at the minutes of one series.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rule::{BASELINE_MINUTES, Measure, Rule};
+use crate::time::MINUTE_MS;
+
+/// One whole minute of a series. A minute without a row is a minute of zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Minute {
+    /// Calls that ended in this minute.
+    pub calls: i64,
+    /// Those of them that ended in an error: a 5xx, or a stream cut short.
+    pub errors: i64,
+    /// Those of them whose wait is known.
+    pub wait_count: i64,
+    /// The sum of these waits.
+    pub wait_sum_ms: i64,
+    /// Records reported lost in this minute.
+    pub lost: i64,
+}
+
+/// How a call answers, which decides what its caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// In one piece and at once: a list of models, an embedding.
+    Quick,
+    /// Piece by piece, as the model writes.
+    Streamed,
+    /// In one piece, once the model has written all of it.
+    Whole,
+}
+
+/// How long the caller waited for a sign of life. A whole answer lasts seconds by nature, longer if
+/// there is more to say, so it tells nothing; nor does a stream that broke before its first chunk.
+pub fn wait_ms(pace: Pace, time_to_first_chunk_ms: Option<i64>, duration_ms: i64) -> Option<i64> {
+    match pace {
+        Pace::Quick => Some(duration_ms),
+        Pace::Streamed => time_to_first_chunk_ms,
+        Pace::Whole => None,
+    }
+}
+
+/// The last `minutes` minutes up to and including `minute_ms`, oldest first, from the rows there are.
+/// Rows of the same minute add up; rows outside are left out.
+pub fn series(rows: impl IntoIterator<Item = (i64, Minute)>, minute_ms: i64, minutes: i64) -> Vec<Minute> {
+    let mut found = BTreeMap::<i64, Minute>::new();
+    for (at_ms, row) in rows {
+        let sum = found.entry(at_ms).or_default();
+        sum.calls += row.calls;
+        sum.errors += row.errors;
+        sum.wait_count += row.wait_count;
+        sum.wait_sum_ms += row.wait_sum_ms;
+        sum.lost += row.lost;
+    }
+    (0..minutes).rev().map(|ago| found.remove(&(minute_ms - ago * MINUTE_MS)).unwrap_or_default()).collect()
+}
+
+/// What a rule saw at one minute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observation {
+    /// The measure is beyond the threshold.
+    Breached {
+        /// The measure.
+        value: f64,
+        /// The calls it was taken from.
+        count: i64,
+    },
+    /// The measure is not beyond the threshold.
+    Healthy {
+        /// The measure.
+        value: f64,
+        /// The calls it was taken from.
+        count: i64,
+    },
+    /// Too few calls to say.
+    NoData {
+        /// The calls there were.
+        count: i64,
+    },
+}
+
+/// What the rule sees at the last of these minutes (`series` of `Rule::history_minutes`).
+///
+/// An open alert is judged differently: by the resolve threshold, and by however few calls there are,
+/// because the doubt is now on the other side.
+pub fn observe(rule: &Rule, minutes: &[Minute], firing: bool) -> Observation {
+    let window_minutes = usize::try_from(rule.window_minutes).unwrap_or(0);
+    let (before, window) = minutes.split_at(minutes.len().saturating_sub(window_minutes));
+    let sum = |field: fn(&Minute) -> i64| window.iter().map(field).sum::<i64>();
+    let calls = sum(|minute| minute.calls);
+    match rule.measure {
+        Measure::ErrorShare => judge_mean(rule, sum(|minute| minute.errors), calls, firing),
+        Measure::MeanWait => {
+            judge_mean(rule, sum(|minute| minute.wait_sum_ms), sum(|minute| minute.wait_count), firing)
+        }
+        Measure::Lost => judge(rule, sum(|minute| minute.lost) as f64, calls, firing),
+        Measure::Silence => {
+            let baseline = before.iter().rev().take(BASELINE_MINUTES as usize);
+            let busy = baseline.filter(|minute| minute.calls > 0).count();
+            let value = busy as f64 / BASELINE_MINUTES as f64;
+            if calls > 0 {
+                Observation::Healthy { value, count: calls }
+            } else if firing || value >= rule.threshold {
+                Observation::Breached { value, count: 0 }
+            } else {
+                Observation::NoData { count: 0 }
+            }
+        }
+    }
+}
+
+fn judge_mean(rule: &Rule, sum: i64, count: i64, firing: bool) -> Observation {
+    let enough = if firing { 1 } else { rule.min_count.max(1) };
+    if count < enough {
+        return Observation::NoData { count };
+    }
+    judge(rule, sum as f64 / count as f64, count, firing)
+}
+
+fn judge(rule: &Rule, value: f64, count: i64, firing: bool) -> Observation {
+    let threshold = rule.resolve_threshold.filter(|_| firing).unwrap_or(rule.threshold);
+    if value > threshold {
+        Observation::Breached { value, count }
+    } else {
+        Observation::Healthy { value, count }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::shipped;
+
+    #[test]
+    fn the_error_share_is_taken_over_the_window() {
+        //      errors of calls, minute by minute; the window is five minutes
+        for (minutes, expected) in [
+            ("0/100 0/100 0/100 0/100 5/100", "healthy 0.01 of 500"),
+            ("0/100 0/100 0/100 0/100 6/100", "breached 0.012 of 500"),
+            ("9/100 0/100 0/100 0/100 0/100 5/100", "healthy 0.01 of 500"),
+            ("0/0 0/0 0/0 0/0 1/49", "no data of 49"),
+            ("0/0 0/0 0/0 0/0 1/50", "breached 0.02 of 50"),
+            ("50/50", "breached 1 of 50"),
+            ("", "no data of 0"),
+        ] {
+            assert_eq!(seen("error-share", &errors(minutes), false), expected, "{minutes}");
+        }
+    }
+
+    #[test]
+    fn an_open_alert_is_judged_by_however_few_calls_there_are() {
+        for (minutes, expected) in [
+            ("0/0 0/0 0/0 0/0 1/1", "breached 1 of 1"),
+            ("0/0 0/0 0/0 0/0 0/1", "healthy 0 of 1"),
+            ("0/0 0/0 0/0 0/0 0/0", "no data of 0"),
+        ] {
+            assert_eq!(seen("error-share", &errors(minutes), true), expected, "{minutes}");
+        }
+    }
+
+    #[test]
+    fn an_open_alert_is_judged_by_the_resolve_threshold() {
+        let rule = Rule { resolve_threshold: Some(400.0), ..shipped("slow-response").unwrap() };
+        let at = |wait_ms: i64, firing| {
+            let minute = Minute { calls: 30, wait_count: 30, wait_sum_ms: 30 * wait_ms, ..Minute::default() };
+            text(observe(&rule, &[minute], firing))
+        };
+        assert_eq!(at(450, false), "healthy 450 of 30");
+        assert_eq!(at(450, true), "breached 450 of 30");
+        assert_eq!(at(400, true), "healthy 400 of 30");
+    }
+
+    #[test]
+    fn the_mean_wait_counts_the_calls_whose_wait_is_known() {
+        let minute =
+            |wait_count, wait_sum_ms| Minute { calls: 900, wait_count, wait_sum_ms, ..Minute::default() };
+        for (minutes, expected) in [
+            ([minute(10, 4_000), minute(10, 7_000)], "breached 550 of 20"),
+            ([minute(10, 4_000), minute(10, 6_000)], "healthy 500 of 20"),
+            ([minute(0, 0), minute(19, 190_000)], "no data of 19"),
+        ] {
+            assert_eq!(seen("slow-response", &minutes, false), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_caller_waits_for_depends_on_how_the_call_answers() {
+        assert_eq!(wait_ms(Pace::Quick, None, 80), Some(80));
+        assert_eq!(wait_ms(Pace::Streamed, Some(300), 9_000), Some(300));
+        assert_eq!(wait_ms(Pace::Streamed, None, 9_000), None);
+        assert_eq!(wait_ms(Pace::Whole, None, 9_000), None);
+    }
+
+    #[test]
+    fn one_lost_record_is_a_breach_and_no_calls_are_no_reason_to_doubt_a_zero() {
+        let lost = |lost| Minute { lost, ..Minute::default() };
+        let zero = Minute::default();
+        assert_eq!(seen("records-lost", &[lost(1), zero, zero, zero, zero], false), "breached 1 of 0");
+        assert_eq!(seen("records-lost", &[lost(1), zero, zero, zero, zero, zero], false), "healthy 0 of 0");
+        assert_eq!(seen("records-lost", &[], true), "healthy 0 of 0");
+    }
+
+    #[test]
+    fn a_silence_is_a_breach_where_half_of_the_hour_before_had_calls() {
+        for (before, silent, expected) in [
+            ("x".repeat(60), 10, "breached 1 of 0"),
+            ("x".repeat(61), 9, "healthy 1 of 7"),
+            ("x.".repeat(30), 10, "breached 0.5 of 0"),
+            ("x".repeat(30) + &".".repeat(30), 10, "breached 0.5 of 0"),
+            ("x".repeat(29) + &".".repeat(31), 10, "no data of 0"),
+            // Calls before that hour do not count.
+            ("x".repeat(40) + &".".repeat(60), 10, "no data of 0"),
+            ("x".repeat(29), 10, "no data of 0"),
+            (String::new(), 0, "no data of 0"),
+        ] {
+            let minutes = before + &".".repeat(silent);
+            assert_eq!(seen("no-calls", &calls(&minutes), false), expected, "{minutes}");
+        }
+    }
+
+    #[test]
+    fn a_silence_lasts_until_a_call_comes() {
+        assert_eq!(seen("no-calls", &calls(&".".repeat(70)), true), "breached 0 of 0");
+        assert_eq!(seen("no-calls", &calls(&(".".repeat(69) + "x")), true), "healthy 0 of 7");
+    }
+
+    #[test]
+    fn a_series_has_a_minute_for_every_gap() {
+        let row = |calls| Minute { calls, ..Minute::default() };
+        let rows = [(180_000, row(3)), (60_000, row(1)), (180_000, row(4)), (0, row(9)), (240_000, row(9))];
+        let calls: Vec<i64> = series(rows, 180_000, 3).iter().map(|minute| minute.calls).collect();
+        assert_eq!(calls, [1, 0, 7]);
+        assert_eq!(series([], 180_000, 2), [Minute::default(); 2]);
+    }
+
+    fn seen(rule: &str, minutes: &[Minute], firing: bool) -> String {
+        text(observe(&shipped(rule).unwrap(), minutes, firing))
+    }
+
+    fn text(observation: Observation) -> String {
+        match observation {
+            Observation::Breached { value, count } => format!("breached {value} of {count}"),
+            Observation::Healthy { value, count } => format!("healthy {value} of {count}"),
+            Observation::NoData { count } => format!("no data of {count}"),
+        }
+    }
+
+    fn errors(text: &str) -> Vec<Minute> {
+        let minute = |part: &str| {
+            let (errors, calls) = part.split_once('/').unwrap();
+            Minute { calls: calls.parse().unwrap(), errors: errors.parse().unwrap(), ..Minute::default() }
+        };
+        text.split_whitespace().map(minute).collect()
+    }
+
+    /// A minute for each character: `x` has seven calls.
+    fn calls(text: &str) -> Vec<Minute> {
+        text.chars().map(|c| Minute { calls: if c == 'x' { 7 } else { 0 }, ..Minute::default() }).collect()
+    }
+}

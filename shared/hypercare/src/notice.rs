@@ -1,0 +1,437 @@
+//! What a receiver is told, before it is put in the words of any receiver.
+//!
+//! A notice says what was measured and against what. It never names a cause: the gateway saw numbers,
+//! not reasons.
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Fired, Reason, Resolved};
+use crate::rule::{BASELINE_MINUTES, Measure, Rule, Severity};
+use crate::time::MINUTE_MS;
+
+/// One message to people or their tools. Stored as JSON until it is delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What it tells.
+    pub kind: Kind,
+    /// The episode it is about; notices of one episode belong together. Empty for a test.
+    pub episode_id: String,
+    /// The rule that opened it. Empty for a test.
+    pub rule_id: String,
+    /// Whom it concerns.
+    pub severity: Severity,
+    /// A few words for a heading.
+    pub title: String,
+    /// One sentence that can stand alone.
+    pub summary: String,
+    /// Names and values worth reading at a glance.
+    pub facts: Vec<(String, String)>,
+    /// Names and values worth filtering by.
+    pub labels: Vec<(String, String)>,
+    /// The first minute of the breach.
+    pub started_ms: i64,
+    /// The minute the episode was closed.
+    pub ended_ms: Option<i64>,
+    /// When what the notice tells happened.
+    pub occurred_ms: i64,
+}
+
+/// What a notice tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An alert fired and resolved before anybody could be told: both in one.
+    Combined,
+    /// An alert fired.
+    Firing,
+    /// It resolved.
+    Resolved,
+    /// Nothing happened; somebody wants to see whether notices arrive.
+    Test,
+}
+
+/// Whose calls a notice is about. Alerts on the gateway as a whole have none.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The tenant's id.
+    pub tenant_id: &'a str,
+    /// The tenant's name.
+    pub tenant_name: &'a str,
+    /// The route.
+    pub route: &'a str,
+}
+
+impl Notice {
+    /// An alert fired.
+    pub fn firing(rule: &Rule, episode_id: &str, subject: Option<&Subject<'_>>, fired: &Fired) -> Notice {
+        let mut notice = about(rule, Kind::Firing, episode_id, subject, fired.since_ms, fired.opened_ms);
+        let Fired { value, count, .. } = *fired;
+        let (window, on) = (rule.window_minutes, on(subject));
+        let (shown, threshold) = shown(rule, value);
+        notice.summary += &match rule.measure {
+            Measure::ErrorShare => {
+                format!("5xx share {shown} > {threshold}{on} ({window} min, {count} calls)")
+            }
+            Measure::Lost => format!("call records lost: {shown} ({window} min)"),
+            Measure::MeanWait => format!("mean wait {shown} > {threshold}{on} ({window} min, {count} calls)"),
+            Measure::Silence => {
+                let busy = (value * BASELINE_MINUTES as f64).round();
+                format!(
+                    "no calls for {window} min{on} (calls in {busy} of the {BASELINE_MINUTES} minutes before)"
+                )
+            }
+        };
+        let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
+        fact(name_of(rule.measure), shown);
+        fact("Threshold", threshold);
+        if matches!(rule.measure, Measure::ErrorShare | Measure::MeanWait) {
+            fact("Calls", format!("{count} in {window} min"));
+        }
+        notice
+    }
+
+    /// An alert resolved, told to those who know it fired.
+    pub fn resolved(
+        rule: &Rule,
+        episode_id: &str,
+        subject: Option<&Subject<'_>>,
+        resolved: &Resolved,
+    ) -> Notice {
+        closed(rule, Kind::Resolved, episode_id, subject, resolved)
+    }
+
+    /// An alert fired and resolved, told to those who could not be told that it fired.
+    pub fn combined(
+        rule: &Rule,
+        episode_id: &str,
+        subject: Option<&Subject<'_>>,
+        resolved: &Resolved,
+    ) -> Notice {
+        let mut notice = closed(rule, Kind::Combined, episode_id, subject, resolved);
+        notice.summary += ". That it fired could not be delivered at the time";
+        notice
+    }
+
+    /// A test of a receiver.
+    pub fn test(receiver_name: &str, now_ms: i64) -> Notice {
+        let name = plain(receiver_name);
+        Notice {
+            kind: Kind::Test,
+            episode_id: String::new(),
+            rule_id: String::new(),
+            severity: Severity::Ticket,
+            title: "Test notice".to_owned(),
+            summary: format!("notices to {name} arrive here"),
+            facts: vec![("Receiver".to_owned(), name)],
+            labels: Vec::new(),
+            started_ms: now_ms,
+            ended_ms: None,
+            occurred_ms: now_ms,
+        }
+    }
+}
+
+impl Kind {
+    /// As stored and sent.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Combined => "combined",
+            Kind::Firing => "firing",
+            Kind::Resolved => "resolved",
+            Kind::Test => "test",
+        }
+    }
+}
+
+/// Text of somebody else, on one line and of bearable length: no control characters, and none of those
+/// that turn the direction of writing.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain: String = text.chars().filter_map(plain_char).take(LONGEST_TEXT + 1).collect();
+    if let Some((cut, _)) = plain.char_indices().nth(LONGEST_TEXT) {
+        plain.truncate(cut);
+        plain.push('…');
+    }
+    plain
+}
+
+/// The character, a space for a line break, or nothing.
+pub(crate) fn plain_char(c: char) -> Option<char> {
+    match c {
+        '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        c if c.is_control() => None,
+        c => Some(c),
+    }
+}
+
+fn closed(
+    rule: &Rule,
+    kind: Kind,
+    episode_id: &str,
+    subject: Option<&Subject<'_>>,
+    resolved: &Resolved,
+) -> Notice {
+    let mut notice = about(rule, kind, episode_id, subject, resolved.since_ms, resolved.resolved_ms);
+    notice.ended_ms = Some(resolved.resolved_ms);
+    let on = on(subject);
+    let lasted = (resolved.resolved_ms - resolved.since_ms) / MINUTE_MS;
+    let (now, threshold) = shown(rule, resolved.value.unwrap_or_default());
+    let (worst, _) = shown(rule, resolved.worst);
+    notice.summary += &match (resolved.reason, rule.measure) {
+        (Reason::StillSilent, _) => format!("no calls{on} for a day, which is no longer news"),
+        (Reason::NoCalls, Measure::ErrorShare) => {
+            format!("no calls to measure any more{on}; 5xx share was up to {worst}")
+        }
+        (Reason::NoCalls, _) => format!("no calls to measure any more{on}; mean wait was up to {worst}"),
+        (Reason::Recovered, Measure::ErrorShare) => {
+            format!("5xx share back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
+        }
+        (Reason::Recovered, Measure::Lost) => {
+            format!("no call records lost any more, {lasted} min after the first")
+        }
+        (Reason::Recovered, Measure::MeanWait) => {
+            format!("mean wait back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
+        }
+        (Reason::Recovered, Measure::Silence) => format!("calls again{on}"),
+    };
+    let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
+    if rule.measure != Measure::Silence {
+        fact("Worst", worst);
+    }
+    fact("Lasted", format!("{lasted} min"));
+    notice
+}
+
+/// The parts all notices about an alert share; the summary starts with the tenant.
+fn about(
+    rule: &Rule,
+    kind: Kind,
+    episode_id: &str,
+    subject: Option<&Subject<'_>>,
+    started_ms: i64,
+    occurred_ms: i64,
+) -> Notice {
+    let pair = |name: &str, value: &str| (name.to_owned(), plain(value));
+    Notice {
+        kind,
+        episode_id: episode_id.to_owned(),
+        rule_id: rule.id.to_owned(),
+        severity: rule.severity,
+        title: rule.title.to_owned(),
+        summary: subject.map(|subject| plain(subject.tenant_name) + ": ").unwrap_or_default(),
+        facts: subject
+            .map(|subject| vec![pair("Tenant", subject.tenant_name), pair("Route", subject.route)])
+            .unwrap_or_default(),
+        labels: subject
+            .map(|subject| vec![pair("tenant_id", subject.tenant_id), pair("route", subject.route)])
+            .unwrap_or_default(),
+        started_ms,
+        ended_ms: None,
+        occurred_ms,
+    }
+}
+
+fn name_of(measure: Measure) -> &'static str {
+    match measure {
+        Measure::ErrorShare => "5xx share",
+        Measure::Lost => "Records lost",
+        Measure::MeanWait => "Mean wait",
+        Measure::Silence => "Minutes with calls before",
+    }
+}
+
+fn on(subject: Option<&Subject<'_>>) -> String {
+    subject.map(|subject| format!(" on {}", plain(subject.route))).unwrap_or_default()
+}
+
+/// The measure and the rule's threshold in the measure's unit, with as many decimals as it takes to
+/// tell them apart.
+fn shown(rule: &Rule, value: f64) -> (String, String) {
+    let (scale, unit) = match rule.measure {
+        Measure::ErrorShare | Measure::Silence => (100.0, " %"),
+        Measure::Lost => (1.0, ""),
+        Measure::MeanWait => (1.0, " ms"),
+    };
+    let write = |number: f64, decimals: usize| {
+        let digits = format!("{:.decimals$}", number * scale);
+        let short = if decimals == 0 { &digits } else { digits.trim_end_matches('0').trim_end_matches('.') };
+        format!("{short}{unit}")
+    };
+    let least = if scale > 1.0 { 1 } else { 0 };
+    let pair = |decimals| (write(value, decimals), write(rule.threshold, decimals));
+    (least..5).map(pair).find(|(value, threshold)| value != threshold).unwrap_or_else(|| pair(5))
+}
+
+const LONGEST_TEXT: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::shipped;
+
+    #[test]
+    fn a_firing_notice_says_what_was_measured_and_against_what() {
+        for (rule, value, count, summary) in [
+            (
+                "error-share",
+                0.032_038_8,
+                412,
+                "demo: 5xx share 3.2 % > 1 % on /v1/chat/completions (5 min, 412 calls)",
+            ),
+            (
+                "slow-response",
+                640.4,
+                1234,
+                "demo: mean wait 640 ms > 500 ms on /v1/chat/completions (5 min, 1234 calls)",
+            ),
+            (
+                "no-calls",
+                58.0 / 60.0,
+                0,
+                "demo: no calls for 10 min on /v1/chat/completions (calls in 58 of the 60 minutes before)",
+            ),
+        ] {
+            assert_eq!(firing(rule, value, count).summary, summary);
+        }
+        let lost = Notice::firing(&shipped("records-lost").unwrap(), "ep_1", None, &fired(3.0, 0));
+        assert_eq!(lost.summary, "call records lost: 3 (5 min)");
+        assert_eq!((lost.labels, lost.facts), (vec![], pairs(&[("Records lost", "3"), ("Threshold", "0")])));
+    }
+
+    #[test]
+    fn a_measure_just_beyond_its_threshold_does_not_read_as_equal() {
+        for (value, shown) in
+            [(0.0101, "1.01 % > 1 %"), (0.010_000_4, "1.00004 % > 1 %"), (0.1, "10 % > 1 %")]
+        {
+            assert!(firing("error-share", value, 50).summary.contains(shown), "{value}");
+        }
+        assert!(firing("slow-response", 500.25, 50).summary.contains("500.2 ms > 500 ms"));
+    }
+
+    #[test]
+    fn a_notice_carries_what_there_is_to_know() {
+        let notice = firing("error-share", 0.5, 60);
+        let expected = Notice {
+            kind: Kind::Firing,
+            episode_id: "ep_1".to_owned(),
+            rule_id: "error-share".to_owned(),
+            severity: Severity::Ticket,
+            title: "High 5xx share".to_owned(),
+            summary: "demo: 5xx share 50 % > 1 % on /v1/chat/completions (5 min, 60 calls)".to_owned(),
+            facts: pairs(&[
+                ("Tenant", "demo"),
+                ("Route", "/v1/chat/completions"),
+                ("5xx share", "50 %"),
+                ("Threshold", "1 %"),
+                ("Calls", "60 in 5 min"),
+            ]),
+            labels: pairs(&[("tenant_id", "tn_1"), ("route", "/v1/chat/completions")]),
+            started_ms: MINUTE_MS,
+            ended_ms: None,
+            occurred_ms: 6 * MINUTE_MS,
+        };
+        assert_eq!(notice, expected);
+        let stored = serde_json::to_string(&notice).unwrap();
+        assert_eq!(serde_json::from_str::<Notice>(&stored).unwrap(), notice);
+    }
+
+    #[test]
+    fn a_resolved_notice_says_how_it_ended() {
+        use Reason::{NoCalls, Recovered, StillSilent};
+        for (rule, value, worst, reason, summary) in [
+            (
+                "error-share",
+                Some(0.004),
+                0.124,
+                Recovered,
+                "demo: 5xx share back to 0.4 % on /v1/chat/completions after 14 min (limit 1 %, worst 12.4 %)",
+            ),
+            (
+                "error-share",
+                None,
+                0.124,
+                NoCalls,
+                "demo: no calls to measure any more on /v1/chat/completions; 5xx share was up to 12.4 %",
+            ),
+            (
+                "slow-response",
+                Some(310.0),
+                2_100.0,
+                Recovered,
+                "demo: mean wait back to 310 ms on /v1/chat/completions after 14 min (limit 500 ms, worst 2100 ms)",
+            ),
+            (
+                "slow-response",
+                None,
+                2_100.0,
+                NoCalls,
+                "demo: no calls to measure any more on /v1/chat/completions; mean wait was up to 2100 ms",
+            ),
+            ("no-calls", Some(0.0), 1.0, Recovered, "demo: calls again on /v1/chat/completions"),
+            (
+                "no-calls",
+                Some(0.0),
+                1.0,
+                StillSilent,
+                "demo: no calls on /v1/chat/completions for a day, which is no longer news",
+            ),
+        ] {
+            let notice = Notice::resolved(
+                &shipped(rule).unwrap(),
+                "ep_1",
+                Some(&DEMO),
+                &resolved(value, worst, reason),
+            );
+            assert_eq!(notice.summary, summary);
+            assert_eq!((notice.kind, notice.ended_ms), (Kind::Resolved, Some(15 * MINUTE_MS)));
+        }
+        let rule = shipped("records-lost").unwrap();
+        let notice = Notice::resolved(&rule, "ep_1", None, &resolved(Some(0.0), 3.0, Recovered));
+        assert_eq!(notice.summary, "no call records lost any more, 14 min after the first");
+    }
+
+    #[test]
+    fn a_combined_notice_tells_both_sides_at_once() {
+        let rule = shipped("error-share").unwrap();
+        let notice =
+            Notice::combined(&rule, "ep_1", Some(&DEMO), &resolved(Some(0.0), 0.02, Reason::Recovered));
+        assert_eq!(notice.kind, Kind::Combined);
+        assert_eq!(
+            notice.summary,
+            "demo: 5xx share back to 0 % on /v1/chat/completions after 14 min (limit 1 %, worst 2 %). \
+             That it fired could not be delivered at the time"
+        );
+    }
+
+    #[test]
+    fn names_of_tenants_are_one_line_of_bearable_length() {
+        assert_eq!(plain("a\nb\u{7}\u{202e}c\u{0}"), "a bc");
+        assert_eq!(plain(&"é".repeat(200)), "é".repeat(200));
+        assert_eq!(plain(&"é".repeat(201)), "é".repeat(200) + "…");
+        let subject = Subject { tenant_name: "evil\r\n\u{1b}[31m", ..DEMO };
+        let notice =
+            Notice::firing(&shipped("error-share").unwrap(), "ep_1", Some(&subject), &fired(1.0, 50));
+        assert!(notice.summary.starts_with("evil [31m: 5xx share 100 %"), "{}", notice.summary);
+        assert_eq!(notice.facts[0].1, "evil [31m");
+    }
+
+    const DEMO: Subject<'_> =
+        Subject { tenant_id: "tn_1", tenant_name: "demo", route: "/v1/chat/completions" };
+
+    fn firing(rule: &str, value: f64, count: i64) -> Notice {
+        Notice::firing(&shipped(rule).unwrap(), "ep_1", Some(&DEMO), &fired(value, count))
+    }
+
+    fn fired(value: f64, count: i64) -> Fired {
+        Fired { since_ms: MINUTE_MS, opened_ms: 6 * MINUTE_MS, value, count }
+    }
+
+    fn resolved(value: Option<f64>, worst: f64, reason: Reason) -> Resolved {
+        let resolved_ms = 15 * MINUTE_MS;
+        Resolved { since_ms: MINUTE_MS, opened_ms: 6 * MINUTE_MS, resolved_ms, value, worst, reason }
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+}

@@ -1,0 +1,370 @@
+//! Alert rules: what is measured, when that is a breach, and for how long it must last.
+//!
+//! Four rules are shipped and switched on. Their numbers may be overridden, each within limits.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::FieldError;
+
+/// One alert rule.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rule {
+    /// Stable name, part of every fingerprint.
+    pub id: &'static str,
+    /// What a notice is headed with.
+    pub title: &'static str,
+    /// Whether the rule is evaluated at all.
+    pub enabled: bool,
+    /// What is measured.
+    pub measure: Measure,
+    /// The measure is breached above this; `Measure::Silence` says how it differs.
+    pub threshold: f64,
+    /// A firing alert is healthy at or below this; nothing means the threshold itself.
+    pub resolve_threshold: Option<f64>,
+    /// Fewer calls than this in the window do not open an alert. They may keep one open.
+    pub min_count: i64,
+    /// How many minutes are measured together.
+    pub window_minutes: i64,
+    /// How many evaluated minutes a breach must have lasted; 0 fires at the first.
+    pub for_minutes: i64,
+    /// How many evaluated minutes must have been healthy before an alert resolves; 0 resolves at the first.
+    pub keep_firing_minutes: i64,
+    /// Whom it concerns.
+    pub severity: Severity,
+    /// What has a state of its own.
+    pub scope: Scope,
+}
+
+/// What a rule measures over its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// The share of calls that ended in an error: a 5xx, or a stream cut short.
+    ErrorShare,
+    /// The number of records known to be lost. No calls are no reason to doubt a zero.
+    Lost,
+    /// The mean wait in milliseconds; `detect::wait_ms` says what counts as wait.
+    MeanWait,
+    /// No calls in the window, where there used to be: breached if at least the threshold's share of
+    /// the `BASELINE_MINUTES` before the window had calls. Calls, and nothing else, end it.
+    Silence,
+}
+
+/// Whether somebody should get up, or look at it in the morning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Now.
+    Page,
+    /// In working hours.
+    Ticket,
+}
+
+/// What a rule watches one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Each tenant's calls to each route.
+    Route,
+    /// The gateway as a whole; alerts carry no tenant.
+    System,
+}
+
+/// The shipped rules.
+pub fn default_pack() -> [Rule; 4] {
+    let common = Rule {
+        id: "",
+        title: "",
+        enabled: true,
+        measure: Measure::ErrorShare,
+        threshold: 0.0,
+        resolve_threshold: None,
+        min_count: 1,
+        window_minutes: 5,
+        for_minutes: 0,
+        keep_firing_minutes: 5,
+        severity: Severity::Page,
+        scope: Scope::Route,
+    };
+    [
+        Rule {
+            id: "error-share",
+            title: "High 5xx share",
+            measure: Measure::ErrorShare,
+            threshold: 0.01,
+            min_count: 50,
+            for_minutes: 5,
+            severity: Severity::Ticket,
+            ..common.clone()
+        },
+        Rule {
+            id: "no-calls",
+            title: "Calls have stopped",
+            measure: Measure::Silence,
+            threshold: 0.5,
+            window_minutes: 10,
+            // As long as the window, so that one stray call does not count as calls being back.
+            keep_firing_minutes: 10,
+            ..common.clone()
+        },
+        Rule {
+            id: "records-lost",
+            title: "Call records were lost",
+            measure: Measure::Lost,
+            scope: Scope::System,
+            ..common.clone()
+        },
+        Rule {
+            id: "slow-response",
+            title: "Slow responses",
+            measure: Measure::MeanWait,
+            threshold: 500.0,
+            // Four a minute: below that, the mean is the story of single calls.
+            min_count: 20,
+            for_minutes: 10,
+            ..common
+        },
+    ]
+}
+
+/// The shipped rule of this name.
+pub fn shipped(id: &str) -> Option<Rule> {
+    default_pack().into_iter().find(|rule| rule.id == id)
+}
+
+impl Rule {
+    /// The rule with somebody's numbers. Together with the threshold goes the resolve threshold, which
+    /// was chosen for the old one.
+    pub fn with(&self, overrides: &Override) -> Result<Rule, FieldError> {
+        let silence = self.measure == Measure::Silence;
+        let counts = matches!(self.measure, Measure::ErrorShare | Measure::MeanWait);
+        let (lowest, highest) = match self.measure {
+            Measure::ErrorShare => (0.0, 1.0),
+            Measure::Lost => (0.0, 1_000_000.0),
+            Measure::MeanWait => (1.0, 600_000.0),
+            // A series without a single call never had a habit to break.
+            Measure::Silence => (0.01, 1.0),
+        };
+        let mut rule = self.clone();
+        if let Some(enabled) = overrides.enabled {
+            rule.enabled = enabled;
+        }
+        if let Some(threshold) = overrides.threshold {
+            if !(lowest..=highest).contains(&threshold) {
+                return Err(FieldError::new("threshold", format!("must be from {lowest} to {highest}")));
+            }
+            rule.threshold = threshold;
+            rule.resolve_threshold = None;
+        }
+        if let Some(min_count) = overrides.min_count {
+            let limits = if counts { Some((1, 1_000_000)) } else { None };
+            rule.min_count = within("min_count", min_count, limits)?;
+        }
+        if let Some(minutes) = overrides.window_minutes {
+            rule.window_minutes = within("window_minutes", minutes, Some((1, 60)))?;
+            if silence {
+                rule.keep_firing_minutes = rule.window_minutes;
+            }
+        }
+        if let Some(minutes) = overrides.for_minutes {
+            // How long a silence must last is its window; meanwhile the habit would be forgotten.
+            let limits = if silence { None } else { Some((0, 240)) };
+            rule.for_minutes = within("for_minutes", minutes, limits)?;
+        }
+        Ok(rule)
+    }
+
+    /// How many minutes of a series the rule needs to see, the evaluated one included.
+    pub fn history_minutes(&self) -> i64 {
+        match self.measure {
+            Measure::Silence => self.window_minutes + BASELINE_MINUTES,
+            Measure::ErrorShare | Measure::Lost | Measure::MeanWait => self.window_minutes,
+        }
+    }
+}
+
+/// What somebody wants different about a shipped rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Override {
+    /// Whether the rule is evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// `Rule::threshold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// `Rule::min_count`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_count: Option<i64>,
+    /// `Rule::window_minutes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_minutes: Option<i64>,
+    /// `Rule::for_minutes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_minutes: Option<i64>,
+}
+
+impl Override {
+    /// Reads an override as somebody sent it, or as it was stored. A field left out or null keeps the
+    /// rule's own value; whether a number makes sense is for `Rule::with` to say.
+    pub fn parse(json: &[u8]) -> Result<Override, FieldError> {
+        let Ok(Value::Object(fields)) = serde_json::from_slice(json) else {
+            return Err(FieldError::new("body", "must be a JSON object"));
+        };
+        let known = ["enabled", "threshold", "min_count", "window_minutes", "for_minutes"];
+        if let Some(unknown) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+            return Err(FieldError::new("body", format!("has an unknown field {unknown:?}")));
+        }
+        let field = |name| fields.get(name).filter(|value| !value.is_null());
+        let whole = |name| read(name, field(name), Value::as_i64, "must be a whole number");
+        Ok(Override {
+            enabled: read("enabled", field("enabled"), Value::as_bool, "must be true or false")?,
+            threshold: read("threshold", field("threshold"), Value::as_f64, "must be a number")?,
+            min_count: whole("min_count")?,
+            window_minutes: whole("window_minutes")?,
+            for_minutes: whole("for_minutes")?,
+        })
+    }
+}
+
+fn read<T>(
+    field: &'static str,
+    value: Option<&Value>,
+    convert: impl Fn(&Value) -> Option<T>,
+    otherwise: &str,
+) -> Result<Option<T>, FieldError> {
+    value.map(|value| convert(value).ok_or_else(|| FieldError::new(field, otherwise))).transpose()
+}
+
+/// The number, if the limits allow it; without limits it has no meaning for this rule.
+fn within(field: &'static str, number: i64, limits: Option<(i64, i64)>) -> Result<i64, FieldError> {
+    let Some((lowest, highest)) = limits else {
+        return Err(FieldError::new(field, "does not apply to this rule"));
+    };
+    if (lowest..=highest).contains(&number) {
+        Ok(number)
+    } else {
+        Err(FieldError::new(field, format!("must be from {lowest} to {highest}")))
+    }
+}
+
+impl Severity {
+    /// As stored and sent.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Page => "page",
+            Severity::Ticket => "ticket",
+        }
+    }
+}
+
+/// How many minutes show whether a series normally has calls.
+pub const BASELINE_MINUTES: i64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_rules_are_on_and_have_names_of_their_own() {
+        let pack = default_pack();
+        assert_eq!(
+            pack.each_ref().map(|rule| rule.id),
+            ["error-share", "no-calls", "records-lost", "slow-response"]
+        );
+        for rule in &pack {
+            assert!(rule.enabled && !rule.title.is_empty(), "{}", rule.id);
+            assert_eq!(shipped(rule.id).as_ref(), Some(rule));
+        }
+        assert_eq!(shipped("error"), None);
+    }
+
+    #[test]
+    fn the_shipped_numbers_would_pass_as_overrides() {
+        for rule in default_pack() {
+            let counted = rule.id == "error-share" || rule.id == "slow-response";
+            let same = Override {
+                enabled: Some(true),
+                threshold: Some(rule.threshold),
+                min_count: counted.then_some(rule.min_count),
+                window_minutes: Some(rule.window_minutes),
+                for_minutes: (rule.id != "no-calls").then_some(rule.for_minutes),
+            };
+            assert_eq!(rule.with(&same), Ok(rule));
+        }
+    }
+
+    #[test]
+    fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
+        let minutes = default_pack().map(|rule| rule.history_minutes());
+        assert_eq!(minutes, [5, 70, 5, 5]);
+    }
+
+    #[test]
+    fn an_override_changes_what_it_names() {
+        let json =
+            br#"{"enabled":false,"threshold":0.05,"min_count":200,"window_minutes":10,"for_minutes":0}"#;
+        let rule = shipped("error-share").unwrap();
+        let changed = rule.with(&Override::parse(json).unwrap()).unwrap();
+        let expected = Rule {
+            enabled: false,
+            threshold: 0.05,
+            min_count: 200,
+            window_minutes: 10,
+            for_minutes: 0,
+            ..rule.clone()
+        };
+        assert_eq!(changed, expected);
+        assert_eq!(rule.with(&Override::parse(br#"{"threshold":null}"#).unwrap()), Ok(rule));
+    }
+
+    #[test]
+    fn a_new_threshold_takes_the_place_of_both() {
+        let rule = Rule { resolve_threshold: Some(400.0), ..shipped("slow-response").unwrap() };
+        let changed = rule.with(&Override { threshold: Some(300.0), ..Override::default() }).unwrap();
+        assert_eq!((changed.threshold, changed.resolve_threshold), (300.0, None));
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        let stored = Override { threshold: Some(0.02), for_minutes: Some(3), ..Override::default() };
+        let json = serde_json::to_string(&stored).unwrap();
+        assert_eq!(json, r#"{"threshold":0.02,"for_minutes":3}"#);
+        assert_eq!(Override::parse(json.as_bytes()), Ok(stored));
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        for (rule, json, message) in [
+            ("error-share", r#"{"threshold":1.5}"#, "threshold must be from 0 to 1"),
+            ("error-share", r#"{"threshold":-0.1}"#, "threshold must be from 0 to 1"),
+            ("error-share", r#"{"threshold":"1 %"}"#, "threshold must be a number"),
+            ("slow-response", r#"{"threshold":0.5}"#, "threshold must be from 1 to 600000"),
+            ("no-calls", r#"{"threshold":0}"#, "threshold must be from 0.01 to 1"),
+            ("error-share", r#"{"min_count":0}"#, "min_count must be from 1 to 1000000"),
+            ("error-share", r#"{"min_count":1.5}"#, "min_count must be a whole number"),
+            ("no-calls", r#"{"min_count":5}"#, "min_count does not apply to this rule"),
+            ("records-lost", r#"{"min_count":5}"#, "min_count does not apply to this rule"),
+            ("error-share", r#"{"window_minutes":0}"#, "window_minutes must be from 1 to 60"),
+            ("error-share", r#"{"window_minutes":61}"#, "window_minutes must be from 1 to 60"),
+            ("error-share", r#"{"for_minutes":-1}"#, "for_minutes must be from 0 to 240"),
+            ("no-calls", r#"{"for_minutes":5}"#, "for_minutes does not apply to this rule"),
+            ("error-share", r#"{"enabled":1}"#, "enabled must be true or false"),
+            ("error-share", r#"{"treshold":1}"#, r#"body has an unknown field "treshold""#),
+            ("error-share", "[]", "body must be a JSON object"),
+            ("error-share", "", "body must be a JSON object"),
+        ] {
+            let applied =
+                Override::parse(json.as_bytes()).and_then(|over| shipped(rule).unwrap().with(&over));
+            assert_eq!(applied.unwrap_err().to_string(), message, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_that_is_no_number_is_refused() {
+        for threshold in [f64::NAN, f64::INFINITY] {
+            let overrides = Override { threshold: Some(threshold), ..Override::default() };
+            assert_eq!(shipped("error-share").unwrap().with(&overrides).unwrap_err().field, "threshold");
+        }
+    }
+}
