@@ -1,0 +1,105 @@
+//! The deployment's settings, read once.
+
+use crate::{ports::Limits, secret::Secrets};
+
+/// What a deployment can set. Provider keys are looked up when a call needs them, so that a provider
+/// nobody uses costs nothing.
+#[derive(Debug)]
+pub struct Config {
+    /// What is derived from `HYPERGATE_SECRET`; without it no key can be checked and none made.
+    pub secrets: Option<Secrets>,
+    /// `ADMIN_TOKEN`: opens `/admin/v1` and `/metrics`.
+    pub admin_token: Option<String>,
+    /// `TICK_TOKEN`: opens `POST /internal/tick`.
+    pub tick_token: Option<String>,
+    /// `MAX_BODY_BYTES`: larger requests are refused before they are read.
+    pub max_body_bytes: usize,
+    /// `FIRST_BYTE_TIMEOUT_MS`, `IDLE_TIMEOUT_MS`: bounds of a streamed answer.
+    pub stream_limits: Limits,
+    /// `ANSWER_TIMEOUT_MS`: bound of a whole answer, which is silent until it is finished.
+    pub answer_limits: Limits,
+    /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
+    pub max_retry_wait_ms: i64,
+    /// `RELEASE`: the name of what is deployed, for records.
+    pub release: String,
+    /// `ALLOW_LOCAL_RECEIVERS`: alert receivers may be on this machine. For development only.
+    pub allow_local_receivers: bool,
+}
+
+impl Config {
+    /// Reads the settings through `lookup`. A number that is none, or a secret too short to be one, is
+    /// an error for the operator.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let number = |name: &str, default: i64, range: std::ops::RangeInclusive<i64>| match lookup(name) {
+            None => Ok(default),
+            Some(text) => text.trim().parse().ok().filter(|value| range.contains(value)).ok_or_else(|| {
+                format!("{name} must be a whole number from {} to {}", range.start(), range.end())
+            }),
+        };
+        let secrets = match lookup("HYPERGATE_SECRET") {
+            None => None,
+            Some(secret) if secret.len() < MIN_SECRET_CHARS => {
+                return Err(format!("HYPERGATE_SECRET must have at least {MIN_SECRET_CHARS} characters"));
+            }
+            Some(secret) => Some(Secrets::derive(&secret)),
+        };
+        let idle_ms = number("IDLE_TIMEOUT_MS", 30_000, 100..=600_000)?;
+        let first_byte_ms = number("FIRST_BYTE_TIMEOUT_MS", 30_000, 100..=600_000)?;
+        let answer_ms = number("ANSWER_TIMEOUT_MS", 300_000, 100..=3_600_000)?;
+        Ok(Self {
+            secrets,
+            admin_token: lookup("ADMIN_TOKEN"),
+            tick_token: lookup("TICK_TOKEN"),
+            max_body_bytes: number("MAX_BODY_BYTES", 32 << 20, 1_024..=100 << 20)? as usize,
+            stream_limits: Limits { first_byte_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES },
+            answer_limits: Limits { first_byte_ms: answer_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES },
+            max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
+            release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            allow_local_receivers: lookup("ALLOW_LOCAL_RECEIVERS").is_some_and(|value| value == "true"),
+        })
+    }
+}
+
+/// Short secrets can be guessed offline from a stolen database.
+const MIN_SECRET_CHARS: usize = 32;
+
+/// An isolate has 128 MB; answers with images may have some tens.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(settings: &[(&str, &str)]) -> Result<Config, String> {
+        let owned: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::read(move |name| {
+            owned.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        })
+    }
+
+    #[test]
+    fn has_defaults_for_all_but_secrets() {
+        let config = with(&[]).expect("defaults");
+        assert!(config.secrets.is_none() && config.admin_token.is_none() && config.tick_token.is_none());
+        assert_eq!(config.max_body_bytes, 33_554_432);
+        assert_eq!(config.stream_limits.first_byte_ms, 30_000);
+        assert_eq!(config.answer_limits.first_byte_ms, 300_000);
+        assert!(!config.allow_local_receivers);
+    }
+
+    #[test]
+    fn says_which_setting_is_wrong() {
+        for (name, value) in [
+            ("MAX_BODY_BYTES", "lots"),
+            ("MAX_BODY_BYTES", "-1"),
+            ("IDLE_TIMEOUT_MS", "0"),
+            ("ANSWER_TIMEOUT_MS", "1e9"),
+            ("MAX_RETRY_WAIT_MS", "3600000"),
+            ("HYPERGATE_SECRET", "short"),
+        ] {
+            let message = with(&[(name, value)]).expect_err(value);
+            assert!(message.contains(name), "{message}");
+        }
+    }
+}

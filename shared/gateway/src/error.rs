@@ -1,0 +1,171 @@
+//! Every refusal, once: its status, its stable code, and a sentence that says what to do.
+
+use http::StatusCode;
+use hypercare::FieldError;
+use llm::UpstreamError;
+
+use crate::ports::PortError;
+
+/// Why a request was refused or failed. `Display` is for the caller; the cause is for the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request is larger than allowed.
+    #[error(
+        "The request is larger than {limit} bytes. Send less, or have the gateway's operator raise MAX_BODY_BYTES."
+    )]
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The request broke off.
+    #[error("The request's body broke off. Send it again.")]
+    BodyBroken,
+    /// A field of an admin request is wrong.
+    #[error("{message}")]
+    Field {
+        /// The field.
+        param: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The caller hung up; nobody reads this.
+    #[error("The caller hung up.")]
+    HungUp,
+    /// The key's time is over.
+    #[error("This API key has expired. Ask the gateway's operator for a new one.")]
+    KeyExpired,
+    /// There is no usable key in the request.
+    #[error("The API key is missing or unknown. Send a gateway key as `authorization: Bearer hg_…`.")]
+    Unauthenticated,
+    /// The admin or tick token is missing or wrong.
+    #[error("The bearer token is missing or wrong. This route needs the {token} of this deployment.")]
+    WrongToken {
+        /// The setting that holds the right one.
+        token: &'static str,
+    },
+    /// The setting is needed for what was asked.
+    #[error("This deployment has no {0}. Set it as a secret and try again.")]
+    Unconfigured(&'static str),
+    /// A setting cannot be read.
+    #[error("This deployment is misconfigured: {0}.")]
+    Misconfigured(String),
+    /// The method is not one of the route's.
+    #[error("This path does not take {method}. It takes {allowed}.")]
+    MethodNotAllowed {
+        /// What was sent.
+        method: String,
+        /// What would do.
+        allowed: &'static str,
+    },
+    /// The key may not use this model.
+    #[error("This API key may not use the model `{0}`. GET /v1/models lists the models it may use.")]
+    ModelNotAllowed(String),
+    /// Nothing goes by this name.
+    #[error(
+        "There is no model `{0}`. Name it as `provider/model`, or use an alias; GET /v1/models lists them."
+    )]
+    ModelUnknown(String),
+    /// There is no such thing.
+    #[error("There is no {0}.")]
+    NotFound(String),
+    /// The provider has no credential or address here.
+    #[error("The provider `{provider}` is not set up here. The gateway's operator must set {setting}.")]
+    ProviderUnconfigured {
+        /// The provider.
+        provider: &'static str,
+        /// The missing setting.
+        setting: String,
+    },
+    /// The request cannot be read, or not be translated.
+    #[error(transparent)]
+    Request(#[from] llm::Error),
+    /// Every target failed; this is the last one's failure.
+    #[error("{provider}: {error} {}", error.class.advice())]
+    Upstream {
+        /// The provider.
+        provider: &'static str,
+        /// What it said.
+        error: UpstreamError,
+    },
+    /// Who calls cannot be found out, so nobody is let in.
+    #[error("The gateway cannot check API keys at the moment. Send the request again in a few seconds.")]
+    IdentityUnavailable(#[source] PortError),
+    /// A part of the gateway failed.
+    #[error(
+        "The gateway failed. Send the request again; if it keeps failing, tell its operator the request id."
+    )]
+    Port(#[from] PortError),
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Self {
+        Self::Field { param: error.field.to_owned(), message: error.to_string() }
+    }
+}
+
+impl Error {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BodyBroken | Self::Field { .. } | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HungUp => {
+                StatusCode::from_u16(crate::record::CLIENT_CLOSED_REQUEST).expect("499 is a status")
+            }
+            Self::KeyExpired | Self::Unauthenticated | Self::WrongToken { .. } => StatusCode::UNAUTHORIZED,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::ModelUnknown(_) | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Upstream { error, .. } => error.class.status(),
+            Self::IdentityUnavailable(_) | Self::ProviderUnconfigured { .. } | Self::Unconfigured(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Misconfigured(_) | Self::Port(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable name used for callers, records and rollups.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BodyBroken => "body_broken",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Field { .. } => "invalid_field",
+            Self::HungUp => "caller_hung_up",
+            Self::IdentityUnavailable(_) => "identity_unavailable",
+            Self::KeyExpired => "expired_api_key",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::Misconfigured(_) => "misconfigured",
+            Self::ModelNotAllowed(_) => "model_not_allowed",
+            Self::ModelUnknown(_) => "model_not_found",
+            Self::NotFound(_) => "not_found",
+            Self::Port(_) => "internal_error",
+            Self::ProviderUnconfigured { .. } => "provider_not_configured",
+            Self::Request(llm::Error::Unsupported { .. }) => "unsupported_by_provider",
+            Self::Request(_) => "invalid_request",
+            Self::Unauthenticated => "invalid_api_key",
+            Self::Unconfigured(_) => "not_configured",
+            Self::Upstream { error, .. } => error.class.code(),
+            Self::WrongToken { .. } => "invalid_token",
+        }
+    }
+
+    /// The field to blame.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Field { param, .. } | Self::Request(llm::Error::Unsupported { param, .. }) => Some(param),
+            Self::Request(llm::Error::Invalid { param, .. }) => param.as_deref(),
+            Self::ModelNotAllowed(_) | Self::ModelUnknown(_) => Some("model"),
+            Self::Upstream { error, .. } => error.param.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What is behind it, for the log. The caller must not see this.
+    pub fn cause(&self) -> Option<&PortError> {
+        match self {
+            Self::IdentityUnavailable(cause) | Self::Port(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The way of records from the call to the database: collected for a moment, sent in batches, stored
+//! once each however often they arrive.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Host,
+    ports::{Database, PortError},
+    record::Record,
+    secret::hex,
+    store,
+};
+
+/// Records that wait in an isolate for company. A queue operation for each would cost more than the call.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    records: Vec<Record>,
+    lost: u64,
+    /// When the flush that will take them is due.
+    due_ms: Option<i64>,
+}
+
+/// What to do after a record was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Send what there is, now.
+    Flush,
+    /// Wait this long, then send what there is.
+    FlushIn(i64),
+    /// Another call will send it.
+    Nothing,
+}
+
+impl Buffer {
+    /// Takes a record.
+    pub fn push(&mut self, record: Record, now_ms: i64) -> Next {
+        self.records.push(record);
+        if self.records.len() >= BATCH {
+            return Next::Flush;
+        }
+        match self.due_ms {
+            // A flush that is long overdue was cancelled with the call that promised it.
+            Some(due_ms) if now_ms < due_ms + OVERDUE_MS => Next::Nothing,
+            _ => {
+                self.due_ms = Some(now_ms + WAIT_MS);
+                Next::FlushIn(WAIT_MS)
+            }
+        }
+    }
+
+    /// Takes what there is, to be sent.
+    pub fn take(&mut self) -> Vec<Record> {
+        self.due_ms = None;
+        std::mem::take(&mut self.records)
+    }
+
+    /// Keeps records that could not be sent, to go with the next ones. There is a limit; what is over it
+    /// is lost, counted, and reported as soon as something can be sent.
+    pub fn put_back(&mut self, mut records: Vec<Record>, lost: u64) {
+        records.append(&mut self.records);
+        let over = records.len().saturating_sub(MAX_WAITING);
+        records.drain(..over);
+        self.lost += lost + over as u64;
+        self.records = records;
+    }
+
+    /// How many were lost since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+/// Queue messages that carry the records and the report, each small enough for one.
+pub fn messages(records: &[Record], lost: u64, report_id: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut items: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let item = serde_json::to_string(record).expect("a record is JSON");
+        if bytes + item.len() > MAX_MESSAGE_BYTES && !items.is_empty() {
+            messages.push(message(&items, 0, ""));
+            items.clear();
+            bytes = 0;
+        }
+        bytes += item.len() + 1;
+        items.push(item);
+    }
+    if !items.is_empty() || lost > 0 {
+        messages.push(message(&items, lost, report_id));
+    }
+    messages
+}
+
+fn message(items: &[String], lost: u64, report_id: &str) -> String {
+    format!(r#"{{"report_id":"{report_id}","lost":{lost},"records":[{}]}}"#, items.join(","))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    report_id: String,
+    lost: u64,
+    records: Vec<Record>,
+}
+
+/// Stores what queue messages carry. An error means that nothing of them may be forgotten: they are to
+/// be delivered again.
+pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortError> {
+    let mut records = Vec::new();
+    let now_ms = host.now_ms();
+    for text in messages {
+        match serde_json::from_str::<Message>(text) {
+            Ok(message) => {
+                if message.lost > 0 {
+                    let reason = "an isolate's journal was full";
+                    store::calls::report_loss(host, &message.report_id, now_ms, message.lost, reason).await?;
+                }
+                records.extend(message.records);
+            }
+            // Delivering it again would not make it readable.
+            Err(error) => {
+                host.log(&format!("journal: unreadable message dropped: {error}"));
+                let id = hex(&Sha256::digest(text)[..16]);
+                store::calls::report_loss(host, &id, now_ms, 1, "an unreadable journal message").await?;
+            }
+        }
+    }
+    write(host, &records).await
+}
+
+/// Stores records.
+pub async fn write(db: &impl Database, records: &[Record]) -> Result<(), PortError> {
+    store::calls::insert(db, records).await
+}
+
+/// Notes that records are lost for good. If even that fails there is only the log.
+pub async fn report_lost<H: Host>(host: &H, records: &[Record]) {
+    let Some(first) = records.first() else { return };
+    let id = format!("loss_{}", first.id);
+    let reason = "the database did not take the record";
+    if let Err(error) =
+        store::calls::report_loss(host, &id, host.now_ms(), records.len() as u64, reason).await
+    {
+        host.log(&format!("journal: a loss of {} is not even noted: {error}", records.len()));
+    }
+}
+
+/// A batch as large as this is not waited for.
+const BATCH: usize = 100;
+
+/// How long a record waits for company.
+const WAIT_MS: i64 = 1_000;
+
+/// A promised flush later than this will not come.
+const OVERDUE_MS: i64 = 4_000;
+
+/// What an isolate keeps while the queue fails; with content kept, some tens of megabytes.
+const MAX_WAITING: usize = 1_000;
+
+/// A queue takes messages of 128 kB.
+const MAX_MESSAGE_BYTES: usize = 110_000;

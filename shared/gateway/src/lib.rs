@@ -1,0 +1,28 @@
+//! The call: from a caller's bytes to the provider's and back, with the record kept and the watch fed.
+//!
+//! This is the only crate that awaits. What it needs of the world is in [`ports`]; what it decides is in
+//! small modules that take values and return them.
+
+pub mod auth;
+pub mod call;
+pub mod config;
+pub mod deliver;
+pub mod error;
+pub mod journal;
+pub mod live;
+pub mod memory;
+pub mod metrics;
+pub mod payload;
+pub mod plan;
+pub mod ports;
+pub mod prometheus;
+pub mod receiver;
+pub mod record;
+pub mod secret;
+pub mod store;
+pub mod tick;
+pub mod trace;
+pub mod watch;
+
+pub use error::Error;
+pub use ports::Host;

@@ -1,0 +1,43 @@
+//! A streamed call on its way: the host pumps, this passes on, and at the end there is a record.
+
+use llm::relay::{Ending, Passed, Relay};
+
+use crate::record::{Draft, Record};
+
+/// One streamed answer. The host calls [`Live::chunk`] for each chunk, then [`Live::end`] or
+/// [`Live::hang_up`] once, and journals the record it gets.
+pub struct Live {
+    relay: Box<dyn Relay>,
+    draft: Draft,
+}
+
+impl Live {
+    pub(crate) fn new(relay: Box<dyn Relay>, draft: Draft) -> Self {
+        Self { relay, draft }
+    }
+
+    /// Passes a chunk on. `None` means the very bytes that came in; otherwise what to send instead, which
+    /// may be nothing.
+    pub fn chunk(&mut self, now_ms: i64, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let passed = self.relay.chunk(bytes, &mut out);
+        let sent = if passed == Passed::AsIs { bytes } else { &out };
+        self.draft.sent(now_ms, sent);
+        (passed == Passed::Instead).then_some(out)
+    }
+
+    /// The upstream's stream ended: what is still to be sent, and the record.
+    pub fn end(mut self, now_ms: i64, ending: Ending) -> (Vec<u8>, Record) {
+        let mut out = Vec::new();
+        self.relay.end(ending, &mut out);
+        self.draft.sent(now_ms, &out);
+        let summary = self.relay.summary().clone();
+        (out, self.draft.finish_stream(now_ms, summary))
+    }
+
+    /// The caller went away before the end. The host drops the upstream, which cancels it.
+    pub fn hang_up(self, now_ms: i64) -> Record {
+        let summary = self.relay.summary().clone();
+        self.draft.finish_hung_up(now_ms, summary)
+    }
+}

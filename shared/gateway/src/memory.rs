@@ -1,0 +1,76 @@
+//! What an isolate remembers between requests. All of it may be forgotten at any time.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use crate::{auth::Caller, ports::Random, secret::hex};
+
+/// One isolate's memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    callers: RefCell<HashMap<[u8; 32], Remembered>>,
+    seed: Cell<Option<u64>>,
+    count: Cell<u64>,
+}
+
+/// Who a key belongs to, or that it belongs to nobody, and until when to believe it.
+#[derive(Debug, Clone)]
+struct Remembered {
+    caller: Option<Rc<Caller>>,
+    until_ms: i64,
+}
+
+impl Memory {
+    /// What is known of a key: `None` nothing, `Some(None)` that there is no such key.
+    pub fn caller(&self, hash: &[u8; 32], now_ms: i64) -> Option<Option<Rc<Caller>>> {
+        let callers = self.callers.borrow();
+        let known = callers.get(hash).filter(|known| now_ms < known.until_ms)?;
+        Some(known.caller.clone())
+    }
+
+    /// Remembers a key until `until_ms`.
+    pub fn remember(&self, hash: [u8; 32], caller: Option<Rc<Caller>>, until_ms: i64) {
+        let mut callers = self.callers.borrow_mut();
+        // A bound, not a policy: an isolate that has seen this many keys starts over.
+        if callers.len() >= MAX_CALLERS {
+            callers.clear();
+        }
+        callers.insert(hash, Remembered { caller, until_ms });
+    }
+
+    /// Forgets every key, after a change that may concern any of them.
+    pub fn forget_callers(&self) {
+        self.callers.borrow_mut().clear();
+    }
+
+    /// A new id: the time, so that ids sort, then 64 bits nobody else has.
+    pub fn new_id(&self, prefix: &str, now_ms: i64, random: &impl Random) -> String {
+        format!("{prefix}{}{}", &hex(&now_ms.to_be_bytes())[4..], hex(&self.unique(random).to_be_bytes()))
+    }
+
+    /// 64 bits that no other call of any isolate gets, but for the birthday paradox. Not secret: one
+    /// that was seen tells the next.
+    pub fn unique(&self, random: &impl Random) -> u64 {
+        let seed = self.seed.get().unwrap_or_else(|| {
+            let mut bytes = [0; 8];
+            random.fill(&mut bytes);
+            let seed = u64::from_ne_bytes(bytes);
+            self.seed.set(Some(seed));
+            seed
+        });
+        self.count.set(self.count.get() + 1);
+        mix(seed.wrapping_add(self.count.get().wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    }
+}
+
+/// SplitMix64's output function: one to one, so an isolate never repeats itself.
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^ (bits >> 31)
+}
+
+const MAX_CALLERS: usize = 10_000;

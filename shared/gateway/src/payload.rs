@@ -1,0 +1,265 @@
+//! The content of a call, for tenants that keep it. By default nothing is kept.
+
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Whether a tenant keeps content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// As it was sent.
+    Full,
+    /// Nothing is kept.
+    #[default]
+    None,
+    /// Every text is replaced by its length; roles, names of tools and parameters stay.
+    Redacted,
+}
+
+impl Mode {
+    /// As the database spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::None => "none",
+            Self::Redacted => "redacted",
+        }
+    }
+}
+
+/// What was said, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Never [`Mode::None`].
+    pub mode: Mode,
+    /// JSON object, name to value; values that give access are replaced.
+    pub request_headers: String,
+    /// The caller's body.
+    pub request: String,
+    /// What the caller got.
+    pub response: String,
+    /// Whether something was cut off at the tenant's cap.
+    pub truncated: bool,
+}
+
+/// Collects a call's content while it passes. Holds nothing where nothing is kept.
+#[derive(Debug)]
+pub struct Capture {
+    mode: Mode,
+    cap: usize,
+    headers: String,
+    request: Vec<u8>,
+    response: Vec<u8>,
+    truncated: bool,
+}
+
+impl Capture {
+    /// Begins with the request. `None` where the tenant keeps nothing.
+    pub fn begin(mode: Mode, cap: usize, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        if mode == Mode::None {
+            return None;
+        }
+        let mut capture = Self {
+            mode,
+            cap,
+            headers: safe_headers(headers),
+            request: Vec::new(),
+            response: Vec::new(),
+            truncated: false,
+        };
+        // Masking needs the whole text: it is cut afterwards, so that a cut never uncovers anything.
+        let request = if mode == Mode::Redacted { mask_json(body) } else { body.to_vec() };
+        capture.truncated |= request.len() > cap;
+        capture.request = request;
+        capture.request.truncate(cap);
+        Some(capture)
+    }
+
+    /// Takes what the caller is sent.
+    pub fn response(&mut self, bytes: &[u8]) {
+        // Masked text is shorter than what it masks, so more may be needed; a bound all the same.
+        let bound = if self.mode == Mode::Redacted { self.cap.saturating_mul(4) } else { self.cap };
+        let room = bound.saturating_sub(self.response.len());
+        self.truncated |= bytes.len() > room;
+        self.response.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What is kept.
+    pub fn finish(mut self) -> Payload {
+        if self.mode == Mode::Redacted {
+            self.response = mask(&self.response);
+        }
+        self.truncated |= self.response.len() > self.cap;
+        self.response.truncate(self.cap);
+        Payload {
+            mode: self.mode,
+            request_headers: self.headers,
+            request: String::from_utf8_lossy(&self.request).into_owned(),
+            response: String::from_utf8_lossy(&self.response).into_owned(),
+            truncated: self.truncated,
+        }
+    }
+}
+
+/// A body or a stream of events, masked.
+fn mask(bytes: &[u8]) -> Vec<u8> {
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        return mask_json(bytes);
+    }
+    let mut masked = Vec::with_capacity(bytes.len() / 2);
+    for line in bytes.split(|&byte| byte == b'\n') {
+        match line.strip_prefix(b"data:").map(<[u8]>::trim_ascii) {
+            Some(b"[DONE]") => masked.extend_from_slice(b"data: [DONE]"),
+            Some(data) => {
+                masked.extend_from_slice(b"data: ");
+                masked.extend(mask_json(data));
+            }
+            None if line.trim_ascii().is_empty() => {}
+            // A comment, or a piece of something: not known to be harmless.
+            None => masked.extend_from_slice(length(line.len()).as_bytes()),
+        }
+        masked.push(b'\n');
+    }
+    masked
+}
+
+fn mask_json(bytes: &[u8]) -> Vec<u8> {
+    let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
+        return length(bytes.len()).into_bytes();
+    };
+    mask_value(&mut value, false);
+    serde_json::to_vec(&value).expect("a value is JSON")
+}
+
+fn mask_value(value: &mut Value, keep: bool) {
+    match value {
+        Value::String(text) if !keep => *text = length(text.len()),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, keep)),
+        Value::Object(fields) => {
+            let masked = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+                let keep = KEPT.contains(&name.as_str()) && is_plain(&value);
+                mask_value(&mut value, keep);
+                (name, value)
+            });
+            *fields = masked.collect();
+        }
+        _ => {}
+    }
+}
+
+fn is_plain(value: &Value) -> bool {
+    value.is_string() || value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+}
+
+fn length(bytes: usize) -> String {
+    format!("[{bytes} bytes]")
+}
+
+fn safe_headers(headers: &HeaderMap) -> String {
+    let fields = headers.iter().map(|(name, value)| {
+        let shown =
+            if gives_access(name.as_str()) { "[redacted]" } else { value.to_str().unwrap_or("[binary]") };
+        (name.as_str().to_owned(), Value::from(shown))
+    });
+    Value::Object(fields.collect()).to_string()
+}
+
+/// Headers whose values open doors. By parts of the name: a new one is caught too.
+fn gives_access(name: &str) -> bool {
+    ["auth", "cookie", "key", "token", "secret", "password", "signature", "credential", "session"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
+/// Fields whose text is a name or a choice, not content. Everything else is masked.
+const KEPT: &[&str] = &[
+    "code",
+    "detail",
+    "encoding_format",
+    "finish_reason",
+    "id",
+    "model",
+    "name",
+    "native_finish_reason",
+    "object",
+    "reasoning_effort",
+    "request_id",
+    "required",
+    "role",
+    "service_tier",
+    "system_fingerprint",
+    "tool_call_id",
+    "tool_choice",
+    "type",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(mode: Mode, cap: usize, request: &str, response: &str) -> Payload {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer hg_secret"),
+            ("cookie", "sid=secret"),
+            ("x-api-key", "secret"),
+            ("x-goog-api-key", "secret"),
+            ("x-amz-security-token", "secret"),
+            ("user-agent", "curl"),
+        ] {
+            headers.insert(name, value.parse().expect("a value"));
+        }
+        let mut capture = Capture::begin(mode, cap, &headers, request.as_bytes()).expect("something is kept");
+        for chunk in response.as_bytes().chunks(7) {
+            capture.response(chunk);
+        }
+        capture.finish()
+    }
+
+    #[test]
+    fn nothing_is_kept_by_default() {
+        assert!(Capture::begin(Mode::default(), 1_000, &HeaderMap::new(), b"{}").is_none());
+    }
+
+    #[test]
+    fn headers_that_give_access_are_never_kept() {
+        for mode in [Mode::Full, Mode::Redacted] {
+            let headers = kept(mode, 1_000, "{}", "{}").request_headers;
+            assert!(!headers.contains("secret"), "{headers}");
+            assert!(headers.contains(r#""user-agent":"curl""#), "{headers}");
+        }
+    }
+
+    #[test]
+    fn redacted_keeps_the_shape_and_no_words() {
+        let request = r#"{"model":"fast","messages":[{"role":"user","content":[{"type":"text","text":"my card is 4111"}]},
+            {"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"pay","arguments":"{\"card\":4111}"}}]}],
+            "metadata":{"name":{"first":"Ann"}},"temperature":0.5}"#;
+        let response =
+            "data: {\"choices\":[{\"delta\":{\"content\":\"paid 4111\"}}]}\n\ndata: [DONE]\n\n: 4111\n";
+        let payload = kept(Mode::Redacted, 10_000, request, response);
+        for text in [&payload.request, &payload.response] {
+            assert!(!text.contains("4111") && !text.contains("Ann"), "{text}");
+        }
+        for shape in ["\"role\":\"user\"", "\"name\":\"pay\"", "\"temperature\":0.5", "[15 bytes]"] {
+            assert!(payload.request.contains(shape), "{shape} in {}", payload.request);
+        }
+        assert!(payload.response.contains("[DONE]"));
+        assert!(!payload.truncated);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_masked_whole() {
+        let payload = kept(Mode::Redacted, 10_000, "my card is 4111", "<html>4111</html>");
+        assert_eq!(payload.request, "[15 bytes]");
+        assert!(!payload.response.contains("4111"), "{}", payload.response);
+    }
+
+    #[test]
+    fn the_cap_holds_and_is_told() {
+        let long = format!(r#"{{"messages":"{}"}}"#, "é".repeat(500));
+        let payload = kept(Mode::Full, 100, &long, &long);
+        assert!(payload.truncated && payload.request.len() <= 103 && payload.response.len() <= 103);
+    }
+}

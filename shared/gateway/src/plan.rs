@@ -1,0 +1,99 @@
+//! Where a call goes: a name becomes a list of targets, tried in order.
+
+use llm::{Provider, provider};
+
+use crate::{Error, auth::Caller};
+
+/// A target by name.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// The provider's row.
+    pub provider: &'static Provider,
+    /// The model, as the provider names it.
+    pub model: &'a str,
+}
+
+/// The targets for `model`, at least one.
+pub fn plan<'a>(model: &'a str, caller: &'a Caller) -> Result<Vec<Choice<'a>>, Error> {
+    let alias = caller.aliases.get(model);
+    let choices: Vec<Choice<'a>> = match alias {
+        Some(targets) => targets.iter().filter_map(|target| choice(target)).collect(),
+        None => choice(model).into_iter().collect(),
+    };
+    if choices.is_empty() {
+        return Err(Error::ModelUnknown(short(model)));
+    }
+    let targets = || alias.into_iter().flatten().map(String::as_str);
+    let all_targets_allowed = alias.is_some() && targets().all(|target| is_allowed(target, caller));
+    if !is_allowed(model, caller) && !all_targets_allowed {
+        return Err(Error::ModelNotAllowed(short(model)));
+    }
+    Ok(choices)
+}
+
+/// Whether the key may use this name, going by the name alone.
+pub fn is_allowed(name: &str, caller: &Caller) -> bool {
+    let Some(patterns) = &caller.models else { return true };
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    })
+}
+
+fn choice(target: &str) -> Option<Choice<'_>> {
+    provider::split(target).map(|(provider, model)| Choice { provider, model })
+}
+
+/// A caller's text in an error: a name is short, anything longer is not one.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(100) {
+        Some((cut, _)) => format!("{}…", &name[..cut]),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(models: Option<&[&str]>) -> Caller {
+        let mut caller = Caller::default();
+        caller.models = models.map(|models| models.iter().map(|&model| model.to_owned()).collect());
+        let fast = vec!["groq/llama".to_owned(), "openai/gpt-5-mini".to_owned()];
+        caller.aliases.insert("fast".to_owned(), fast);
+        caller
+    }
+
+    fn names(model: &str, models: Option<&[&str]>) -> String {
+        match plan(model, &caller(models)) {
+            Ok(choices) => {
+                let names: Vec<String> = choices
+                    .iter()
+                    .map(|choice| format!("{}/{}", choice.provider.name, choice.model))
+                    .collect();
+                names.join(" ")
+            }
+            Err(error) => error.code().to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_name_becomes_targets_if_the_key_may() {
+        let cases: [(&str, Option<&[&str]>, &str); 11] = [
+            ("openai/gpt-5", None, "openai/gpt-5"),
+            ("openrouter/meta/llama", None, "openrouter/meta/llama"),
+            ("fast", None, "groq/llama openai/gpt-5-mini"),
+            ("slow", None, "model_not_found"),
+            ("nobody/gpt-5", None, "model_not_found"),
+            ("openai/gpt-5", Some(&["openai/*"]), "openai/gpt-5"),
+            ("groq/llama", Some(&["openai/*"]), "model_not_allowed"),
+            ("fast", Some(&["fast"]), "groq/llama openai/gpt-5-mini"),
+            ("fast", Some(&["openai/*"]), "model_not_allowed"),
+            ("fast", Some(&["openai/*", "groq/*"]), "groq/llama openai/gpt-5-mini"),
+            ("openai/gpt-5", Some(&[]), "model_not_allowed"),
+        ];
+        for (model, models, expected) in cases {
+            assert_eq!(names(model, models), expected, "{model} for {models:?}");
+        }
+    }
+}

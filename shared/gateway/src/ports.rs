@@ -1,0 +1,191 @@
+//! What the gateway needs of the world. A host keeps these promises and no others.
+//!
+//! Futures carry no `Send` bound: an isolate has one thread. `tests/tests/ports.rs` is the contract; a
+//! new host is done when it passes.
+
+use std::{future::Future, rc::Rc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{config::Config, memory::Memory};
+
+/// A host could not do what was asked. The text is for the log, never for a caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{port}: {message}")]
+pub struct PortError {
+    /// Which port failed.
+    pub port: &'static str,
+    /// What the host says.
+    pub message: String,
+}
+
+impl PortError {
+    /// A failure of the port with this name.
+    pub fn new(port: &'static str, message: impl ToString) -> Self {
+        Self { port, message: message.to_string() }
+    }
+}
+
+/// Wall time.
+pub trait Clock {
+    /// Unix milliseconds. May stand still between two awaits (Workers does that), so a duration spans
+    /// an await or is zero.
+    fn now_ms(&self) -> i64;
+    /// Comes back after about this long.
+    fn sleep(&self, ms: i64) -> impl Future<Output = ()>;
+}
+
+/// Randomness fit for keys.
+pub trait Random {
+    /// Fills the slice.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The deployment's variables and secrets.
+pub trait Settings {
+    /// The value of a setting named in capitals (`OPENAI_API_KEY`). An empty value counts as absent.
+    fn setting(&self, name: &str) -> Option<String>;
+}
+
+/// A statement with its parameters (`?1`, `?2`, …). Lists of values go in as one JSON text, for
+/// `json_each`: a statement takes a hundred parameters at most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// SQLite's SQL.
+    pub sql: String,
+    /// Null, numbers and texts; no blobs, no booleans.
+    pub params: Vec<Value>,
+}
+
+impl Statement {
+    /// A statement with its parameters.
+    pub fn new(sql: impl Into<String>, params: impl Into<Vec<Value>>) -> Self {
+        Self { sql: sql.into(), params: params.into() }
+    }
+}
+
+/// Rows, as JSON objects by column name.
+pub type Rows = Vec<Value>;
+
+/// SQLite's SQL, wherever the database is.
+pub trait Database {
+    /// Runs the statements in order; all of them take effect, or none.
+    fn batch(&self, statements: Vec<Statement>) -> impl Future<Output = Result<Vec<Rows>, PortError>>;
+}
+
+/// Runs one statement and reads its rows as `T`.
+pub async fn rows<T: DeserializeOwned>(
+    db: &impl Database,
+    statement: Statement,
+) -> Result<Vec<T>, PortError> {
+    let results = db.batch(vec![statement]).await?;
+    results.into_iter().next().unwrap_or_default().into_iter().map(read).collect()
+}
+
+/// Runs one statement and reads its first row, if there is one.
+pub async fn row<T: DeserializeOwned>(
+    db: &impl Database,
+    statement: Statement,
+) -> Result<Option<T>, PortError> {
+    Ok(rows(db, statement).await?.into_iter().next())
+}
+
+/// Reads every row as `T`.
+pub fn read_all<T: DeserializeOwned>(rows: Rows) -> Result<Vec<T>, PortError> {
+    rows.into_iter().map(read).collect()
+}
+
+/// Reads a row as `T`.
+pub fn read<T: DeserializeOwned>(row: Value) -> Result<T, PortError> {
+    serde_json::from_value(row)
+        .map_err(|error| PortError::new("database", format!("unexpected row: {error}")))
+}
+
+/// An eventually consistent cache. Losing an entry is never an error, and a change may take a minute to
+/// be seen everywhere.
+pub trait KeyValue {
+    /// The value, if it is there and not too old.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, PortError>>;
+    /// Stores a value until `expires_ms`, which is at least a minute away.
+    fn put(&self, key: &str, value: Bytes, expires_ms: i64) -> impl Future<Output = Result<(), PortError>>;
+    /// Forgets a value.
+    fn delete(&self, key: &str) -> impl Future<Output = Result<(), PortError>>;
+}
+
+/// How long an upstream may take, and how much it may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Until the head of the answer and the first chunk of a stream are there.
+    pub first_byte_ms: i64,
+    /// Between two chunks.
+    pub idle_ms: i64,
+    /// Of a whole answer.
+    pub max_bytes: usize,
+}
+
+/// An upstream's answer.
+#[derive(Debug)]
+pub struct Fetched<S> {
+    /// Its head.
+    pub head: Response<()>,
+    /// Its body.
+    pub body: Body<S>,
+    /// When the head arrived, unix milliseconds.
+    pub head_ms: i64,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body<S> {
+    /// A 2xx `text/event-stream`: its first chunk has come, the host can pump the rest.
+    Stream {
+        /// The first bytes.
+        first: Bytes,
+        /// What only the host can read.
+        rest: S,
+    },
+    /// Anything else.
+    Whole(Bytes),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchError {
+    /// The caller hung up meanwhile, so the request was given up.
+    HungUp,
+    /// No silence as long as this was allowed.
+    Timeout,
+    /// The answer is larger than allowed.
+    TooLarge,
+    /// No connection, or one that broke. The text is for the log.
+    Unreachable(String),
+}
+
+/// One request, one answer. Redirects are not followed.
+pub trait Fetch {
+    /// The unread rest of a streamed answer. Dropping it cancels the upstream.
+    type Stream;
+    /// Sends the request.
+    fn fetch(
+        &self,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Fetched<Self::Stream>, FetchError>>;
+    /// A stream made here, a chunk every `gap_ms`: for the built-in models.
+    fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Self::Stream;
+}
+
+/// All of it, for one request.
+pub trait Host: Clock + Random + Settings + Database + KeyValue + Fetch {
+    /// The settings, read once.
+    fn config(&self) -> Rc<Config>;
+    /// What this isolate remembers. On a host that keeps nothing between requests it is always empty.
+    fn memory(&self) -> &Memory;
+    /// Where this runs: a data centre's code, where the host knows it.
+    fn region(&self) -> Option<String>;
+    /// A line for the operator.
+    fn log(&self, line: &str);
+}

@@ -1,0 +1,300 @@
+//! What Prometheus scrapes: text format 0.0.4.
+//!
+//! Nothing here counts by itself: an isolate sees a few calls and is gone. The counters are the rollups
+//! of the day so far, so they start again from zero at midnight UTC, which Prometheus takes for a restart.
+//! It misses what came between its last scrape and midnight, and a record that arrives after midnight for
+//! the day before; the metrics API has both. A counter may be a minute or two behind.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write},
+};
+
+use hypercare::histogram::{self, Histogram};
+
+use crate::{
+    Error, Host,
+    ports::PortError,
+    store::{
+        health,
+        rollups::{self, Grain, Merged, Selection},
+    },
+};
+
+/// What the text is.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The text, as of now.
+pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
+    let today_ms = Grain::Day.bucket_of(now_ms);
+    let selection = Selection {
+        grain: Grain::Day,
+        from_ms: today_ms,
+        to_ms: today_ms + Grain::Day.width_ms(),
+        tenant_id: None,
+        by: &["tenant_id", "route", "provider_name", "model", "outcome"],
+        limit: MOST_SERIES,
+    };
+    let today = rollups::merged(host, &selection).await?;
+    let health = health::read(host, today_ms).await?;
+    let mut page = Page::default();
+
+    page.family("hypergate_info", "gauge", "What is deployed. Always 1.");
+    page.sample("hypergate_info", &[("release", &host.config().release)], 1);
+    if let Some(ms) = health.backlog.last_tick_ms {
+        let help = "The newest minute whose scheduled work was all done. If it stops, so do alerts.";
+        page.family("hypergate_last_tick_timestamp_seconds", "gauge", help);
+        page.sample("hypergate_last_tick_timestamp_seconds", &[], ms / 1000);
+    }
+    page.family(
+        "hypergate_uncounted_minutes",
+        "gauge",
+        "Minutes with calls that are not in these numbers yet.",
+    );
+    page.sample("hypergate_uncounted_minutes", &[], health.backlog.dirty_minutes);
+    page.family("hypergate_alerts_firing", "gauge", "Open alert episodes.");
+    for firing in &health.firing {
+        let labels = [("rule_id", firing.rule_id.as_str()), ("severity", &firing.severity)];
+        page.sample("hypergate_alerts_firing", &labels, firing.episodes);
+    }
+    let help = "Notices of the last 30 days, by what became of them.";
+    page.family("hypergate_notices", "gauge", help);
+    for status in ["dead", "delivered", "pending", "superseded"] {
+        let found = health.notices.iter().find(|notices| notices.status == status);
+        page.sample("hypergate_notices", &[("status", status)], found.map_or(0, |found| found.notices));
+    }
+    page.counter("hypergate_records_lost_total", "Call records known to be lost");
+    page.sample("hypergate_records_lost_total", &[], health.backlog.lost);
+
+    page.counter("hypergate_calls_total", "Calls by how they ended");
+    for row in &today {
+        page.sample("hypergate_calls_total", &labels(row, &[("outcome", text(&row.outcome))]), row.calls);
+    }
+    // The rest is not told apart by outcome.
+    let by_series = sum_up(&today)?;
+    let counters: [(&str, &str, fn(&Series) -> i64); 4] = [
+        ("hypergate_streams_total", "Streamed calls", |series| series.streams),
+        (
+            "hypergate_streams_without_usage_total",
+            "Streams that ended well without saying their tokens",
+            |series| series.without_usage,
+        ),
+        ("hypergate_calls_without_cost_total", "Calls whose price is not known", |series| {
+            series.without_cost
+        }),
+        (
+            "hypergate_overhead_milliseconds_total",
+            "Time that was not spent waiting for providers",
+            |series| series.overhead_sum_ms,
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help);
+        for (key, series) in &by_series {
+            page.sample(name, &key.labels(), value(series));
+        }
+    }
+    page.counter(
+        "hypergate_tokens_total",
+        "Tokens by type; those of the caches are part of the input, reasoning of the output",
+    );
+    for (key, series) in &by_series {
+        for (kind, tokens) in TOKENS.iter().zip(series.tokens) {
+            let mut labels = key.labels();
+            labels.push(("type", kind));
+            page.sample("hypergate_tokens_total", &labels, tokens);
+        }
+    }
+    page.counter("hypergate_cost_usd_total", "Cost of the calls whose price is known");
+    for (key, series) in &by_series {
+        page.sample("hypergate_cost_usd_total", &key.labels(), micro(series.cost_microusd));
+    }
+    for (name, help, spread) in [
+        (
+            "hypergate_call_duration_seconds",
+            "From the first byte in to the last byte out",
+            (|series| &series.duration) as fn(&Series) -> &Spread,
+        ),
+        (
+            "hypergate_call_wait_seconds",
+            "What callers waited for an answer to begin, where that means something",
+            |series| &series.wait,
+        ),
+    ] {
+        page.family(name, "histogram", &format!("{help}. {SINCE_MIDNIGHT}"));
+        for (key, series) in &by_series {
+            page.histogram(name, &key.labels(), spread(series));
+        }
+    }
+    Ok(page.text)
+}
+
+/// What series are told apart by, beside the outcome.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a>([&'a str; 4]);
+
+impl<'a> Key<'a> {
+    fn labels(&self) -> Vec<(&'static str, &'a str)> {
+        LABELS.into_iter().zip(self.0).collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Series {
+    streams: i64,
+    without_usage: i64,
+    without_cost: i64,
+    overhead_sum_ms: i64,
+    cost_microusd: i64,
+    tokens: [i64; 5],
+    duration: Spread,
+    wait: Spread,
+}
+
+#[derive(Debug, Default)]
+struct Spread {
+    histogram: Histogram,
+    sum_ms: i64,
+}
+
+impl Spread {
+    fn add(&mut self, histogram: &str, sum_ms: i64) -> Result<(), PortError> {
+        let histogram = Histogram::from_json(histogram).map_err(|error| PortError::new("database", error))?;
+        self.histogram.merge(&histogram);
+        self.sum_ms += sum_ms;
+        Ok(())
+    }
+}
+
+fn sum_up(rows: &[Merged]) -> Result<BTreeMap<Key<'_>, Series>, PortError> {
+    let mut by_series: BTreeMap<Key<'_>, Series> = BTreeMap::new();
+    for row in rows {
+        let key = Key([text(&row.tenant_id), text(&row.route), text(&row.provider_name), text(&row.model)]);
+        let series = by_series.entry(key).or_default();
+        series.streams += row.streams;
+        series.without_usage += row.without_usage;
+        series.without_cost += row.without_cost;
+        series.overhead_sum_ms += row.overhead_sum_ms;
+        series.cost_microusd += row.cost_microusd;
+        let tokens = [
+            row.input_tokens,
+            row.cache_read_input_tokens,
+            row.cache_write_input_tokens,
+            row.output_tokens,
+            row.reasoning_output_tokens,
+        ];
+        for (sum, tokens) in series.tokens.iter_mut().zip(tokens) {
+            *sum += tokens;
+        }
+        series.duration.add(&row.duration_histogram, row.duration_sum_ms)?;
+        series.wait.add(&row.wait_histogram, row.wait_sum_ms)?;
+    }
+    Ok(by_series)
+}
+
+fn labels<'a>(row: &'a Merged, more: &[(&'static str, &'a str)]) -> Vec<(&'static str, &'a str)> {
+    let values = [text(&row.tenant_id), text(&row.route), text(&row.provider_name), text(&row.model)];
+    LABELS.into_iter().zip(values).chain(more.iter().copied()).collect()
+}
+
+fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
+/// Millionths, as a decimal number without rounding.
+fn micro(microusd: i64) -> String {
+    format!("{}.{:06}", microusd / 1_000_000, microusd % 1_000_000)
+}
+
+/// The text in the making.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// The head of what follows. Help texts are ours and need no escaping.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn counter(&mut self, name: &str, help: &str) {
+        self.family(name, "counter", &format!("{help}. {SINCE_MIDNIGHT}"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> =
+            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        self.line(format_args!("{name}{labels} {value}"));
+    }
+
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], spread: &Spread) {
+        let bucket_name = format!("{name}_bucket");
+        for ms in BOUNDS_MS {
+            // The bound of the bucket the round number lies in, so that the count is exact.
+            let bucket = histogram::bucket(ms);
+            let below: u64 = spread
+                .histogram
+                .buckets()
+                .filter(|(other, _)| *other <= bucket)
+                .map(|(_, count)| count)
+                .sum();
+            let le = format!("{:.4}", histogram::bound_ms(bucket) / 1000.0);
+            self.sample(&bucket_name, &[labels, &[("le", &le)]].concat(), below);
+        }
+        let count = spread.histogram.count();
+        self.sample(&bucket_name, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), labels, spread.sum_ms as f64 / 1000.0);
+        self.sample(&format!("{name}_count"), labels, count);
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").expect("a text takes a line");
+    }
+}
+
+/// A label's value, as the format wants it.
+fn escape(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
+}
+
+const SINCE_MIDNIGHT: &str = "Since midnight UTC.";
+const LABELS: [&str; 4] = ["tenant_id", "route", "provider_name", "model"];
+const TOKENS: [&str; 5] = ["input", "cache_read_input", "cache_write_input", "output", "reasoning_output"];
+const BOUNDS_MS: [i64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
+/// More than Prometheus should be sent.
+const MOST_SERIES: i64 = 5_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut page = Page::default();
+        page.sample("x_total", &[("model", "a\\b\"c\nd"), ("route", "é")], 1);
+        page.sample("y", &[], 2);
+        assert_eq!(page.text, "x_total{model=\"a\\\\b\\\"c\\nd\",route=\"é\"} 1\ny 2\n");
+    }
+
+    #[test]
+    fn a_histogram_counts_up_to_each_bound_and_ends_with_all() {
+        let mut spread = Spread::default();
+        for ms in [10, 40, 40, 700, 4_000_000] {
+            spread.histogram.record(ms);
+            spread.sum_ms += ms;
+        }
+        let mut page = Page::default();
+        page.histogram("t", &[], &spread);
+        let counts: Vec<&str> = page.text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+        assert_eq!(counts, ["1", "3", "3", "3", "3", "4", "4", "4", "4", "4", "4", "4", "5", "4000.79", "5"]);
+    }
+
+    #[test]
+    fn money_is_not_rounded() {
+        assert_eq!(micro(0), "0.000000");
+        assert_eq!(micro(12_000_345), "12.000345");
+    }
+}

@@ -1,0 +1,348 @@
+//! The record of one call: who, what, which targets were tried, timings, tokens, cost, outcome.
+
+use hypercare::detect::{Pace, wait_ms};
+use llm::relay::Summary;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error,
+    payload::{Capture, Payload},
+};
+
+/// One call, as it is journalled and stored. Words are OpenTelemetry's; unknown is `None`, never zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Made by the gateway, unique; storing a record twice stores it once.
+    pub id: String,
+    /// Empty where the caller was not known.
+    pub tenant_id: String,
+    /// Empty where the caller was not known.
+    pub key_id: String,
+    /// Keyed hash of the caller's name for its end user.
+    pub end_user_hash: Option<String>,
+    /// What was done: `chat`.
+    pub operation: String,
+    /// The path called.
+    pub route: String,
+    /// The model as the caller named it; empty where the request could not be read.
+    pub request_model: String,
+    /// The model that served, as the provider names it.
+    pub response_model: Option<String>,
+    /// The provider that answered, or the last one tried; OpenTelemetry's name.
+    pub provider_name: String,
+    /// The model asked of that provider.
+    pub target_model: String,
+    /// Every try, in order.
+    pub attempts: Vec<Attempt>,
+    /// HTTP status the caller saw; 499 where it did not wait for one.
+    pub status: u16,
+    /// The status in one word.
+    pub outcome: Outcome,
+    /// Stable code of what went wrong.
+    pub error_type: Option<String>,
+    /// Unix milliseconds.
+    pub started_ms: i64,
+    /// From the first byte in to the last byte out.
+    pub duration_ms: i64,
+    /// From the start to the head of the upstream's answer.
+    pub upstream_first_byte_ms: Option<i64>,
+    /// From the start to the first bytes of a streamed answer's content going out.
+    pub time_to_first_chunk_ms: Option<i64>,
+    /// What of the duration was not spent waiting for upstreams.
+    pub overhead_ms: i64,
+    /// What the caller waited for the answer to begin, where that means something.
+    pub wait_ms: Option<i64>,
+    /// All input tokens, cached ones included.
+    pub input_tokens: Option<u64>,
+    /// Input tokens read from the provider's cache.
+    pub cache_read_input_tokens: Option<u64>,
+    /// Input tokens written to the provider's cache.
+    pub cache_write_input_tokens: Option<u64>,
+    /// All output tokens, reasoning included.
+    pub output_tokens: Option<u64>,
+    /// Output tokens spent on thinking.
+    pub reasoning_output_tokens: Option<u64>,
+    /// The tokens were counted here, not told by the provider.
+    pub usage_estimated: bool,
+    /// Millionths of a US dollar, by the price table named next.
+    pub cost_microusd: Option<i64>,
+    /// The table's date.
+    pub price_version: String,
+    /// In OpenAI's words.
+    pub finish_reason: Option<String>,
+    /// Whether the answer was streamed.
+    pub stream: bool,
+    /// `none`: there is no cache yet that a call could hit.
+    pub cache_status: String,
+    /// Data centre, where the host knows it.
+    pub region: Option<String>,
+    /// What was deployed.
+    pub release: String,
+    /// W3C trace id.
+    pub trace_id: String,
+    /// The content, where the tenant keeps it.
+    pub payload: Option<Payload>,
+}
+
+/// One try of one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// As in `provider/model`.
+    pub provider: String,
+    /// The model asked for.
+    pub model: String,
+    /// The upstream's status; none where it gave no answer.
+    pub status: Option<u16>,
+    /// Stable code of what went wrong.
+    pub error_type: Option<String>,
+    /// Until the answer was there (a stream: its first chunk), or the failure.
+    pub duration_ms: i64,
+}
+
+/// How a call ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The caller hung up.
+    Aborted,
+    /// The request was refused, and rightly.
+    ClientError,
+    /// The gateway or a provider failed, or a stream broke off.
+    Error,
+    /// A whole answer.
+    Ok,
+    /// Too many requests, or no quota left.
+    RateLimited,
+}
+
+impl Outcome {
+    /// The outcome of an answer with this status, sent whole.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            ..400 => Self::Ok,
+            429 => Self::RateLimited,
+            CLIENT_CLOSED_REQUEST => Self::Aborted,
+            400..500 => Self::ClientError,
+            _ => Self::Error,
+        }
+    }
+}
+
+/// Nginx's status for a caller that hung up; no answer carries it.
+pub const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// A record in the making. Holds what is known so far of a call under way.
+#[derive(Debug)]
+pub struct Draft {
+    record: Record,
+    /// Milliseconds spent waiting for upstreams, and between retries.
+    upstream_ms: i64,
+    /// The provider by its own name, for prices.
+    provider: &'static str,
+    capture: Option<Capture>,
+}
+
+/// What is known of a call when it begins.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// The new id.
+    pub id: String,
+    /// The path called.
+    pub route: &'a str,
+    /// W3C trace id.
+    pub trace_id: String,
+    /// Unix milliseconds.
+    pub started_ms: i64,
+    /// Where this runs.
+    pub region: Option<String>,
+    /// What is deployed.
+    pub release: &'a str,
+}
+
+impl Draft {
+    /// A call begins.
+    pub fn begin(opening: Opening<'_>) -> Self {
+        let record = Record {
+            id: opening.id,
+            tenant_id: String::new(),
+            key_id: String::new(),
+            end_user_hash: None,
+            operation: "chat".to_owned(),
+            route: opening.route.to_owned(),
+            request_model: String::new(),
+            response_model: None,
+            provider_name: String::new(),
+            target_model: String::new(),
+            attempts: Vec::new(),
+            status: 0,
+            outcome: Outcome::Error,
+            error_type: None,
+            started_ms: opening.started_ms,
+            duration_ms: 0,
+            upstream_first_byte_ms: None,
+            time_to_first_chunk_ms: None,
+            overhead_ms: 0,
+            wait_ms: None,
+            input_tokens: None,
+            cache_read_input_tokens: None,
+            cache_write_input_tokens: None,
+            output_tokens: None,
+            reasoning_output_tokens: None,
+            usage_estimated: false,
+            cost_microusd: None,
+            price_version: llm::price::VERSION.to_owned(),
+            finish_reason: None,
+            stream: false,
+            cache_status: "none".to_owned(),
+            region: opening.region,
+            release: opening.release.to_owned(),
+            trace_id: opening.trace_id,
+            payload: None,
+        };
+        Self { record, upstream_ms: 0, provider: "", capture: None }
+    }
+
+    /// The call's id.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// The call's trace.
+    pub fn trace_id(&self) -> &str {
+        &self.record.trace_id
+    }
+
+    /// When the call began.
+    pub fn started_ms(&self) -> i64 {
+        self.record.started_ms
+    }
+
+    /// How many targets were tried.
+    pub fn attempts(&self) -> usize {
+        self.record.attempts.len()
+    }
+
+    /// Who calls.
+    pub fn caller(&mut self, tenant_id: &str, key_id: &str) {
+        self.record.tenant_id = tenant_id.to_owned();
+        self.record.key_id = key_id.to_owned();
+    }
+
+    /// What is asked for. A model's name in a record has a bound: it comes from outside.
+    pub fn request(&mut self, model: &str, stream: bool, end_user_hash: Option<String>) {
+        self.record.request_model = model.chars().take(MAX_MODEL_CHARS).collect();
+        self.record.stream = stream;
+        self.record.end_user_hash = end_user_hash;
+    }
+
+    /// What of the content is kept.
+    pub fn capture(&mut self, capture: Option<Capture>) {
+        self.capture = capture;
+    }
+
+    /// A target was tried.
+    pub fn attempt(&mut self, provider: &'static llm::Provider, attempt: Attempt) {
+        self.upstream_ms += attempt.duration_ms;
+        self.provider = provider.name;
+        self.record.provider_name = provider.telemetry_name.to_owned();
+        self.record.target_model = attempt.model.chars().take(MAX_MODEL_CHARS).collect();
+        self.record.attempts.push(attempt);
+    }
+
+    /// Time went by on purpose, before a retry.
+    pub fn waited(&mut self, ms: i64) {
+        self.upstream_ms += ms;
+    }
+
+    /// The head of the answer that counts arrived.
+    pub fn first_byte(&mut self, head_ms: i64) {
+        self.record.upstream_first_byte_ms = Some(head_ms - self.record.started_ms);
+    }
+
+    /// Bytes of a stream go out to the caller.
+    pub fn sent(&mut self, now_ms: i64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.record.time_to_first_chunk_ms.is_none() {
+            self.record.time_to_first_chunk_ms = Some(now_ms - self.record.started_ms);
+        }
+        if let Some(capture) = &mut self.capture {
+            capture.response(bytes);
+        }
+    }
+
+    /// A whole answer goes out.
+    pub fn finish_whole(
+        mut self,
+        now_ms: i64,
+        status: u16,
+        error_type: Option<&str>,
+        summary: Summary,
+        body: &[u8],
+    ) -> Record {
+        if let Some(capture) = &mut self.capture {
+            capture.response(body);
+        }
+        self.record.error_type = error_type.map(str::to_owned);
+        self.finish(now_ms, status, Outcome::of_status(status), summary)
+    }
+
+    /// A stream ended, well or not. The caller saw a 200 either way.
+    pub fn finish_stream(mut self, now_ms: i64, summary: Summary) -> Record {
+        let failure = summary.error.as_ref().map(|error| error.class);
+        self.record.error_type = failure.map(|class| class.code().to_owned());
+        let outcome = match failure {
+            None => Outcome::Ok,
+            Some(class) => match Outcome::of_status(class.status().as_u16()) {
+                Outcome::Ok | Outcome::Aborted => Outcome::Error,
+                outcome => outcome,
+            },
+        };
+        self.finish(now_ms, 200, outcome, summary)
+    }
+
+    /// The caller did not wait.
+    pub fn finish_hung_up(mut self, now_ms: i64, summary: Summary) -> Record {
+        self.record.error_type = Some(Error::HungUp.code().to_owned());
+        self.finish(now_ms, CLIENT_CLOSED_REQUEST, Outcome::Aborted, summary)
+    }
+
+    fn finish(mut self, now_ms: i64, status: u16, outcome: Outcome, summary: Summary) -> Record {
+        let mut record = self.record;
+        record.status = status;
+        record.outcome = outcome;
+        record.duration_ms = now_ms - record.started_ms;
+        // While a stream runs the gateway waits for the upstream; what it adds shows before that.
+        let until_answer = record.time_to_first_chunk_ms.unwrap_or(record.duration_ms);
+        record.overhead_ms = (until_answer - self.upstream_ms).max(0);
+        let pace = match (record.provider_name.is_empty(), record.stream) {
+            // Refused before any model was asked.
+            (true, _) => Pace::Quick,
+            (false, true) => Pace::Streamed,
+            (false, false) => Pace::Whole,
+        };
+        record.wait_ms = wait_ms(pace, record.time_to_first_chunk_ms, record.duration_ms);
+        record.finish_reason = summary.finish_reason;
+        if let Some(usage) = summary.usage {
+            record.input_tokens = Some(usage.input_tokens);
+            record.cache_read_input_tokens = Some(usage.cache_read_input_tokens);
+            record.cache_write_input_tokens =
+                Some(usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens);
+            record.output_tokens = Some(usage.output_tokens);
+            record.reasoning_output_tokens = Some(usage.reasoning_output_tokens);
+            record.usage_estimated = usage.estimated;
+            let served = summary.response_model.as_deref();
+            let price = served
+                .into_iter()
+                .chain([record.target_model.as_str()])
+                .find_map(|model| llm::price::find(self.provider, model, record.started_ms));
+            record.cost_microusd = price.and_then(|price| price.cost_microusd(&usage));
+        }
+        record.response_model = summary.response_model;
+        record.payload = self.capture.take().map(Capture::finish);
+        record
+    }
+}
+
+const MAX_MODEL_CHARS: usize = 200;

@@ -1,0 +1,261 @@
+//! Calls: written once each, in batches, and read by the admin API.
+
+use hypercare::{histogram, time::minute_of};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    ports::{Database, PortError, Statement, row, rows},
+    record::{Attempt, Record},
+};
+
+/// Stores records. One that is stored already stays as it is, so a batch may come again.
+pub async fn insert(db: &impl Database, records: &[Record]) -> Result<(), PortError> {
+    for batch in batches(records) {
+        let statements = vec![
+            Statement::new(INSERT_CALLS, [json!(batch.calls)]),
+            Statement::new(INSERT_PAYLOADS, [json!(batch.payloads)]),
+            Statement::new(MARK_DIRTY, [json!(batch.minutes)]),
+        ];
+        db.batch(statements).await?;
+    }
+    Ok(())
+}
+
+/// Records as JSON lists of rows, each list small enough for one parameter.
+struct Batch {
+    calls: String,
+    payloads: String,
+    minutes: String,
+}
+
+fn batches(records: &[Record]) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (mut calls, mut payloads, mut minutes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        let mut taken = 0;
+        for record in rest {
+            let call = call_row(record);
+            let payload = record.payload.as_ref().map(|payload| payload_row(record, payload));
+            bytes += call.len() + payload.as_ref().map_or(0, String::len);
+            if taken > 0 && bytes > MAX_PARAMETER_BYTES {
+                break;
+            }
+            taken += 1;
+            calls.push(call);
+            payloads.extend(payload);
+            minutes.push(minute_of(record.started_ms));
+        }
+        rest = &rest[taken..];
+        minutes.sort_unstable();
+        minutes.dedup();
+        batches.push(Batch {
+            calls: format!("[{}]", calls.join(",")),
+            payloads: format!("[{}]", payloads.join(",")),
+            minutes: json!(minutes).to_string(),
+        });
+    }
+    batches
+}
+
+fn call_row(record: &Record) -> String {
+    /// The record's columns, and those made of them.
+    #[derive(Serialize)]
+    struct Row<'a> {
+        #[serde(flatten)]
+        record: &'a Record,
+        duration_bucket: u16,
+        wait_bucket: Option<u16>,
+    }
+    let row = Row {
+        record,
+        duration_bucket: histogram::bucket(record.duration_ms),
+        wait_bucket: record.wait_ms.map(histogram::bucket),
+    };
+    let mut row = serde_json::to_value(row).expect("a record is JSON");
+    // Stored apart.
+    row["payload"] = Value::Null;
+    row.to_string()
+}
+
+fn payload_row(record: &Record, payload: &crate::payload::Payload) -> String {
+    let mut row = serde_json::to_value(payload).expect("a payload is JSON");
+    row["call_id"] = json!(record.id);
+    row["tenant_id"] = json!(record.tenant_id);
+    row["started_ms"] = json!(record.started_ms);
+    row.to_string()
+}
+
+/// Notes that records are known to be lost. The same report counts once.
+pub async fn report_loss(
+    db: &impl Database,
+    id: &str,
+    at_ms: i64,
+    count: u64,
+    reason: &str,
+) -> Result<(), PortError> {
+    let sql = "INSERT OR IGNORE INTO journal_losses (id, at_ms, count, reason) VALUES (?1, ?2, ?3, ?4)";
+    db.batch(vec![Statement::new(sql, [json!(id), json!(at_ms), json!(count), json!(reason)])]).await?;
+    Ok(())
+}
+
+/// Which calls to list. Newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this tenant's.
+    pub tenant_id: Option<String>,
+    /// Only this key's.
+    pub key_id: Option<String>,
+    /// Only with this status.
+    pub status: Option<i64>,
+    /// Only with this outcome.
+    pub outcome: Option<String>,
+    /// Only for this model, as requested, asked for or served.
+    pub model: Option<String>,
+    /// Only of this trace.
+    pub trace_id: Option<String>,
+    /// Not before this, unix milliseconds.
+    pub from_ms: Option<i64>,
+    /// Before this, unix milliseconds.
+    pub to_ms: Option<i64>,
+    /// Where the last page ended: its last call's `started_ms` and `id`.
+    pub after: Option<(i64, String)>,
+    /// How many.
+    pub limit: i64,
+}
+
+/// A call, as the admin API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Call {
+    /// The stored columns.
+    #[serde(flatten)]
+    pub columns: serde_json::Map<String, Value>,
+    /// Every try, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Call {
+    /// Where the next page begins.
+    pub fn position(&self) -> Option<(i64, &str)> {
+        Some((self.columns.get("started_ms")?.as_i64()?, self.columns.get("id")?.as_str()?))
+    }
+}
+
+/// The calls that match, newest first.
+pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, PortError> {
+    let mut sql = "SELECT * FROM calls WHERE true".to_owned();
+    let mut params = Vec::new();
+    let mut also = |condition: &str, values: Vec<Value>| {
+        let mut condition = condition.to_owned();
+        for value in values {
+            params.push(value);
+            condition = condition.replacen("{}", &format!("?{}", params.len()), 1);
+        }
+        sql.push_str(" AND ");
+        sql.push_str(&condition);
+    };
+    let texts = [
+        ("tenant_id = {}", &filter.tenant_id),
+        ("key_id = {}", &filter.key_id),
+        ("outcome = {}", &filter.outcome),
+        ("{} IN (request_model, target_model, response_model)", &filter.model),
+        ("trace_id = {}", &filter.trace_id),
+    ];
+    for (condition, value) in texts {
+        if let Some(value) = value {
+            also(condition, vec![json!(value)]);
+        }
+    }
+    for (condition, value) in [
+        ("status = {}", filter.status),
+        ("started_ms >= {}", filter.from_ms),
+        ("started_ms < {}", filter.to_ms),
+    ] {
+        if let Some(value) = value {
+            also(condition, vec![json!(value)]);
+        }
+    }
+    if let Some((started_ms, id)) = &filter.after {
+        also("(started_ms, id) < ({}, {})", vec![json!(started_ms), json!(id)]);
+    }
+    sql.push_str(&format!(" ORDER BY started_ms DESC, id DESC LIMIT {}", filter.limit));
+    rows::<Value>(db, Statement::new(sql, params)).await?.into_iter().map(call).collect()
+}
+
+/// One call.
+pub async fn find(db: &impl Database, id: &str) -> Result<Option<Call>, PortError> {
+    let found = row::<Value>(db, Statement::new("SELECT * FROM calls WHERE id = ?1", [json!(id)])).await?;
+    found.map(call).transpose()
+}
+
+/// What is kept of a call's content.
+pub async fn payload(db: &impl Database, id: &str) -> Result<Option<Value>, PortError> {
+    let sql =
+        "SELECT mode, request_headers, request, response, truncated FROM call_payloads WHERE call_id = ?1";
+    let found = row::<Value>(db, Statement::new(sql, [json!(id)])).await?;
+    Ok(found.map(|mut payload| {
+        as_bool(&mut payload, "truncated");
+        payload
+    }))
+}
+
+fn call(mut row: Value) -> Result<Call, PortError> {
+    #[derive(Deserialize)]
+    struct Attempts {
+        attempts: String,
+    }
+    let unreadable =
+        |error: serde_json::Error| PortError::new("database", format!("unexpected call: {error}"));
+    let text = Attempts::deserialize(&row).map_err(unreadable)?.attempts;
+    let attempts = serde_json::from_str(&text).map_err(unreadable)?;
+    as_bool(&mut row, "stream");
+    as_bool(&mut row, "usage_estimated");
+    let Value::Object(mut columns) = row else {
+        return Err(PortError::new("database", "a call is no object"));
+    };
+    for internal in ["attempts", "duration_bucket", "wait_bucket"] {
+        columns.remove(internal);
+    }
+    Ok(Call { columns, attempts })
+}
+
+/// SQLite has no booleans.
+fn as_bool(row: &mut Value, column: &str) {
+    row[column] = Value::Bool(row[column] == json!(1));
+}
+
+/// D1 takes a parameter of 2 MB; older texts say 1 MB.
+const MAX_PARAMETER_BYTES: usize = 500_000;
+
+const INSERT_CALLS: &str = "
+    INSERT OR IGNORE INTO calls
+    (id, tenant_id, key_id, end_user_hash, operation, route, request_model, response_model,
+     provider_name, target_model, attempts, status, outcome, error_type, started_ms, duration_ms,
+     upstream_first_byte_ms, time_to_first_chunk_ms, overhead_ms, wait_ms, duration_bucket, wait_bucket,
+     input_tokens, cache_read_input_tokens, cache_write_input_tokens, output_tokens,
+     reasoning_output_tokens, usage_estimated, cost_microusd, price_version, finish_reason, stream,
+     cache_status, region, release, trace_id)
+    SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
+           value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
+           value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
+           value ->> 'outcome', value ->> 'error_type', value ->> 'started_ms', value ->> 'duration_ms',
+           value ->> 'upstream_first_byte_ms', value ->> 'time_to_first_chunk_ms', value ->> 'overhead_ms',
+           value ->> 'wait_ms', value ->> 'duration_bucket', value ->> 'wait_bucket', value ->> 'input_tokens',
+           value ->> 'cache_read_input_tokens', value ->> 'cache_write_input_tokens', value ->> 'output_tokens',
+           value ->> 'reasoning_output_tokens', value ->> 'usage_estimated', value ->> 'cost_microusd',
+           value ->> 'price_version', value ->> 'finish_reason', value ->> 'stream', value ->> 'cache_status',
+           value ->> 'region', value ->> 'release', value ->> 'trace_id'
+    FROM json_each(?1)";
+
+const INSERT_PAYLOADS: &str = "
+    INSERT OR IGNORE INTO call_payloads
+    (call_id, tenant_id, started_ms, mode, request_headers, request, response, truncated)
+    SELECT value ->> 'call_id', value ->> 'tenant_id', value ->> 'started_ms', value ->> 'mode',
+           value ->> 'request_headers', value ->> 'request', value ->> 'response', value ->> 'truncated'
+    FROM json_each(?1)";
+
+/// Their minutes must be counted again.
+const MARK_DIRTY: &str =
+    "INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT 'minute', value FROM json_each(?1)";

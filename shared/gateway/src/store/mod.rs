@@ -1,0 +1,12 @@
+//! SQL, one file a subject. Each query is written once and runs wherever SQLite's dialect is spoken.
+
+pub mod alerts;
+pub mod calls;
+pub mod health;
+pub mod identity;
+pub mod migrations;
+pub mod outbox;
+pub mod receivers;
+pub mod retention;
+pub mod rollups;
+pub mod schedule;

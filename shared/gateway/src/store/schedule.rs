@@ -1,0 +1,30 @@
+//! Which minute's tick has claimed the work, and which has finished it.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::ports::{Database, PortError, Statement, row};
+
+/// Claims the work of a minute. `false` if a tick of this minute or a later one has it already.
+pub async fn claim(db: &impl Database, minute_ms: i64) -> Result<bool, PortError> {
+    let sql =
+        "UPDATE schedule SET claimed_ms = ?1 WHERE name = 'tick' AND claimed_ms < ?1 RETURNING claimed_ms";
+    Ok(row::<Value>(db, Statement::new(sql, [json!(minute_ms)])).await?.is_some())
+}
+
+/// Notes that the work of a minute was done, all of it.
+pub async fn finish(db: &impl Database, minute_ms: i64) -> Result<(), PortError> {
+    let sql = "UPDATE schedule SET finished_ms = max(coalesce(finished_ms, ?1), ?1) WHERE name = 'tick'";
+    db.batch(vec![Statement::new(sql, [json!(minute_ms)])]).await?;
+    Ok(())
+}
+
+/// The newest minute whose work was done, all of it.
+pub async fn last_tick_ms(db: &impl Database) -> Result<Option<i64>, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        finished_ms: Option<i64>,
+    }
+    let sql = "SELECT finished_ms FROM schedule WHERE name = 'tick'";
+    Ok(row::<Row>(db, Statement::new(sql, [])).await?.and_then(|row| row.finished_ms))
+}

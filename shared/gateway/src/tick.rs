@@ -1,0 +1,134 @@
+//! The work of a minute: count the calls, look at them, tell who must know, clear out what is old.
+//!
+//! Whoever calls [`tick`] may call it twice, late, or not at all. The first of a minute claims it; and as
+//! every step goes by what is marked, stored and due rather than by what a tick before has done, a tick
+//! that dies in the middle leaves its work to the next.
+
+use serde::Serialize;
+
+use crate::{Error, Host, deliver, store, watch};
+
+/// What a tick did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The minute.
+    pub minute_ms: i64,
+    /// Whether this tick had it.
+    pub did: Did,
+    /// Minutes, hours and days counted.
+    pub rolled_up: usize,
+    /// Hours and days that changed too late to be counted again.
+    pub rolled_up_too_late: usize,
+    /// Minutes looked at.
+    pub evaluated_minutes: usize,
+    /// Minutes nobody looked at in time.
+    pub skipped_minutes: usize,
+    /// Episodes that opened.
+    pub fired: usize,
+    /// Episodes that closed.
+    pub resolved: usize,
+    /// Notices delivered.
+    pub delivered: usize,
+    /// Attempts that did not deliver.
+    pub undelivered: usize,
+    /// Rows that were too old.
+    pub deleted: usize,
+    /// Steps that failed. The log says why; the next tick does what they have left.
+    pub failed_steps: Vec<&'static str>,
+}
+
+/// Whether a tick did the minute's work, or found it taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Did {
+    /// Another tick has it.
+    Nothing,
+    /// The work.
+    Work,
+}
+
+/// Does the work that is due. An error means that not even the minute could be claimed.
+pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
+    let minute_ms = hypercare::time::minute_of(now_ms);
+    let mut report = Report {
+        minute_ms,
+        did: Did::Nothing,
+        rolled_up: 0,
+        rolled_up_too_late: 0,
+        evaluated_minutes: 0,
+        skipped_minutes: 0,
+        fired: 0,
+        resolved: 0,
+        delivered: 0,
+        undelivered: 0,
+        deleted: 0,
+        failed_steps: Vec::new(),
+    };
+    if !store::schedule::claim(host, minute_ms).await? {
+        return Ok(report);
+    }
+    report.did = Did::Work;
+
+    // No step depends on the one before having gone well: a rule that cannot be evaluated must not hold
+    // up a notice.
+    let mut failed = |step: &'static str, error: Error| {
+        let cause = error.cause().map_or_else(|| error.to_string(), ToString::to_string);
+        host.log(&format!("tick {minute_ms}: {step} failed: {cause}"));
+        report.failed_steps.push(step);
+    };
+    if let Err(error) = roll_up(host, now_ms, &mut report.rolled_up, &mut report.rolled_up_too_late).await {
+        failed("rollups", error);
+    }
+    match watch::evaluate(host, now_ms).await {
+        Ok(evaluation) => {
+            report.evaluated_minutes = evaluation.minutes;
+            report.skipped_minutes = evaluation.skipped;
+            report.fired = evaluation.fired;
+            report.resolved = evaluation.resolved;
+        }
+        Err(error) => failed("evaluation", error),
+    }
+    if let Err(error) = store::outbox::combine(host, now_ms).await {
+        failed("outbox", error.into());
+    }
+    match deliver::deliver_due(host).await {
+        Ok(deliveries) => {
+            report.delivered = deliveries.delivered;
+            report.undelivered = deliveries.undelivered;
+        }
+        Err(error) => failed("deliveries", error),
+    }
+    match store::retention::delete_old(host, now_ms).await {
+        Ok(deleted) => report.deleted = deleted,
+        Err(error) => failed("retention", error.into()),
+    }
+    // Whoever watches the watch sees a failing step as a tick that does not finish.
+    if report.failed_steps.is_empty() {
+        if let Err(error) = store::schedule::finish(host, minute_ms).await {
+            host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
+            report.failed_steps.push("finish");
+        }
+    }
+    Ok(report)
+}
+
+/// Counts what changed, the newest minutes first, a few at a time: the database bounds a transaction.
+async fn roll_up<H: Host>(
+    host: &H,
+    now_ms: i64,
+    counted: &mut usize,
+    too_late: &mut usize,
+) -> Result<(), Error> {
+    let dirty = store::rollups::dirty_minutes(host).await?;
+    for minutes in dirty.chunks(MINUTES_AT_ONCE) {
+        let done = store::rollups::count(host, minutes, now_ms).await?;
+        *counted += done.buckets;
+        *too_late += done.too_old;
+    }
+    if *too_late > 0 {
+        host.log(&format!("rollups: {too_late} hours and days changed too late to be counted again"));
+    }
+    Ok(())
+}
+
+const MINUTES_AT_ONCE: usize = 20;
