@@ -1,0 +1,49 @@
+//! The admin API, under `/admin/v1`: tenants, keys, aliases, receivers, rules, and what was recorded.
+
+mod fields;
+mod identity;
+mod receivers;
+mod watch;
+
+use bytes::Bytes;
+use gateway::{Error, Host, call::Incoming};
+use http::Response;
+
+use crate::route::no_route;
+
+/// Answers a request whose token was checked. `path` is what follows `/admin/v1/`.
+pub(crate) async fn answer<H: Host>(
+    path: &str,
+    incoming: &Incoming,
+    host: &H,
+) -> Result<Response<Bytes>, Error> {
+    let parts: Vec<&str> = path.split('/').collect();
+    match (incoming.method().as_str(), parts.as_slice()) {
+        ("GET", ["tenants"]) => identity::list_tenants(host).await,
+        ("POST", ["tenants"]) => identity::create_tenant(incoming, host).await,
+        ("GET", ["tenants", tenant]) => identity::find_tenant(tenant, host).await,
+        ("PATCH", ["tenants", tenant]) => identity::update_tenant(tenant, incoming, host).await,
+        ("DELETE", ["tenants", tenant]) => identity::disable_tenant(tenant, host).await,
+        ("GET", ["tenants", tenant, "keys"]) => identity::list_keys(tenant, host).await,
+        ("POST", ["tenants", tenant, "keys"]) => identity::create_key(tenant, incoming, host).await,
+        ("DELETE", ["keys", key]) => identity::revoke_key(key, host).await,
+        ("GET", ["tenants", tenant, "aliases"]) => identity::list_aliases(tenant, host).await,
+        ("PUT", ["tenants", tenant, "aliases", alias]) => {
+            identity::put_alias(tenant, alias, incoming, host).await
+        }
+        ("DELETE", ["tenants", tenant, "aliases", alias]) => {
+            identity::delete_alias(tenant, alias, host).await
+        }
+        ("GET", ["receivers"]) => receivers::list_receivers(host).await,
+        ("POST", ["receivers"]) => receivers::create_receiver(incoming, host).await,
+        ("DELETE", ["receivers", receiver]) => receivers::delete_receiver(receiver, host).await,
+        ("POST", ["receivers", receiver, "test"]) => receivers::test_receiver(receiver, host).await,
+        ("GET", ["rules"]) => watch::list_rules(host).await,
+        ("PUT", ["rules", rule]) => watch::put_rule(rule, incoming, host).await,
+        ("GET", ["alerts"]) => watch::list_alerts(incoming, host).await,
+        ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
+        ("GET", ["calls"]) => watch::list_calls(incoming, host).await,
+        ("GET", ["calls", call]) => watch::find_call(call, host).await,
+        (method, _) => Err(no_route(method, incoming.uri().path())),
+    }
+}

@@ -1,0 +1,268 @@
+// The Workers runtime, one fat call per IO step: every value that crosses between JavaScript and Wasm
+// costs more than most of what the gateway does with it. Nothing here knows what the product is.
+
+const encoder = new TextEncoder();
+
+/** A text and bytes as one array: the text's length in four bytes, the text, the bytes. */
+function pack(text, bytes) {
+  const head = encoder.encode(text);
+  const packed = new Uint8Array(4 + head.length + bytes.length);
+  new DataView(packed.buffer).setUint32(0, head.length);
+  packed.set(head, 4);
+  packed.set(bytes, 4 + head.length);
+  return packed;
+}
+
+function headerLines(headers) {
+  let lines = '';
+  for (const [name, value] of headers) lines += `\n${name}:${value}`;
+  return lines;
+}
+
+function headerPairs(lines) {
+  return lines === '' ? [] : lines.split('\n').map((line) => {
+    const colon = line.indexOf(':');
+    return [line.slice(0, colon), line.slice(colon + 1)];
+  });
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** Method, path, data centre and headers, then the body. A body that is too large or broken is said so. */
+export async function readRequest(request, maxBytes) {
+  let state = 'ok';
+  let body = EMPTY;
+  if (request.body !== null) {
+    try {
+      body = await readAll(request, maxBytes);
+    } catch (error) {
+      state = error === TOO_LARGE ? 'large' : 'broken';
+    }
+  }
+  const { url } = request;
+  const path = url.slice(url.indexOf('/', url.indexOf('://') + 3));
+  return pack(`${state}\n${request.method}\n${path}\n${request.cf?.colo ?? ''}${headerLines(request.headers)}`, body);
+}
+
+const TOO_LARGE = 'too large';
+const TIMEOUT = 'timeout';
+const HUNG_UP = 'hung up';
+
+async function readAll(message, maxBytes) {
+  const length = message.headers.get('content-length');
+  if (length !== null) {
+    if (Number(length) > maxBytes) {
+      await message.body.cancel();
+      throw TOO_LARGE;
+    }
+    return new Uint8Array(await message.arrayBuffer());
+  }
+  const chunks = [];
+  let size = 0;
+  const reader = message.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.length;
+    if (size > maxBytes) {
+      await reader.cancel();
+      throw TOO_LARGE;
+    }
+    chunks.push(value);
+  }
+  if (chunks.length === 1) return chunks[0];
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}
+
+/** A whole answer. */
+export function respond(status, headers, body) {
+  // The bytes are a view into memory that moves.
+  return new Response(status === 204 || status === 304 ? null : body.slice(), { status, headers: headerPairs(headers) });
+}
+
+/**
+ * One request, one answer: [status, head's time and headers, then the body; the reader of what is left].
+ * Rejects with one of three words, or with the runtime's own error.
+ */
+export async function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, signal) {
+  const abort = new AbortController();
+  let reason;
+  const stop = (why) => {
+    reason ??= why;
+    abort.abort();
+  };
+  const timer = setTimeout(stop, firstByteMs, TIMEOUT);
+  const hangUp = () => stop(HUNG_UP);
+  signal?.addEventListener('abort', hangUp);
+  try {
+    const response = await fetch(url, {
+      method,
+      headers: headerPairs(headers),
+      body: body.length === 0 ? undefined : body.slice(),
+      redirect: 'manual',
+      signal: abort.signal,
+    });
+    const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
+    if (response.ok && response.headers.get('content-type')?.startsWith('text/event-stream') && response.body !== null) {
+      const reader = response.body.getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done || value.length > 0) return [pack(head, value ?? EMPTY), reader];
+      }
+    }
+    return [pack(head, response.body === null ? EMPTY : await readAll(response, maxBytes)), undefined];
+  } catch (error) {
+    throw reason ?? (error === TOO_LARGE ? error : String(error));
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', hangUp);
+  }
+}
+
+/** Gives an upstream up. */
+export function cancel(reader) {
+  reader.cancel().catch(() => {});
+}
+
+/** A reader of chunks made here, one every `gapMs`. */
+export function scripted(chunks, gapMs) {
+  let at = 0;
+  return {
+    async read() {
+      if (at === chunks.length) return { done: true };
+      await sleep(gapMs);
+      return { done: false, value: chunks[at++] };
+    },
+    async cancel() {
+      at = chunks.length;
+    },
+  };
+}
+
+/**
+ * A streamed answer: pumps the reader through the tap until one of the three parties ends it. The tap
+ * says what to send: nothing said means the very chunk it was shown.
+ */
+export function stream(context, status, headers, opening, reader, tap, idleMs, signal) {
+  let finish;
+  // Keeps the call alive past a hang-up, until its record is on its way.
+  context.waitUntil(new Promise((resolve) => (finish = resolve)));
+  let over = false;
+  const end = (call) => {
+    if (over) return undefined;
+    over = true;
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', hangUp);
+    try {
+      return call();
+    } finally {
+      finish();
+    }
+  };
+  const hangUp = () => {
+    end(() => tap.hangUp());
+    cancel(reader);
+  };
+  signal?.addEventListener('abort', hangUp);
+
+  // One timer for the whole stream, moved only when it goes off: chunks are many, silences few.
+  let timer;
+  let heard = Date.now();
+  let silent;
+  const silence = new Promise((resolve) => (silent = resolve));
+  const watch = () => {
+    const left = heard + idleMs - Date.now();
+    if (left <= 0) silent(TIMEOUT);
+    else timer = setTimeout(watch, left);
+  };
+  timer = setTimeout(watch, idleMs);
+
+  const first = opening.slice();
+  const body = new ReadableStream({
+    start(controller) {
+      if (first.length > 0) controller.enqueue(first);
+    },
+    async pull(controller) {
+      for (;;) {
+        let ending;
+        try {
+          const read = await Promise.race([reader.read(), silence]);
+          if (over) return;
+          if (read === TIMEOUT) {
+            ending = TIMEOUT;
+            cancel(reader);
+          } else if (read.done) {
+            ending = '';
+          } else {
+            heard = Date.now();
+            const instead = tap.chunk(read.value);
+            const sent = instead ?? read.value;
+            if (sent.length === 0) continue;
+            controller.enqueue(sent);
+            return;
+          }
+        } catch (error) {
+          if (over) return;
+          ending = String(error);
+        }
+        const tail = end(() => tap.end(ending));
+        if (tail !== undefined && tail.length > 0) controller.enqueue(tail);
+        controller.close();
+        return;
+      }
+    },
+    cancel: hangUp,
+  });
+  return new Response(body, { status, headers: headerPairs(headers) });
+}
+
+export function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+export function randomBytes(count) {
+  return crypto.getRandomValues(new Uint8Array(count));
+}
+
+/** A text binding or secret. */
+export function setting(env, name) {
+  const value = env[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** The id of the deployed version, where the binding for it is there. */
+export function versionId(env) {
+  return env.CF_VERSION_METADATA?.id || undefined;
+}
+
+/** Statements and parameters in as JSON, the rows of each out as JSON. */
+export async function databaseBatch(env, statements) {
+  const prepared = JSON.parse(statements).map(([sql, params]) => env.DB.prepare(sql).bind(...params));
+  const results = prepared.length === 1 ? [await prepared[0].all()] : await env.DB.batch(prepared);
+  return JSON.stringify(results.map((result) => result.results ?? []));
+}
+
+export async function keyValueGet(env, key) {
+  const value = await env.KV.get(key, 'arrayBuffer');
+  return value === null ? undefined : new Uint8Array(value);
+}
+
+export async function keyValuePut(env, key, value, expiresMs) {
+  // KV keeps nothing for less than a minute.
+  const expirationTtl = Math.max(60, Math.ceil((expiresMs - Date.now()) / 1000));
+  await env.KV.put(key, value.slice(), { expirationTtl });
+}
+
+export async function keyValueDelete(env, key) {
+  await env.KV.delete(key);
+}
+
+export async function queueSend(env, messages) {
+  for (const message of messages) await env.JOURNAL.send(message, { contentType: 'text' });
+}

@@ -1,0 +1,451 @@
+//! Cloudflare Workers: D1, KV, a queue, cron. The runtime is reached through `cloudflare.js`, one call
+//! per IO step.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use bytes::Bytes;
+use gateway::{
+    Host,
+    call::{self, BodyError, Incoming},
+    config::Config,
+    journal::{self, Buffer, Next},
+    live::Live,
+    memory::Memory,
+    ports::{
+        Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
+        Settings, Statement,
+    },
+    record::Record,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use llm::{ErrorClass, UpstreamError, relay::Ending};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
+
+use crate::{Reply, Streaming, consume, handle, tick};
+
+#[event(fetch)]
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
+    let host = Rc::new(Cloudflare::new(env, Some(context), request.signal().into()));
+    let config = match config(&host) {
+        Ok(config) => config,
+        Err(message) => return Ok(misconfigured(message)),
+    };
+    let packed = read_request(&request, config.max_body_bytes as f64).await?;
+    let incoming = match incoming(packed, &host) {
+        Ok(incoming) => incoming,
+        Err(error) => return Ok(respond_with(call::error_response(&error, None))),
+    };
+    Ok(match handle(&incoming, &*host).await {
+        Reply::Whole { response, record } => {
+            if let Some(record) = record {
+                journal(&host, *record);
+            }
+            respond_with(response)
+        }
+        Reply::Stream(streaming) => stream_with(host, *streaming),
+    })
+}
+
+#[event(queue)]
+async fn queue(batch: MessageBatch<String>, env: Env, _context: Context) -> worker::Result<()> {
+    let host = Cloudflare::new(env, None, JsValue::UNDEFINED);
+    let mut messages = Vec::new();
+    for message in batch.messages()? {
+        messages.push(message.body().clone());
+    }
+    // An error has the whole batch delivered again.
+    consume(&messages, &host).await.map_err(|error| worker::Error::RustError(error.to_string()))
+}
+
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    let host = Cloudflare::new(env, None, JsValue::UNDEFINED);
+    if let Err(message) = config(&host) {
+        host.log(&message);
+    } else if let Err(error) = tick(host.now_ms(), &host).await {
+        host.log(&format!("tick: {error} {:?}", error.cause()));
+    }
+}
+
+/// One request's view of the runtime.
+struct Cloudflare {
+    env: Env,
+    /// Absent where nothing outlives the event.
+    context: Option<Context>,
+    /// Tells that the caller hung up.
+    signal: JsValue,
+    region: OnceCell<String>,
+    memory: Rc<Memory>,
+}
+
+thread_local! {
+    // An isolate lives through many requests; what it learns about its deployment stays true.
+    static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
+    static SETTINGS: RefCell<HashMap<String, Option<String>>> = RefCell::default();
+    static MEMORY: Rc<Memory> = Rc::default();
+    static JOURNAL: RefCell<Buffer> = RefCell::default();
+}
+
+impl Cloudflare {
+    fn new(env: Env, context: Option<Context>, signal: JsValue) -> Self {
+        Self { env, context, signal, region: OnceCell::new(), memory: MEMORY.with(Rc::clone) }
+    }
+}
+
+/// Reads the settings once an isolate, so that a wrong one is told instead of a request served.
+fn config(host: &Cloudflare) -> Result<Rc<Config>, String> {
+    if let Some(config) = CONFIG.with(|config| config.get().cloned()) {
+        return Ok(config);
+    }
+    let lookup = |name: &str| match (name, host.setting(name)) {
+        ("RELEASE", None) => version_id(&host.env),
+        (_, value) => value,
+    };
+    let config = Rc::new(Config::read(lookup)?);
+    Ok(CONFIG.with(|cell| cell.get_or_init(|| config).clone()))
+}
+
+fn misconfigured(message: String) -> web_sys::Response {
+    worker::console_error!("{message}");
+    respond_with(call::error_response(&gateway::Error::Misconfigured(message), None))
+}
+
+// --- requests and answers ---
+
+/// A packed request as the gateway wants it.
+fn incoming(packed: JsValue, host: &Cloudflare) -> Result<Incoming, gateway::Error> {
+    let (head, body) = unpack(packed);
+    let unreadable = || gateway::Error::BodyBroken;
+    let text = std::str::from_utf8(&head).map_err(|_| unreadable())?;
+    let mut lines = text.splitn(5, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (state, method, path, region) = (line(), line(), line(), line());
+    if !region.is_empty() {
+        // Set once a request, before anything asks.
+        let _ = host.region.set(region.to_owned());
+    }
+    let body = match state {
+        "ok" => Ok(body),
+        "large" => Err(BodyError::TooLarge),
+        _ => Err(BodyError::Broken),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = method.parse().map_err(|_| unreadable())?;
+    *request.uri_mut() = path.parse().map_err(|_| unreadable())?;
+    *request.headers_mut() = headers(line());
+    Ok(request)
+}
+
+/// Undoes `pack`. The bytes are copied into our memory once, and never again.
+fn unpack(packed: JsValue) -> (Bytes, Bytes) {
+    let all = Bytes::from(packed.unchecked_into::<js_sys::Uint8Array>().to_vec());
+    let length: [u8; 4] = all[..4].try_into().expect("four bytes");
+    let end = 4 + u32::from_be_bytes(length) as usize;
+    (all.slice(4..end), all.slice(end..))
+}
+
+fn headers(lines: &str) -> HeaderMap {
+    let pairs = lines.split('\n').filter_map(|line| line.split_once(':'));
+    let parsed = pairs.filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+    });
+    parsed.collect()
+}
+
+fn header_lines(headers: &HeaderMap) -> String {
+    let mut lines = String::with_capacity(headers.len() * 48);
+    for (name, value) in headers {
+        let Ok(value) = value.to_str() else { continue };
+        if !lines.is_empty() {
+            lines.push('\n');
+        }
+        lines.push_str(name.as_str());
+        lines.push(':');
+        lines.push_str(value);
+    }
+    lines
+}
+
+fn respond_with(response: Response<Bytes>) -> web_sys::Response {
+    respond(response.status().as_u16(), &header_lines(response.headers()), response.body())
+}
+
+fn stream_with(host: Rc<Cloudflare>, streaming: Streaming<Reader>) -> web_sys::Response {
+    let Streaming { head, opening, mut rest, live, idle_ms } = streaming;
+    let reader = rest.0.take().expect("a reader is handed over once");
+    let context: &JsValue = host.context.as_ref().expect("a fetch event has a context").as_ref();
+    let tap = Tap { live: Some(live), idle_ms, host: host.clone() };
+    let lines = header_lines(head.headers());
+    stream(context, head.status().as_u16(), &lines, &opening, reader, tap, idle_ms as f64, &host.signal)
+}
+
+/// What the pump in `cloudflare.js` hands each chunk to.
+#[wasm_bindgen]
+struct Tap {
+    /// Gone once the stream has ended.
+    live: Option<Live>,
+    idle_ms: i64,
+    host: Rc<Cloudflare>,
+}
+
+#[expect(unreachable_pub, reason = "JavaScript reaches it")]
+#[wasm_bindgen]
+impl Tap {
+    /// What to send instead of the chunk; nothing where it goes as it is.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.live.as_mut()?.chunk(js_sys::Date::now() as i64, bytes)
+    }
+
+    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed.
+    pub fn end(&mut self, reason: &str) -> Option<Vec<u8>> {
+        let ending = match reason {
+            "" => Ending::Closed,
+            TIMEOUT => {
+                let message = format!("the provider said nothing for {} ms", self.idle_ms);
+                Ending::Failed(UpstreamError::new(ErrorClass::Timeout, message))
+            }
+            _ => Ending::Failed(UpstreamError::truncated()),
+        };
+        let (tail, record) = self.live.take()?.end(self.host.now_ms(), ending);
+        journal(&self.host, record);
+        Some(tail)
+    }
+
+    /// The caller went away.
+    #[wasm_bindgen(js_name = hangUp)]
+    pub fn hang_up(&mut self) {
+        if let Some(live) = self.live.take() {
+            journal(&self.host, live.hang_up(self.host.now_ms()));
+        }
+    }
+}
+
+// --- the journal: isolate buffer → queue ---
+
+fn journal(host: &Rc<Cloudflare>, record: Record) {
+    let next = JOURNAL.with_borrow_mut(|buffer| buffer.push(record, host.now_ms()));
+    let Some(context) = &host.context else { return };
+    let wait_ms = match next {
+        Next::Nothing => return,
+        Next::Flush => 0,
+        Next::FlushIn(ms) => ms,
+    };
+    let host = host.clone();
+    context.wait_until(async move {
+        if wait_ms > 0 {
+            host.sleep(wait_ms).await;
+        }
+        flush(&host).await;
+    });
+}
+
+async fn flush(host: &Cloudflare) {
+    let (records, lost) = JOURNAL.with_borrow_mut(|buffer| (buffer.take(), buffer.take_lost()));
+    let report_id = host.memory.new_id("loss_", host.now_ms(), host);
+    let messages = journal::messages(&records, lost, &report_id);
+    if messages.is_empty() {
+        return;
+    }
+    let list: js_sys::Array = messages.iter().map(|message| JsValue::from_str(message)).collect();
+    if let Err(error) = queue_send(&host.env, list).await {
+        host.log(&format!("journal: {} records wait for the next flush: {error:?}", records.len()));
+        JOURNAL.with_borrow_mut(|buffer| buffer.put_back(records, lost));
+    }
+}
+
+// --- ports ---
+
+impl Clock for Cloudflare {
+    fn now_ms(&self) -> i64 {
+        js_sys::Date::now() as i64
+    }
+
+    async fn sleep(&self, ms: i64) {
+        // A timer does not fail.
+        let _ = sleep(ms as f64).await;
+    }
+}
+
+impl Random for Cloudflare {
+    fn fill(&self, bytes: &mut [u8]) {
+        random_bytes(bytes.len() as u32).copy_to(bytes);
+    }
+}
+
+impl Settings for Cloudflare {
+    fn setting(&self, name: &str) -> Option<String> {
+        if let Some(known) = SETTINGS.with_borrow(|settings| settings.get(name).cloned()) {
+            return known;
+        }
+        let value = setting(&self.env, name).filter(|value| !value.is_empty());
+        SETTINGS.with_borrow_mut(|settings| settings.insert(name.to_owned(), value.clone()));
+        value
+    }
+}
+
+impl Database for Cloudflare {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
+        let list: Vec<_> = statements.iter().map(|statement| (&statement.sql, &statement.params)).collect();
+        let list = serde_json::to_string(&list).map_err(|error| PortError::new("database", error))?;
+        let rows = database_batch(&self.env, &list).await.map_err(|error| port_error("database", &error))?;
+        let rows = rows.as_string().unwrap_or_default();
+        serde_json::from_str(&rows).map_err(|error| PortError::new("database", error))
+    }
+}
+
+impl KeyValue for Cloudflare {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        let value = key_value_get(&self.env, key).await.map_err(|error| port_error("key-value", &error))?;
+        let bytes = value.dyn_into::<js_sys::Uint8Array>().ok();
+        Ok(bytes.map(|bytes| Bytes::from(bytes.to_vec())))
+    }
+
+    async fn put(&self, key: &str, value: Bytes, expires_ms: i64) -> Result<(), PortError> {
+        let put = key_value_put(&self.env, key, &value, expires_ms as f64).await;
+        put.map_err(|error| port_error("key-value", &error))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        key_value_delete(&self.env, key).await.map_err(|error| port_error("key-value", &error))
+    }
+}
+
+/// A reader of what an upstream has yet to say, real or scripted. Cancelled when dropped, unless it was
+/// handed over to the pump.
+struct Reader(Option<JsValue>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(reader) = self.0.take() {
+            cancel(&reader);
+        }
+    }
+}
+
+impl Fetch for Cloudflare {
+    type Stream = Reader;
+
+    async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Reader>, FetchError> {
+        let url = request.uri().to_string();
+        let lines = header_lines(request.headers());
+        let answer = fetch_upstream(
+            request.method().as_str(),
+            &url,
+            &lines,
+            request.body(),
+            limits.first_byte_ms as f64,
+            limits.max_bytes as f64,
+            &self.signal,
+        );
+        let answer = answer.await.map_err(|error| match error.as_string().as_deref() {
+            Some(HUNG_UP) => FetchError::HungUp,
+            Some(TIMEOUT) => FetchError::Timeout,
+            Some(TOO_LARGE) => FetchError::TooLarge,
+            other => FetchError::Unreachable(other.unwrap_or("unknown").to_owned()),
+        })?;
+        let answer: js_sys::Array = answer.unchecked_into();
+        let (head, body) = unpack(answer.get(0));
+        let reader = answer.get(1);
+        let garbled = || FetchError::Unreachable("the head of the answer could not be read".to_owned());
+        let text = std::str::from_utf8(&head).map_err(|_| garbled())?;
+        let mut lines = text.splitn(3, '\n');
+        let mut number = || lines.next().and_then(|text| text.parse::<i64>().ok()).ok_or_else(garbled);
+        let (status, head_ms) = (number()?, number()?);
+        let mut head = Response::new(());
+        *head.status_mut() =
+            u16::try_from(status).ok().and_then(|status| status.try_into().ok()).ok_or_else(garbled)?;
+        *head.headers_mut() = headers(lines.next().unwrap_or_default());
+        let body = if reader.is_undefined() {
+            Body::Whole(body)
+        } else {
+            Body::Stream { first: body, rest: Reader(Some(reader)) }
+        };
+        Ok(Fetched { head, body, head_ms })
+    }
+
+    fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Reader {
+        let chunks: js_sys::Array =
+            chunks.iter().map(|chunk| js_sys::Uint8Array::from(chunk.as_slice())).collect();
+        Reader(Some(scripted(chunks, gap_ms as f64)))
+    }
+}
+
+impl Host for Cloudflare {
+    fn config(&self) -> Rc<Config> {
+        config(self).expect("every event begins by reading the settings")
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn region(&self) -> Option<String> {
+        self.region.get().cloned()
+    }
+
+    fn log(&self, line: &str) {
+        worker::console_log!("{line}");
+    }
+}
+
+fn port_error(port: &'static str, error: &JsValue) -> PortError {
+    let error = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
+    PortError::new(port, error.as_deref().unwrap_or("unknown error"))
+}
+
+// The words `cloudflare.js` rejects with.
+const HUNG_UP: &str = "hung up";
+const TIMEOUT: &str = "timeout";
+const TOO_LARGE: &str = "too large";
+
+#[wasm_bindgen(module = "/src/host/cloudflare.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = readRequest, catch)]
+    async fn read_request(request: &JsValue, max_bytes: f64) -> Result<JsValue, JsValue>;
+    fn respond(status: u16, headers: &str, body: &[u8]) -> web_sys::Response;
+    #[wasm_bindgen(js_name = fetchUpstream, catch)]
+    async fn fetch_upstream(
+        method: &str,
+        url: &str,
+        headers: &str,
+        body: &[u8],
+        first_byte_ms: f64,
+        max_bytes: f64,
+        signal: &JsValue,
+    ) -> Result<JsValue, JsValue>;
+    fn cancel(reader: &JsValue);
+    fn scripted(chunks: js_sys::Array, gap_ms: f64) -> JsValue;
+    #[expect(clippy::too_many_arguments, reason = "one crossing for the whole answer")]
+    fn stream(
+        context: &JsValue,
+        status: u16,
+        headers: &str,
+        opening: &[u8],
+        reader: JsValue,
+        tap: Tap,
+        idle_ms: f64,
+        signal: &JsValue,
+    ) -> web_sys::Response;
+    #[wasm_bindgen(catch)]
+    async fn sleep(ms: f64) -> Result<(), JsValue>;
+    #[wasm_bindgen(js_name = randomBytes)]
+    fn random_bytes(count: u32) -> js_sys::Uint8Array;
+    fn setting(env: &JsValue, name: &str) -> Option<String>;
+    #[wasm_bindgen(js_name = versionId)]
+    fn version_id(env: &JsValue) -> Option<String>;
+    #[wasm_bindgen(js_name = databaseBatch, catch)]
+    async fn database_batch(env: &JsValue, statements: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = keyValueGet, catch)]
+    async fn key_value_get(env: &JsValue, key: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = keyValuePut, catch)]
+    async fn key_value_put(env: &JsValue, key: &str, value: &[u8], expires_ms: f64) -> Result<(), JsValue>;
+    #[wasm_bindgen(js_name = keyValueDelete, catch)]
+    async fn key_value_delete(env: &JsValue, key: &str) -> Result<(), JsValue>;
+    #[wasm_bindgen(js_name = queueSend, catch)]
+    async fn queue_send(env: &JsValue, messages: js_sys::Array) -> Result<(), JsValue>;
+}

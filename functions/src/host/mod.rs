@@ -1,0 +1,6 @@
+//! The hosts: one file each. They convert and forward; what the product does is decided elsewhere.
+
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod cloudflare;
+#[cfg(target_os = "wasi")]
+mod spin;

@@ -1,0 +1,568 @@
+//! Spin: SQLite, key-value, variables, outbound HTTP. WASI 0.2, so that one artefact runs on Spin 3.x
+//! and 4.x, SpinKube and Akamai Functions. Every request has an instance of its own: nothing is
+//! remembered between them, and what must happen after the answer happens before the instance ends.
+
+#![expect(unsafe_code, reason = "the component's export is generated, and unsafe by nature")]
+
+use std::{
+    cell::OnceCell,
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures::{
+    StreamExt,
+    future::{Either, select},
+    stream::{self, LocalBoxStream},
+};
+use gateway::{
+    Host,
+    call::{self, BodyError, Incoming},
+    config::Config,
+    journal,
+    memory::Memory,
+    ports::{
+        Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
+        Settings, Statement,
+    },
+    record::Record,
+    store::migrations,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use llm::{ErrorClass, UpstreamError, relay::Ending};
+use serde_json::Value;
+use spin_executor::{CancelOnDropToken, push_waker_and_get_token};
+use spin_sdk::{
+    http::{
+        Fields, IncomingRequest, IncomingResponse, Method, OutgoingRequest, OutgoingResponse,
+        ResponseOutparam, Scheme,
+    },
+    http_component, key_value, sqlite, variables,
+    wit::wasi::{
+        clocks0_2_0::monotonic_clock,
+        http0_2_0::{
+            outgoing_handler,
+            types::{OutgoingBody, RequestOptions},
+        },
+        random0_2_0::random,
+    },
+};
+
+use wasi::io::streams::{OutputStream, StreamError};
+
+use crate::{Reply, Streaming, handle};
+
+#[http_component]
+async fn serve(request: IncomingRequest, out: ResponseOutparam) {
+    let host = match Spin::new() {
+        Ok(host) => host,
+        Err(message) => {
+            eprintln!("{message}");
+            let response = call::error_response(&gateway::Error::Misconfigured(message), None);
+            send_whole(response, out).await;
+            return;
+        }
+    };
+    let incoming = match incoming(request, host.config.max_body_bytes).await {
+        Ok(incoming) => incoming,
+        Err(error) => return send_whole(call::error_response(&error, None), out).await,
+    };
+    // There is no deploy step that could: the first request that is not a call brings the tables up to date.
+    if !incoming.uri().path().starts_with("/v1/") {
+        if let Err(error) = migrations::apply(&host, host.now_ms()).await {
+            host.log(&format!("migrations: {error}"));
+        }
+    }
+    let record = match handle(&incoming, &host).await {
+        Reply::Whole { response, record } => {
+            send_whole(response, out).await;
+            record.map(|record| *record)
+        }
+        Reply::Stream(streaming) => Some(send_stream(&host, *streaming, out).await),
+    };
+    if let Some(record) = record {
+        journal(&host, record).await;
+    }
+}
+
+/// One request's view of the runtime.
+struct Spin {
+    config: Rc<Config>,
+    memory: Memory,
+    database: OnceCell<sqlite::Connection>,
+}
+
+impl Spin {
+    fn new() -> Result<Self, String> {
+        let config = Rc::new(Config::read(variable)?);
+        Ok(Self { config, memory: Memory::default(), database: OnceCell::new() })
+    }
+
+    fn database(&self) -> Result<&sqlite::Connection, PortError> {
+        if self.database.get().is_none() {
+            let opened =
+                sqlite::Connection::open_default().map_err(|error| PortError::new("database", error))?;
+            // One thread: nobody can have set it meanwhile.
+            let _ = self.database.set(opened);
+        }
+        Ok(self.database.get().expect("it was opened above"))
+    }
+}
+
+/// Stores the record. The caller has its answer; a database that is busy gets a second chance.
+async fn journal(host: &Spin, record: Record) {
+    let records = [record];
+    for pause_ms in [0, 500, 2_000] {
+        host.sleep(pause_ms).await;
+        match journal::write(host, &records).await {
+            Ok(()) => return,
+            Err(error) => host.log(&format!("{}: not recorded yet: {error}", records[0].id)),
+        }
+    }
+    host.log(&format!("{}: record lost", records[0].id));
+    journal::report_lost(host, &records).await;
+}
+
+// --- requests and answers ---
+
+async fn incoming(request: IncomingRequest, max_bytes: usize) -> Result<Incoming, gateway::Error> {
+    let unreadable = || gateway::Error::BodyBroken;
+    let method = method_name(&request.method()).parse().map_err(|_| unreadable())?;
+    let uri =
+        request.path_with_query().unwrap_or_else(|| "/".to_owned()).parse().map_err(|_| unreadable())?;
+    let headers = headers(request.headers().entries());
+    let announced =
+        headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let body = match announced {
+        Some(bytes) if bytes > max_bytes as u64 => Err(BodyError::TooLarge),
+        _ => collect(request.into_body_stream(), max_bytes).await.map_err(|error| match error {
+            CollectError::Broken => BodyError::Broken,
+            CollectError::TooLarge => BodyError::TooLarge,
+        }),
+    };
+    let mut incoming = Request::new(body);
+    *incoming.method_mut() = method;
+    *incoming.uri_mut() = uri;
+    *incoming.headers_mut() = headers;
+    Ok(incoming)
+}
+
+enum CollectError {
+    Broken,
+    TooLarge,
+}
+
+async fn collect<E>(
+    chunks: impl futures::Stream<Item = Result<Vec<u8>, E>>,
+    max_bytes: usize,
+) -> Result<Bytes, CollectError> {
+    let mut chunks = pin!(chunks);
+    let mut all = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| CollectError::Broken)?;
+        if all.len() + chunk.len() > max_bytes {
+            return Err(CollectError::TooLarge);
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(Bytes::from(all))
+}
+
+fn headers(entries: Vec<(String, Vec<u8>)>) -> HeaderMap {
+    let parsed = entries.into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value).ok()?))
+    });
+    parsed.collect()
+}
+
+fn fields(headers: &HeaderMap) -> Fields {
+    let fields = Fields::new();
+    for (name, value) in headers {
+        // A header WASI keeps to itself (`connection`, `host`, …) is none of ours.
+        let _ = fields.append(&name.as_str().to_owned(), &value.as_bytes().to_vec());
+    }
+    fields
+}
+
+async fn send_whole(mut response: Response<Bytes>, out: ResponseOutparam) {
+    // Without a length, a caller that keeps its connection open waits 40 ms for the end.
+    let length = HeaderValue::from(response.body().len());
+    response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+    let head = OutgoingResponse::new(fields(response.headers()));
+    head.set_status_code(response.status().as_u16()).expect("the gateway answers with a status");
+    // A caller that is gone needs no answer.
+    let _ = out.set_with_body(head, response.into_body().to_vec()).await;
+}
+
+/// Pumps a stream until one of the three parties ends it, and returns the record.
+async fn send_stream(host: &Spin, streaming: Streaming<Upstream>, out: ResponseOutparam) -> Record {
+    let Streaming { head, opening, mut rest, mut live, idle_ms } = streaming;
+    let response = OutgoingResponse::new(fields(head.headers()));
+    response.set_status_code(head.status().as_u16()).expect("the gateway answers with a status");
+    let body = response.body().expect("a response has one body");
+    out.set(response);
+    let stream = body.write().expect("a body is written once");
+
+    let mut heard_ms = host.now_ms();
+    let ending = if write(&stream, &opening).await.is_err() {
+        None
+    } else {
+        loop {
+            let (chunk, pause) = (pin!(rest.next()), pin!(sleep(HANG_UP_CHECK_MS)));
+            let next = select(chunk, pause).await;
+            let now_ms = host.now_ms();
+            match next {
+                Either::Left((Some(Ok(chunk)), _)) => {
+                    heard_ms = now_ms;
+                    let instead = live.chunk(now_ms, &chunk);
+                    if write(&stream, instead.as_ref().unwrap_or(&chunk)).await.is_err() {
+                        break None;
+                    }
+                }
+                Either::Left((Some(Err(error)), _)) => break Some(Ending::Failed(error)),
+                Either::Left((None, _)) => break Some(Ending::Closed),
+                Either::Right(_) => {
+                    // Nobody wakes us when the caller goes: we have to look.
+                    if stream.check_write().is_err() {
+                        break None;
+                    }
+                    if now_ms - heard_ms >= idle_ms {
+                        let message = format!("the provider said nothing for {idle_ms} ms");
+                        break Some(Ending::Failed(UpstreamError::new(ErrorClass::Timeout, message)));
+                    }
+                }
+            }
+        }
+    };
+    // Cancels an upstream that is still talking.
+    drop(rest);
+    let record = match ending {
+        None => live.hang_up(host.now_ms()),
+        Some(ending) => {
+            let (tail, record) = live.end(host.now_ms(), ending);
+            // The record says how the upstream ended; a caller that leaves now has missed little.
+            let _ = write(&stream, &tail).await;
+            record
+        }
+    };
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+    record
+}
+
+/// Writes and flushes. An error means that the caller is gone.
+async fn write(stream: &OutputStream, mut bytes: &[u8]) -> Result<(), StreamError> {
+    while !bytes.is_empty() {
+        let room = ready(stream).await?;
+        let (now, later) = bytes.split_at(bytes.len().min(room as usize));
+        stream.write(now)?;
+        bytes = later;
+    }
+    stream.flush()?;
+    ready(stream).await.map(drop)
+}
+
+/// Waits until some bytes may be written.
+async fn ready(stream: &OutputStream) -> Result<u64, StreamError> {
+    let mut registered = None;
+    poll_fn(|context| match stream.check_write() {
+        Ok(0) => {
+            registered = Some(CancelOnDropToken::from(push_waker_and_get_token(
+                stream.subscribe(),
+                context.waker().clone(),
+            )));
+            Poll::Pending
+        }
+        result => {
+            registered.take();
+            Poll::Ready(result)
+        }
+    })
+    .await
+}
+
+// --- ports ---
+
+impl Clock for Spin {
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    async fn sleep(&self, ms: i64) {
+        sleep(ms).await;
+    }
+}
+
+async fn sleep(ms: i64) {
+    let deadline = monotonic_clock::now() + u64::try_from(ms).unwrap_or(0) * NANOSECONDS_PER_MS;
+    let mut registered = None;
+    poll_fn(|context| {
+        if monotonic_clock::now() >= deadline {
+            registered.take();
+            return Poll::Ready(());
+        }
+        let alarm = monotonic_clock::subscribe_instant(deadline);
+        registered = Some(CancelOnDropToken::from(push_waker_and_get_token(alarm, context.waker().clone())));
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Random for Spin {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&random::get_random_bytes(bytes.len() as u64));
+    }
+}
+
+impl Settings for Spin {
+    fn setting(&self, name: &str) -> Option<String> {
+        variable(name)
+    }
+}
+
+/// Spin's variables are in small letters. An optional one is declared with an empty default.
+fn variable(name: &str) -> Option<String> {
+    variables::get(&name.to_ascii_lowercase()).ok().filter(|value| !value.is_empty())
+}
+
+impl Database for Spin {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
+        let database = self.database()?;
+        if let [statement] = statements.as_slice() {
+            return Ok(vec![execute(database, statement)?]);
+        }
+        let command = |sql| execute(database, &Statement::new(sql, []));
+        command("BEGIN IMMEDIATE")?;
+        let results: Result<Vec<Rows>, PortError> =
+            statements.iter().map(|statement| execute(database, statement)).collect();
+        match results {
+            Ok(rows) => command("COMMIT").map(|_| rows),
+            Err(error) => {
+                if let Err(rollback) = command("ROLLBACK") {
+                    self.log(&format!("database: no rollback: {rollback}"));
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn execute(database: &sqlite::Connection, statement: &Statement) -> Result<Rows, PortError> {
+    let params: Vec<sqlite::Value> = statement.params.iter().map(parameter).collect();
+    let result =
+        database.execute(&statement.sql, &params).map_err(|error| PortError::new("database", error))?;
+    let row = |row: sqlite::RowResult| {
+        result
+            .columns
+            .iter()
+            .cloned()
+            .zip(row.values.into_iter().map(column))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    Ok(result.rows.into_iter().map(row).collect())
+}
+
+fn parameter(value: &Value) -> sqlite::Value {
+    match value {
+        Value::Null => sqlite::Value::Null,
+        Value::Bool(value) => sqlite::Value::Integer(i64::from(*value)),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => sqlite::Value::Integer(number),
+            None => number.as_f64().map_or(sqlite::Value::Null, sqlite::Value::Real),
+        },
+        Value::String(text) => sqlite::Value::Text(text.clone()),
+        list => sqlite::Value::Text(list.to_string()),
+    }
+}
+
+fn column(value: sqlite::Value) -> Value {
+    match value {
+        sqlite::Value::Integer(number) => number.into(),
+        sqlite::Value::Real(number) => number.into(),
+        sqlite::Value::Text(text) => text.into(),
+        // No table has a column of bytes.
+        sqlite::Value::Blob(_) | sqlite::Value::Null => Value::Null,
+    }
+}
+
+impl KeyValue for Spin {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        let value = store()?.get(key).map_err(key_value_error)?;
+        // Spin's entries do not expire by themselves: each begins with its time.
+        let Some((expires_ms, value)) = value.as_deref().and_then(|value| value.split_first_chunk()) else {
+            return Ok(None);
+        };
+        Ok((self.now_ms() < i64::from_be_bytes(*expires_ms)).then(|| Bytes::copy_from_slice(value)))
+    }
+
+    async fn put(&self, key: &str, value: Bytes, expires_ms: i64) -> Result<(), PortError> {
+        let timed = [&expires_ms.to_be_bytes(), &*value].concat();
+        store()?.set(key, &timed).map_err(key_value_error)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        store()?.delete(key).map_err(key_value_error)
+    }
+}
+
+fn store() -> Result<key_value::Store, PortError> {
+    key_value::Store::open_default().map_err(key_value_error)
+}
+
+fn key_value_error(error: key_value::Error) -> PortError {
+    PortError::new("key-value", error)
+}
+
+/// What an upstream has yet to say. Dropping it cancels the request.
+type Upstream = LocalBoxStream<'static, Result<Vec<u8>, UpstreamError>>;
+
+impl Fetch for Spin {
+    type Stream = Upstream;
+
+    async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Upstream>, FetchError> {
+        // The runtime's own limits are coarser and differ between versions; this one is ours.
+        match select(pin!(self.answer(request, limits)), pin!(self.sleep(limits.first_byte_ms))).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(FetchError::Timeout),
+        }
+    }
+
+    fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Upstream {
+        let later = move |chunk| async move {
+            sleep(gap_ms).await;
+            Ok(chunk)
+        };
+        stream::iter(chunks).then(later).boxed_local()
+    }
+}
+
+impl Spin {
+    async fn answer(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Upstream>, FetchError> {
+        let response = send(request, limits).await?;
+        let head_ms = self.now_ms();
+        let mut head = Response::new(());
+        *head.status_mut() = response
+            .status()
+            .try_into()
+            .map_err(|_| FetchError::Unreachable("the answer has no valid status".to_owned()))?;
+        *head.headers_mut() = headers(response.headers().entries());
+        let is_stream = head
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        let chunks = response.take_body_stream();
+        if !(is_stream && head.status().is_success()) {
+            let body = collect(chunks, limits.max_bytes).await.map_err(|error| match error {
+                CollectError::Broken => FetchError::Unreachable("the answer broke off".to_owned()),
+                CollectError::TooLarge => FetchError::TooLarge,
+            })?;
+            return Ok(Fetched { head, body: Body::Whole(body), head_ms });
+        }
+        let mut rest = chunks.map(|chunk| chunk.map_err(|_| UpstreamError::truncated())).boxed_local();
+        let first = match rest.next().await {
+            Some(Ok(chunk)) => Bytes::from(chunk),
+            Some(Err(error)) => return Err(FetchError::Unreachable(error.to_string())),
+            None => Bytes::new(),
+        };
+        Ok(Fetched { head, body: Body::Stream { first, rest }, head_ms })
+    }
+}
+
+/// Sends a request; comes back with the head of the answer.
+async fn send(request: Request<Bytes>, limits: Limits) -> Result<IncomingResponse, FetchError> {
+    let unreachable = |what: &str| FetchError::Unreachable(what.to_owned());
+    let uri = request.uri();
+    let scheme = if uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
+    let outgoing = OutgoingRequest::new(fields(request.headers()));
+    let set = outgoing
+        .set_method(&method(request.method()))
+        .and_then(|()| outgoing.set_scheme(Some(&scheme)))
+        .and_then(|()| outgoing.set_authority(uri.authority().map(|authority| authority.as_str())))
+        .and_then(|()| outgoing.set_path_with_query(uri.path_and_query().map(|path| path.as_str())));
+    set.map_err(|()| unreachable("the address cannot be asked"))?;
+    let options = RequestOptions::new();
+    let connect_ns = u64::try_from(limits.first_byte_ms.min(CONNECT_MS)).unwrap_or(0) * NANOSECONDS_PER_MS;
+    let idle_ns = u64::try_from(limits.idle_ms.max(limits.first_byte_ms)).unwrap_or(0) * NANOSECONDS_PER_MS;
+    // A runtime that knows no limits leaves it to ours.
+    let _ = options.set_connect_timeout(Some(connect_ns));
+    let _ = options.set_first_byte_timeout(Some(idle_ns));
+    let _ = options.set_between_bytes_timeout(Some(idle_ns));
+
+    let body = outgoing.body().map_err(|()| unreachable("the request has no body"))?;
+    let answer =
+        outgoing_handler::handle(outgoing, Some(options)).map_err(|code| unreachable(&code.to_string()))?;
+    {
+        let stream = body.write().map_err(|()| unreachable("the request cannot be written"))?;
+        // An error here is told better by the answer.
+        let _ = write(&stream, request.body()).await;
+    }
+    let _ = OutgoingBody::finish(body, None);
+    let mut registered = None;
+    let answer = poll_fn(|context| match answer.get() {
+        Some(result) => {
+            registered.take();
+            Poll::Ready(result.expect("an answer is taken once"))
+        }
+        None => {
+            let waker = context.waker().clone();
+            registered = Some(CancelOnDropToken::from(push_waker_and_get_token(answer.subscribe(), waker)));
+            Poll::Pending
+        }
+    })
+    .await;
+    answer.map_err(|code| unreachable(&code.to_string()))
+}
+
+fn method(method: &http::Method) -> Method {
+    match *method {
+        http::Method::GET => Method::Get,
+        http::Method::POST => Method::Post,
+        _ => Method::Other(method.to_string()),
+    }
+}
+
+fn method_name(method: &Method) -> &str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
+    }
+}
+
+impl Host for Spin {
+    fn config(&self) -> Rc<Config> {
+        self.config.clone()
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn region(&self) -> Option<String> {
+        None
+    }
+
+    fn log(&self, line: &str) {
+        eprintln!("{line}");
+    }
+}
+
+const NANOSECONDS_PER_MS: u64 = 1_000_000;
+
+/// How soon a caller's hang-up is noticed while the upstream is silent.
+const HANG_UP_CHECK_MS: i64 = 250;
+
+const CONNECT_MS: i64 = 10_000;
