@@ -1,0 +1,176 @@
+//! The `Database` port over SQLite in memory, with every migration applied.
+
+use std::cell::{Cell, RefCell};
+
+use gateway::{
+    ports::{Database, PortError, Rows, Statement},
+    store::migrations::{MIGRATIONS, statements},
+};
+use rusqlite::{Connection, types::ValueRef};
+use serde_json::{Map, Value, json};
+
+/// SQLite in memory.
+pub struct MemoryDatabase {
+    connection: RefCell<Connection>,
+    batches: Cell<usize>,
+    statements: Cell<usize>,
+    planned: RefCell<Vec<(usize, Event)>>,
+    down: Cell<bool>,
+}
+
+/// How a batch fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It took effect, but nobody hears so.
+    AfterCommit,
+    /// It took no effect.
+    BeforeBegin,
+}
+
+enum Event {
+    Fail { fault: Fault, for_good: bool },
+    Meanwhile(Box<dyn FnOnce()>),
+}
+
+impl Default for MemoryDatabase {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryDatabase {
+    /// A database with all tables and no rows.
+    pub fn new() -> Self {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        for (name, sql) in MIGRATIONS {
+            for sql in statements(sql) {
+                connection.execute_batch(sql).unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+        }
+        Self {
+            connection: RefCell::new(connection),
+            batches: Cell::new(0),
+            statements: Cell::new(0),
+            planned: RefCell::default(),
+            down: Cell::new(false),
+        }
+    }
+
+    /// Batches run so far.
+    pub fn batches(&self) -> usize {
+        self.batches.get()
+    }
+
+    /// Statements run so far, those of failed batches included.
+    pub fn statements(&self) -> usize {
+        self.statements.get()
+    }
+
+    /// The next batch fails if `n` is 0, the one after it if `n` is 1, and so on.
+    pub fn fail_batch(&self, n: usize, fault: Fault) {
+        self.planned.borrow_mut().push((self.batches.get() + n, Event::Fail { fault, for_good: false }));
+    }
+
+    /// The `n`th batch from now fails, and all after it, until [`Self::revive`].
+    pub fn die_at_batch(&self, n: usize, fault: Fault) {
+        self.planned.borrow_mut().push((self.batches.get() + n, Event::Fail { fault, for_good: true }));
+    }
+
+    /// All is well again.
+    pub fn revive(&self) {
+        self.down.set(false);
+    }
+
+    /// Something else happens before the `n`th batch from now.
+    pub fn before_batch(&self, n: usize, meanwhile: impl FnOnce() + 'static) {
+        self.planned.borrow_mut().push((self.batches.get() + n, Event::Meanwhile(Box::new(meanwhile))));
+    }
+
+    /// Runs one statement, for a test to arrange or look; it counts as no batch.
+    pub fn sql(&self, sql: &str, params: &[Value]) -> Rows {
+        run(&self.connection.borrow(), &Statement::new(sql, params))
+            .unwrap_or_else(|error| panic!("{error}: {sql}"))
+    }
+
+    /// Every row of a table, one line each, in the order of `order`.
+    pub fn dump(&self, table: &str, order: &str) -> String {
+        let rows = self.sql(&format!("SELECT * FROM {table} ORDER BY {order}"), &[]);
+        rows.iter().map(|row| format!("{row}\n")).collect()
+    }
+
+    fn take_planned(&self, now: usize) -> Vec<Event> {
+        let mut planned = self.planned.borrow_mut();
+        let (due, later) = planned.drain(..).partition(|(at, _)| *at == now);
+        *planned = later;
+        due.into_iter().map(|(_, event)| event).collect()
+    }
+}
+
+impl Database for MemoryDatabase {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
+        let number = self.batches.get();
+        self.batches.set(number + 1);
+        self.statements.set(self.statements.get() + statements.len());
+        let mut fault = self.down.get().then_some(Fault::BeforeBegin);
+        for event in self.take_planned(number) {
+            match event {
+                Event::Fail { fault: planned, for_good } => {
+                    fault = Some(planned);
+                    self.down.set(for_good);
+                }
+                Event::Meanwhile(meanwhile) => meanwhile(),
+            }
+        }
+        let unavailable = || PortError::new("database", "a planned failure");
+        if fault == Some(Fault::BeforeBegin) {
+            return Err(unavailable());
+        }
+        let mut connection = self.connection.borrow_mut();
+        let transaction = connection.transaction().unwrap();
+        let rows = statements
+            .iter()
+            .map(|statement| {
+                run(&transaction, statement).map_err(|error| {
+                    PortError::new("database", format!("{error} in {}", statement.sql.trim()))
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        transaction.commit().unwrap();
+        if fault == Some(Fault::AfterCommit) { Err(unavailable()) } else { Ok(rows) }
+    }
+}
+
+fn run(connection: &Connection, statement: &Statement) -> Result<Rows, rusqlite::Error> {
+    let mut prepared = connection.prepare(&statement.sql)?;
+    assert!(statement.params.len() <= 100, "D1 takes a hundred parameters: {}", statement.sql);
+    assert_eq!(prepared.parameter_count(), statement.params.len(), "parameters of {}", statement.sql);
+    for (at, param) in statement.params.iter().enumerate() {
+        let at = at + 1;
+        match param {
+            Value::Null => prepared.raw_bind_parameter(at, rusqlite::types::Null)?,
+            Value::Number(number) if number.is_i64() => prepared.raw_bind_parameter(at, number.as_i64())?,
+            Value::Number(number) => prepared.raw_bind_parameter(at, number.as_f64())?,
+            Value::String(text) => prepared.raw_bind_parameter(at, text)?,
+            other => panic!("no host binds {other}: {}", statement.sql),
+        }
+    }
+    let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let mut rows = prepared.raw_query();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut object = Map::new();
+        for (at, name) in names.iter().enumerate() {
+            let value = match row.get_ref(at)? {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(number) => json!(number),
+                ValueRef::Real(number) => json!(number),
+                ValueRef::Text(text) => json!(std::str::from_utf8(text).unwrap()),
+                ValueRef::Blob(_) => panic!("no host returns blobs: {}", statement.sql),
+            };
+            object.insert(name.clone(), value);
+        }
+        found.push(object.into());
+    }
+    Ok(found)
+}

@@ -1,0 +1,224 @@
+//! A tick does the work of a minute once, whoever calls it, however often, and whatever fails under it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
+
+use gateway::{
+    deliver,
+    store::schedule::last_tick_ms,
+    tick::{Did, Report, tick},
+    watch,
+};
+use tests::{Answer, Fault, Watch, block_on};
+
+#[test]
+fn a_tick_counts_looks_tells_and_reports() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    let report = watch.minute("tn_a", 'e');
+    let expected = Report {
+        minute_ms: watch.minute_ms(),
+        did: Did::Work,
+        rolled_up: 3,
+        rolled_up_too_late: 0,
+        evaluated_minutes: 1,
+        skipped_minutes: 0,
+        fired: 1,
+        resolved: 0,
+        delivered: 1,
+        undelivered: 0,
+        deleted: 0,
+        failed_steps: vec![],
+    };
+    assert_eq!(report, expected);
+    assert_eq!(watch.heard(HOOK), ["firing"]);
+    assert_eq!(block_on(last_tick_ms(&*watch.host)).unwrap(), Some(watch.minute_ms()));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["did"], &json["fired"]), (&"work".into(), &1.into()));
+}
+
+#[test]
+fn the_second_tick_of_a_minute_does_nothing() {
+    let mut watch = Watch::new();
+    watch.minute("tn_a", 's');
+    let now_ms = watch.minute_ms() + 40_000;
+    let before = watch.host.db.dump("rollups", "1, 2");
+    let report = block_on(tick(&*watch.host, now_ms)).unwrap();
+    assert_eq!(report.did, Did::Nothing);
+    assert_eq!(watch.host.db.dump("rollups", "1, 2"), before);
+}
+
+#[test]
+fn ticks_that_overlap_tell_once() {
+    let batches = scenario();
+    for n in 0..batches {
+        let mut watch = Watch::new();
+        watch.webhook(None, HOOK);
+        // While one tick works, the clock strikes again, and the next minute's tick runs from end to end.
+        let host = watch.host.clone();
+        watch.host.db.before_batch(n, move || {
+            use gateway::ports::Clock as _;
+            let next_ms = host.now_ms() + 60_000;
+            host.set_now(next_ms);
+            block_on(tick(&*host, next_ms)).unwrap();
+        });
+        for letter in MINUTES.chars() {
+            watch.minute("tn_a", letter);
+        }
+        assert_eq!(watch.heard(HOOK), ["firing", "resolved"], "before batch {n}");
+        assert_eq!(watch.host.upstream.sent_to(HOOK).len(), 2, "before batch {n}");
+    }
+}
+
+#[test]
+fn evaluations_and_deliveries_that_overlap_count_once() {
+    // Not even the claim of the minute is needed: two at once, at every point of each other.
+    for n in 0..4 {
+        let mut watch = Watch::new();
+        watch.webhook(None, HOOK);
+        watch.calls("tn_a", 'e');
+        watch.pass();
+        let (host, now_ms) = (watch.host.clone(), watch.minute_ms() + 35_000);
+        let dirty = block_on(gateway::store::rollups::dirty_minutes(&*host)).unwrap();
+        block_on(gateway::store::rollups::count(&*host, &dirty, now_ms)).unwrap();
+        let other = host.clone();
+        host.db.before_batch(n, move || {
+            block_on(watch::evaluate(&*other, now_ms)).unwrap();
+        });
+        let fired = block_on(watch::evaluate(&*host, now_ms)).unwrap().fired;
+        assert_eq!(watch.outbox(), ["firing pending 0 -"], "before batch {n}");
+        assert_eq!(fired, usize::from(n == 3), "before batch {n}");
+
+        let other = host.clone();
+        host.db.before_batch(n, move || {
+            block_on(deliver::deliver_due(&*other)).unwrap();
+        });
+        block_on(deliver::deliver_due(&*host)).unwrap();
+        assert_eq!(watch.host.upstream.sent_to(HOOK).len(), 1, "before batch {n}");
+    }
+}
+
+#[test]
+fn a_tick_that_dies_anywhere_leaves_its_work_to_the_next() {
+    let batches = scenario();
+    assert!(batches > 50, "{batches}");
+    for fault in [Fault::BeforeBegin, Fault::AfterCommit] {
+        for n in 0..batches {
+            let mut watch = Watch::new();
+            watch.webhook(None, HOOK);
+            watch.host.db.die_at_batch(n, fault);
+            for letter in MINUTES.chars() {
+                watch.mortal_minute("tn_a", letter);
+            }
+            watch.play("3s");
+            assert_eq!(watch.heard(HOOK), ["firing", "resolved"], "{fault:?}, batch {n}");
+        }
+    }
+}
+
+#[test]
+fn a_step_that_fails_does_not_stop_the_others() {
+    // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, combine, claim, …
+    for (n, step) in [
+        (1, "rollups"),
+        (2, "rollups"),
+        (3, "evaluation"),
+        (6, "evaluation"),
+        (7, "outbox"),
+        (8, "deliveries"),
+    ] {
+        let mut watch = Watch::new();
+        watch.webhook(None, HOOK);
+        watch.calls("tn_a", 'e');
+        watch.host.db.fail_batch(n, Fault::BeforeBegin);
+        let report = watch.tick();
+        assert_eq!(report.failed_steps, [step], "batch {n}");
+        assert!(watch.host.logs()[0].contains(&format!("{step} failed: database: a planned failure")));
+        // A tick with a step that failed is not finished.
+        assert_eq!(block_on(last_tick_ms(&*watch.host)).unwrap(), None);
+        let report = watch.minute("tn_a", 's');
+        assert_eq!(report.failed_steps, [""; 0], "batch {n}");
+        assert_eq!(watch.heard(HOOK), ["firing"], "batch {n}");
+    }
+}
+
+#[test]
+fn an_unclaimed_minute_is_an_error() {
+    let watch = Watch::new();
+    watch.host.db.fail_batch(0, Fault::BeforeBegin);
+    assert!(block_on(tick(&*watch.host, watch.minute_ms())).is_err());
+}
+
+#[test]
+fn missed_minutes_are_looked_at_later_in_order() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    watch.play("s");
+    // Nobody ticks for ten minutes, in which an alert fires and resolves.
+    for letter in "eessssssss".chars() {
+        watch.calls("tn_a", letter);
+        watch.pass();
+    }
+    let report = watch.tick();
+    assert_eq!((report.evaluated_minutes, report.skipped_minutes), (11, 0));
+    assert_eq!((report.fired, report.resolved), (1, 1));
+    assert_eq!(watch.heard(HOOK), ["combined"]);
+}
+
+#[test]
+fn what_was_missed_for_too_long_is_skipped_and_said_so() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    watch.play("s");
+    for letter in "eeeeessssssssssssssss".chars() {
+        watch.calls("tn_a", letter);
+        watch.pass();
+    }
+    let report = watch.tick();
+    assert_eq!((report.evaluated_minutes, report.skipped_minutes), (15, 7));
+    assert!(watch.heard(HOOK).is_empty());
+    assert!(watch.host.logs()[0].contains("7 minutes were missed"), "{:?}", watch.host.logs());
+}
+
+#[test]
+fn a_busy_tick_stays_within_the_platforms_limits() {
+    let mut watch = Watch::new();
+    for n in 0..30 {
+        watch.webhook(None, &format!("{HOOK}/{n}"));
+    }
+    watch.play("s");
+    let before = watch.host.db.statements();
+    let report = watch.play("e");
+    assert_eq!((report[0].delivered, report[0].fired), (20, 1));
+    let statements = watch.host.db.statements() - before - 3;
+    assert!(statements <= 50, "{statements} statements");
+    // The rest follows.
+    assert_eq!(watch.play("s")[0].delivered, 10);
+}
+
+#[test]
+fn a_receiver_that_hangs_holds_up_nobody_else() {
+    let mut watch = Watch::new();
+    let hanging = "https://hanging.example/hook";
+    watch.webhook(None, hanging);
+    watch.webhook(None, HOOK);
+    watch.host.upstream.expect("POST", hanging, Answer::text(200, "").after(60_000));
+    watch.play("e");
+    assert_eq!(watch.heard(HOOK), ["firing"]);
+    assert_eq!(watch.outbox().iter().filter(|row| row.as_str() == "firing pending 1 timed out").count(), 1);
+}
+
+/// A minute of errors, then well until the alert resolves.
+const MINUTES: &str = "sesssssss";
+const HOOK: &str = "https://hooks.example/team";
+
+/// Plays it all undisturbed; returns how many batches that took.
+fn scenario() -> usize {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    let before = watch.host.db.batches();
+    for letter in MINUTES.chars() {
+        watch.minute("tn_a", letter);
+    }
+    assert_eq!(watch.heard(HOOK), ["firing", "resolved"]);
+    watch.host.db.batches() - before
+}
