@@ -1,0 +1,142 @@
+//! The project's own commands, so that a newcomer needs to know only `cargo`.
+
+mod args;
+mod build;
+mod dev;
+mod gzip;
+mod prices;
+mod process;
+mod setup;
+mod suite;
+mod tools;
+
+use std::process::ExitCode;
+
+/// What a command returns: nothing, or words that say what to do next.
+type Outcome<T = ()> = Result<T, String>;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_default();
+    let rest: Vec<String> = words.collect();
+    if matches!(name.as_str(), "" | "-h" | "--help" | "help") {
+        return help(rest.first().map(String::as_str));
+    }
+    let Some(command) = find(&name) else {
+        eprintln!("There is no command `{name}`.{}", args::hint(&name, COMMANDS.iter().map(|c| c.name)));
+        eprintln!("`cargo xtask --help` lists them.");
+        return ExitCode::from(2);
+    };
+    if rest.iter().any(|word| word == "-h" || word == "--help") {
+        return help(Some(&name));
+    }
+    match (command.run)(&rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) if message.is_empty() => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("\n{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+fn help(name: Option<&str>) -> ExitCode {
+    if let Some(command) = name.and_then(find) {
+        println!("cargo xtask {}\n\n{}", command.usage, command.help);
+        return ExitCode::SUCCESS;
+    }
+    println!("{INTRODUCTION}");
+    for command in COMMANDS {
+        println!("  {:<7} {}", command.name, command.summary);
+    }
+    println!("\n`cargo xtask <command> --help` tells more about one.");
+    ExitCode::SUCCESS
+}
+
+struct Command {
+    name: &'static str,
+    summary: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    run: fn(&[String]) -> Outcome,
+}
+
+const INTRODUCTION: &str = "\
+Hypergate's commands. Each does its own set-up first, so start with either:
+
+  cargo xtask dev     see it work: prints a curl line that answers
+  cargo xtask test    test everything
+
+All of them:
+";
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "setup",
+        summary: "install what the build and the tests need",
+        usage: "setup",
+        help: "\
+Checks Rust, adds the Wasm targets, and installs the JavaScript tools (from package-lock.json) and the
+Rust ones (into target/tools). Whatever is there already is left alone, so running it again is quick.
+Needs rustup, and Node 18 or newer with npm; a newer Node for wrangler is installed beside the others.",
+        run: setup::run,
+    },
+    Command {
+        name: "build",
+        summary: "build the Wasm for Workers, Spin or both",
+        usage: "build [workers] [spin]",
+        help: "\
+Builds the functions for release and prints their size; more than 1 MiB compressed is an error.
+
+  workers   build/index.js and build/index_bg.wasm; what `wrangler deploy` uploads
+  spin      target/wasm32-wasip2/release/functions.wasm; what spin.toml names
+
+With neither word: both. `wrangler` runs this by itself, through [build] in wrangler.toml.",
+        run: build::run,
+    },
+    Command {
+        name: "dev",
+        summary: "run the gateway on this machine, with a demo key and a page that shows alerts",
+        usage: "dev [--host workers|spin] [--port 8787] [--reset]",
+        help: "\
+Sets up, builds, creates the database, starts the runtime, and prints a curl line that works. Beside the
+gateway runs a page that receives its alerts (on the next port), and a tick once a minute, which on a
+deployed gateway the platform's cron sends.
+
+  --host workers   Cloudflare's runtime, through wrangler (the default)
+  --host spin      `spin up` when spin is installed, the project's own test host otherwise
+  --port 8787      where the gateway listens; the page listens one above
+  --reset          forget the database, the keys and the secrets of earlier runs
+
+A provider's key found in the environment (OPENAI_API_KEY, ...; spin.toml lists them) is passed on, so
+that its models answer too. State and logs live in .hypergate/. Ctrl-C ends everything.",
+        run: dev::run,
+    },
+    Command {
+        name: "test",
+        summary: "test everything, or the steps named",
+        usage: "test [step...] [--only native|workers|spin|sdk] [--list]",
+        help: "\
+Runs every step in order, prints how long each took, and goes on after a failure. The log of each step is
+kept in target/xtask/.
+
+  step          only the steps whose name contains one of the words
+  --only GROUP  only the steps of a group; may be given more than once
+  --list        the steps and their groups",
+        run: suite::run,
+    },
+    Command {
+        name: "prices",
+        summary: "make the price table again, from newer published ones",
+        usage: "prices --genai FILE --litellm FILE [--date YYYY-MM-DD]",
+        help: "\
+Writes shared/llm/data from genai-prices and LiteLLM, and prints what is in the table and what was left out.
+The same files give the same table, and a table that did not change keeps its date. Afterwards, bring the
+versions and hashes in shared/llm/data/NOTICE.md up to date.",
+        run: prices::run,
+    },
+];

@@ -1,0 +1,399 @@
+//! Every test of the project, as steps that run in order and report at the end.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::process::{self, seconds};
+use crate::{Outcome, args, build, setup, tools};
+
+pub(crate) fn run(words: &[String]) -> Outcome {
+    let mut args = args::Args::new(words);
+    let list = args.flag("--list");
+    let mut groups = Vec::new();
+    while let Some(group) = args.value("--only")? {
+        groups.push(args::one_of("group", &group, &GROUPS)?);
+    }
+    let steps = choose(&groups, &args.rest()?)?;
+    if list {
+        for step in steps {
+            println!("{:<16} {:<8} {}", step.name, step.group, step.about);
+        }
+        return Ok(());
+    }
+
+    println!("Set-up");
+    setup::all()?;
+    println!("Tests");
+    let mut finished: Vec<(&Step, End, Duration)> = Vec::new();
+    for step in steps {
+        let started = Instant::now();
+        let end = step.run(&finished);
+        let took = started.elapsed();
+        println!("  {} {:<22} {}", end.mark(), step.name, seconds(took));
+        if let End::Failed(text) | End::Skipped(text) = &end {
+            println!("{}", process::indent(text));
+        }
+        finished.push((step, end, took));
+    }
+    summarise(&finished)
+}
+
+struct Step {
+    name: &'static str,
+    group: &'static str,
+    about: &'static str,
+    /// Steps whose result this one reads. They run first, also when only this one was asked for.
+    needs: &'static [&'static str],
+    work: fn(&str) -> Result<(), End>,
+}
+
+enum End {
+    Failed(String),
+    Passed,
+    Skipped(String),
+}
+
+impl End {
+    fn mark(&self) -> char {
+        match self {
+            Self::Failed(_) => '✗',
+            Self::Passed => '✓',
+            Self::Skipped(_) => '–',
+        }
+    }
+}
+
+/// An error fails the step, with its words.
+impl From<String> for End {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+impl Step {
+    fn run(&self, finished: &[(&Self, End, Duration)]) -> End {
+        let passed =
+            |name: &str| finished.iter().any(|(s, end, _)| s.name == name && matches!(end, End::Passed));
+        if let Some(need) = self.needs.iter().find(|need| !passed(need)) {
+            return End::Skipped(format!("because {need} did not pass"));
+        }
+        (self.work)(self.name).err().unwrap_or(End::Passed)
+    }
+}
+
+/// The steps asked for and those they need, in the order of the table.
+fn choose(groups: &[&str], filters: &[String]) -> Outcome<Vec<&'static Step>> {
+    for filter in filters {
+        if !STEPS.iter().any(|step| step.name.contains(filter.as_str())) {
+            let hint = args::hint(filter, STEPS.iter().map(|step| step.name));
+            return Err(format!(
+                "There is no step like `{filter}`.{hint} `cargo xtask test --list` shows them."
+            ));
+        }
+    }
+    let wanted = |step: &Step| {
+        (groups.is_empty() || groups.contains(&step.group))
+            && (filters.is_empty() || filters.iter().any(|filter| step.name.contains(filter.as_str())))
+    };
+    let needed: Vec<&str> =
+        STEPS.iter().filter(|step| wanted(step)).flat_map(|step| step.needs).copied().collect();
+    Ok(STEPS.iter().filter(|step| wanted(step) || needed.contains(&step.name)).collect())
+}
+
+/// A table, and the line that counts, which is the last.
+fn summarise(finished: &[(&Step, End, Duration)]) -> Outcome {
+    println!("\nSummary");
+    for (step, end, took) in finished {
+        println!("  {} {:<22} {:>12}", end.mark(), step.name, seconds(*took));
+    }
+    let total: Duration = finished.iter().map(|(_, _, took)| *took).sum();
+    println!("    {:<22} {:>12}\n", "total", seconds(total));
+    let count = |mark| finished.iter().filter(|(_, end, _)| end.mark() == mark).count();
+    let (passed, failed, skipped) = (count('✓'), count('✗'), count('–'));
+    let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+    println!("{passed} passed, {failed} failed{skipped}");
+    if failed > 0 { Err(String::new()) } else { Ok(()) }
+}
+
+const GROUPS: [&str; 4] = ["native", "workers", "spin", "sdk"];
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        group: "native",
+        about: "the code is formatted",
+        needs: &[],
+        work: |step| cargo(step, &["fmt", "--all", "--check"]),
+    },
+    Step {
+        name: "clippy",
+        group: "native",
+        about: "no warnings on this machine's target",
+        needs: &[],
+        work: |step| cargo(step, &with(&["clippy", "--all-targets"], &["--", "-D", "warnings"])),
+    },
+    Step {
+        name: "test",
+        group: "native",
+        about: "every Rust test, with the host made of memory",
+        needs: &[],
+        work: |step| cargo(step, &with(&["test"], &[])),
+    },
+    Step {
+        name: "doc",
+        group: "native",
+        about: "the documentation builds without a broken link",
+        needs: &[],
+        work: |step| {
+            let mut doc = tools::cargo();
+            doc.args(with(&["doc", "--no-deps"], &[])).env("RUSTDOCFLAGS", "-D warnings");
+            finish(step, doc)
+        },
+    },
+    Step {
+        name: "deny",
+        group: "native",
+        about: "licences, sources and duplicates of what we depend on",
+        needs: &[],
+        work: deny,
+    },
+    Step {
+        name: "clippy-workers",
+        group: "workers",
+        about: "no warnings on the Workers target",
+        needs: &[],
+        work: |step| clippy_for(step, "wasm32-unknown-unknown"),
+    },
+    Step {
+        name: "build-workers",
+        group: "workers",
+        about: "the Worker builds and is small enough",
+        needs: &[],
+        work: |_| Ok(build::workers()?),
+    },
+    Step {
+        name: "host-workers",
+        group: "workers",
+        about: "the Worker answers on Cloudflare's runtime",
+        needs: &["build-workers"],
+        work: |step| node_test(step, &["tests/hosts/workers.mjs"]),
+    },
+    Step {
+        name: "clippy-spin",
+        group: "spin",
+        about: "no warnings on the Spin target",
+        needs: &[],
+        work: |step| clippy_for(step, "wasm32-wasip2"),
+    },
+    Step {
+        name: "build-spin",
+        group: "spin",
+        about: "the component builds and is small enough",
+        needs: &[],
+        work: |_| Ok(build::spin()?),
+    },
+    Step {
+        name: "spin-host",
+        group: "spin",
+        about: "the test host for Spin builds and passes its own tests",
+        needs: &[],
+        work: spin_host_step,
+    },
+    Step {
+        name: "host-spin",
+        group: "spin",
+        about: "the component answers on Spin",
+        needs: &["build-spin", "spin-host"],
+        work: |step| node_test(step, &["tests/hosts/spin.mjs"]),
+    },
+    Step {
+        name: "sdk-node",
+        group: "sdk",
+        about: "the official JavaScript SDK against the gateway",
+        needs: &["build-workers"],
+        work: |step| node_test(step, &files("tests/sdk", "mjs")?),
+    },
+    Step {
+        name: "sdk-python",
+        group: "sdk",
+        about: "the official Python SDK against the gateway",
+        needs: &["build-workers"],
+        work: sdk_python,
+    },
+];
+
+/// A cargo command on all packages but the Spin test host, whose engine takes minutes to compile.
+fn with<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<&'a str> {
+    [before, &["--workspace", "--exclude", "hypergate-spin-host"], after].concat()
+}
+
+fn clippy_for(step: &str, target: &str) -> Result<(), End> {
+    let mut clippy = tools::cargo();
+    clippy
+        .args(["clippy", "-p", "hypergate-functions", "--target", target, "--", "-D", "warnings"])
+        .env("WASM_BINDGEN_USE_JS_SYS", "1");
+    finish(step, clippy)
+}
+
+fn cargo(step: &str, words: &[&str]) -> Result<(), End> {
+    let mut cargo = tools::cargo();
+    cargo.args(words);
+    finish(step, cargo)
+}
+
+fn finish(step: &str, mut command: Command) -> Result<(), End> {
+    process::run(step, &mut command, &format!("`cargo xtask test {step}` repeats only this."))?;
+    Ok(())
+}
+
+fn deny(step: &str) -> Result<(), End> {
+    if tools::rust_tool("cargo-deny", DENY_VERSION).is_none() {
+        // Ten minutes of compiling for a question that changes only when Cargo.lock does.
+        if !in_ci() {
+            let advice =
+                "it is not installed; CI runs it. Here: `cargo install --locked cargo-deny --version";
+            return Err(End::Skipped(format!("{advice} {DENY_VERSION}`")));
+        }
+        setup::install_rust_tool("cargo-deny", "cargo-deny", DENY_VERSION)?;
+    }
+    let path = tools::rust_tool("cargo-deny", DENY_VERSION).ok_or("cargo-deny vanished.".to_owned())?;
+    let mut deny = tools::command(path);
+    // Not `advisories`: that list is fetched, and would fail a build for news instead of a change.
+    deny.args(["check", "bans", "licenses", "sources"]);
+    finish(step, deny)
+}
+
+fn node_test(step: &str, scripts: &[impl AsRef<str>]) -> Result<(), End> {
+    let mut test = tools::command(tools::node()?);
+    test.arg("--test").args(scripts.iter().map(AsRef::as_ref));
+    surroundings(&mut test)?;
+    finish(step, test)
+}
+
+/// What the scripts under tests/ read from their environment.
+fn surroundings(command: &mut Command) -> Outcome {
+    command
+        .env("HYPERGATE_WORKER_DIR", build::worker_folder())
+        .env("HYPERGATE_SPIN_HOST", tools::on_path("spin").unwrap_or_else(spin_host_path))
+        .env("NODE", tools::node()?);
+    Ok(())
+}
+
+fn spin_host_step(step: &str) -> Result<(), End> {
+    let package = ["-p", "hypergate-spin-host"];
+    cargo(
+        "spin-host-clippy",
+        &[&["clippy", "--all-targets"], &package[..], &["--", "-D", "warnings"]].concat(),
+    )?;
+    cargo(step, &[&["test"], &package[..]].concat())?;
+    spin_host()?;
+    Ok(())
+}
+
+/// The test host for Spin, compiled.
+pub(crate) fn spin_host() -> Outcome<PathBuf> {
+    let mut compile = tools::cargo();
+    compile.args(["build", "-p", "hypergate-spin-host"]);
+    process::run("Spin test host", &mut compile, "Its code is in tests/spin-host.")?;
+    Ok(spin_host_path())
+}
+
+fn spin_host_path() -> PathBuf {
+    tools::root().join("target/debug").join(format!("spin-host{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn sdk_python(step: &str) -> Result<(), End> {
+    let Some(system) = tools::on_path("python3") else {
+        let message = "there is no `python3` on the path";
+        return Err(if in_ci() { End::Failed(message.to_owned()) } else { End::Skipped(message.to_owned()) });
+    };
+    let folder = tools::root().join("target/venv");
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let wanted = fs::read(tools::root().join("tests/sdk/requirements.txt"))
+        .map_err(|error| format!("tests/sdk/requirements.txt: {error}"))?;
+    let stamp = folder.join("installed-requirements.txt");
+    if !fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        let mut make = tools::command(system);
+        make.args(["-m", "venv", "--clear"]).arg(&folder);
+        process::run("venv", &mut make, "Debian and Ubuntu: `apt-get install python3-venv`.")?;
+        let mut install = tools::command(&python);
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "-r",
+            "tests/sdk/requirements.txt",
+        ]);
+        process::run("pip", &mut install, "Check the network, then run this step again.")?;
+        fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    }
+    for script in files("tests/sdk", "py")? {
+        let mut test = tools::command(&python);
+        test.arg(&script).env("PYTHON", &python);
+        surroundings(&mut test)?;
+        finish(step, test)?;
+    }
+    Ok(())
+}
+
+/// The files of a folder with this ending, sorted; none at all is an error.
+fn files(folder: &str, ending: &str) -> Outcome<Vec<String>> {
+    let entries = fs::read_dir(tools::root().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
+    let mut found: Vec<String> = entries
+        .flatten()
+        .map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy()))
+        .filter(|path| path.ends_with(&format!(".{ending}")))
+        .collect();
+    found.sort();
+    if found.is_empty() { Err(format!("{folder} has no .{ending} file.")) } else { Ok(found) }
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+const DENY_VERSION: &str = "0.20.2";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(groups: &[&str], filters: &[&str]) -> String {
+        let filters: Vec<String> = filters.iter().map(|word| (*word).to_owned()).collect();
+        match choose(groups, &filters) {
+            Ok(steps) => steps.iter().map(|step| step.name).collect::<Vec<_>>().join(" "),
+            Err(message) => message,
+        }
+    }
+
+    #[test]
+    fn a_step_brings_along_what_it_needs() {
+        let cases: [(&[&str], &[&str], &str); 4] = [
+            (&[], &["fmt"], "fmt"),
+            (&[], &["host-spin"], "build-spin spin-host host-spin"),
+            (&["sdk"], &[], "build-workers sdk-node sdk-python"),
+            (&["native"], &["clippy"], "clippy"),
+        ];
+        for (groups, filters, expected) in cases {
+            assert_eq!(chosen(groups, filters), expected);
+        }
+        assert!(chosen(&[], &["fmr"]).contains("Did you mean `fmt`?"));
+    }
+
+    #[test]
+    fn every_need_is_an_earlier_step() {
+        for (at, step) in STEPS.iter().enumerate() {
+            assert!(GROUPS.contains(&step.group), "{}", step.name);
+            for need in step.needs {
+                assert!(
+                    STEPS[..at].iter().any(|earlier| earlier.name == *need),
+                    "{} needs {need}",
+                    step.name
+                );
+            }
+        }
+    }
+}
