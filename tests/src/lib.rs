@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 pub mod database;
+pub mod gateway;
 pub mod host;
 pub mod watch;
 
 pub use database::{Fault, MemoryDatabase};
+pub use gateway::{ANTHROPIC, Gateway, OPENAI};
 pub use host::{Answer, Answered, MemoryHost, Sent};
 pub use watch::Watch;
 

@@ -153,6 +153,8 @@ impl Error {
     /// The field to blame.
     pub fn param(&self) -> Option<&str> {
         match self {
+            // The body as a whole has no name.
+            Self::Field { param, .. } if param.is_empty() => None,
             Self::Field { param, .. } | Self::Request(llm::Error::Unsupported { param, .. }) => Some(param),
             Self::Request(llm::Error::Invalid { param, .. }) => param.as_deref(),
             Self::ModelNotAllowed(_) | Self::ModelUnknown(_) => Some("model"),

@@ -331,7 +331,8 @@ impl Draft {
                 Some(usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens);
             record.output_tokens = Some(usage.output_tokens);
             record.reasoning_output_tokens = Some(usage.reasoning_output_tokens);
-            record.usage_estimated = usage.estimated;
+            // The demo counts words, and its wire form has no place to say so.
+            record.usage_estimated = usage.estimated || self.provider == "demo";
             let served = summary.response_model.as_deref();
             let price = served
                 .into_iter()

@@ -1,0 +1,119 @@
+//! What must stay true of the tree.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use gateway::store::migrations::{self, MIGRATIONS};
+use tests::{MemoryHost, block_on};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every file below a folder with one of these endings, with its text.
+fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !matches!(name.as_str(), "target" | "node_modules") {
+                folders.push(path);
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder}");
+    found
+}
+
+#[test]
+fn shared_knows_no_host_and_no_http_client() {
+    for (path, text) in files("shared", &[".rs", "Cargo.toml"]) {
+        for name in ["worker::", "spin_sdk", "web_sys", "js_sys", "tokio", "reqwest", "hyper::"] {
+            assert!(!text.contains(name), "{path} names {name}");
+        }
+    }
+}
+
+#[test]
+fn hosts_are_named_under_their_folder_only() {
+    for (path, text) in files("functions/src", &[".rs"]) {
+        if !path.starts_with("functions/src/host/") {
+            for name in ["worker::", "spin_sdk", "web_sys", "wasm_bindgen"] {
+                assert!(!text.contains(name), "{path} names {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_gateway_awaits() {
+    for folder in ["shared/llm/src", "shared/hypercare/src"] {
+        for (path, text) in files(folder, &[".rs"]) {
+            assert!(!text.contains(".await") && !text.contains("async fn"), "{path} awaits");
+        }
+    }
+}
+
+#[test]
+fn every_migration_is_listed_and_a_second_run_changes_nothing() {
+    let mut names: Vec<String> =
+        files("shared/gateway/migrations", &[".sql"]).into_iter().map(|(path, _)| path).collect();
+    names.sort();
+    let listed: Vec<String> =
+        MIGRATIONS.iter().map(|(name, _)| format!("shared/gateway/migrations/{name}.sql")).collect();
+    assert_eq!(names, listed);
+
+    let host = MemoryHost::new();
+    let empty = tests::MemoryDatabase::empty();
+    assert_eq!(block_on(migrations::apply(&empty, 1)).unwrap(), MIGRATIONS.len());
+    assert_eq!(block_on(migrations::apply(&empty, 2)).unwrap(), 0);
+    // What a deploy step makes and what the gateway makes by itself are the same tables.
+    let own = |rows: Vec<serde_json::Value>| {
+        let is_ours = |row: &serde_json::Value| !row["name"].as_str().unwrap().contains("migrations");
+        rows.into_iter().filter(is_ours).collect::<Vec<_>>()
+    };
+    let sql = "SELECT name, type FROM sqlite_schema ORDER BY name";
+    assert_eq!(own(empty.sql(sql, &[])), host.db.sql(sql, &[]));
+}
+
+#[test]
+fn every_setting_of_a_provider_can_be_given_on_spin() {
+    let manifest = fs::read_to_string(root().join("spin.toml")).unwrap();
+    for provider in llm::provider::PROVIDERS.iter().filter(|provider| provider.name != "demo") {
+        for suffix in ["API_KEY", "BASE_URL"] {
+            let name = gateway::call::setting_name(provider.name, suffix).to_ascii_lowercase();
+            assert!(manifest.contains(&format!("\n{name} = {{ default")), "{name} is no variable in spin.toml");
+            assert!(manifest.contains(&format!("\n{name} = \"{{{{ {name} }}}}\"")), "{name} is not given to the component");
+        }
+        let host = provider.base_url.split('/').take(3).collect::<Vec<_>>().join("/");
+        let is_local = host.starts_with("http://localhost");
+        assert!(is_local || host.is_empty() || manifest.contains(&format!("\"{host}\"")), "{host} may not be called on Spin");
+    }
+}
+
+#[test]
+fn the_openapi_document_lists_the_routes_there_are() {
+    let text = fs::read_to_string(root().join("openapi.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut listed: Vec<(String, String)> = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
+            listed.push((method.to_uppercase(), path.clone()));
+        }
+    }
+    let mut routes: Vec<(String, String)> =
+        functions::ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    listed.sort();
+    routes.sort();
+    assert_eq!(listed, routes);
+}

@@ -1,0 +1,557 @@
+//! `POST /v1/chat/completions`, through the front door.
+
+use gateway::{
+    ports::FetchError,
+    record::{Outcome, Record},
+};
+use llm::UpstreamError;
+use serde_json::{Value, json};
+use tests::{ANTHROPIC, Answer, Answered, Fault, Gateway, OPENAI, block_on};
+
+fn ask(model: &str) -> Value {
+    json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] })
+}
+
+fn ask_streamed(model: &str) -> Value {
+    let mut body = ask(model);
+    body["stream"] = json!(true);
+    body
+}
+
+fn openai_answer() -> Value {
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4.1-2025-04-14", "zebra": 1,
+        "choices": [{ "index": 0, "message": { "role": "assistant", "content": "Hello" }, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+                   "prompt_tokens_details": { "cached_tokens": 400 } },
+    })
+}
+
+fn rate_limited() -> Answer {
+    let body = json!({ "error": { "message": "Slow down.", "type": "requests", "code": "rate_limit_exceeded" } });
+    Answer::json(429, &body).header("retry-after", "7").header("x-ratelimit-remaining-requests", "0")
+}
+
+fn overloaded() -> Answer {
+    Answer::json(503, &json!({ "error": { "message": "Busy." } }))
+}
+
+const CHUNKS: [&str; 4] = [
+    "data: {\"model\":\"gpt-4.1-2025-04-14\",\"choices\":[{\"delta\":{\"content\":\"Hel\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"lo\"},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n",
+    "data: [DONE]\n\n",
+];
+
+fn record(answered: &Answered) -> &Record {
+    answered.record.as_ref().expect("a call is recorded")
+}
+
+/// `provider/model status-or-error` of each attempt.
+fn attempts(answered: &Answered) -> String {
+    let attempt = |attempt: &gateway::record::Attempt| {
+        let result = attempt.error_type.clone().unwrap_or_else(|| "ok".to_owned());
+        format!("{}/{} {result}", attempt.provider, attempt.model)
+    };
+    record(answered).attempts.iter().map(attempt).collect::<Vec<_>>().join(", ")
+}
+
+fn code(answered: &Answered) -> String {
+    let body = answered.json();
+    let error = &body["error"];
+    assert!(error["message"].as_str().is_some_and(|message| message.len() > 20), "{body}");
+    assert!(error["request_id"].as_str().is_some_and(|id| id.starts_with("call_")), "{body}");
+    assert!(error["type"].is_string(), "{body}");
+    format!("{} {}", answered.status.as_u16(), error["code"].as_str().unwrap_or("none"))
+}
+
+// --- same protocol in and out ---
+
+#[test]
+fn forwards_the_callers_bytes_with_the_model_and_the_key_changed() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let body = r#"{ "model": "openai/gpt-4.1", "messages": [ {"role":"user","content":"Hi"} ], "unknown_field": {"a": 1.50} }"#;
+    let answered = gateway.chat_with(&gateway.key, &[], body);
+    let sent = &gateway.host.upstream.sent()[0];
+    assert_eq!(sent.body, body.replace("openai/gpt-4.1", "gpt-4.1"));
+    assert_eq!(sent.header("authorization"), "Bearer sk-openai");
+    assert_eq!(answered.text(), openai_answer().to_string());
+    assert_eq!(answered.headers["x-hypergate-provider"], "openai");
+    assert_eq!(answered.headers["content-type"], "application/json");
+}
+
+#[test]
+fn passes_the_chunks_of_a_stream_as_they_come() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS));
+    let mut body = ask_streamed("openai/gpt-4.1");
+    body["stream_options"] = json!({ "include_usage": true });
+    let answered = gateway.chat(&body);
+    assert_eq!(answered.chunks, CHUNKS);
+    assert_eq!(record(&answered).output_tokens, Some(2));
+}
+
+#[test]
+fn c1_usage_is_always_asked_for_and_shown_only_to_callers_who_asked() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS));
+    let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
+    let sent = gateway.host.upstream.sent()[0].json();
+    assert_eq!(sent["stream_options"]["include_usage"], true);
+    assert!(!answered.text().contains("prompt_tokens"), "{}", answered.text());
+    assert!(answered.text().ends_with("data: [DONE]\n\n"));
+    assert_eq!((record(&answered).input_tokens, record(&answered).output_tokens), (Some(3), Some(2)));
+    assert_eq!(record(&answered).outcome, Outcome::Ok);
+}
+
+#[test]
+fn c1_usage_in_a_chunk_that_has_choices_is_counted_and_passed_on() {
+    let gateway = Gateway::default();
+    let with_choices = CHUNKS[1].replace("\"usage\":null", "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}");
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream([CHUNKS[0].to_owned(), with_choices.clone(), CHUNKS[3].to_owned()]));
+    let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
+    assert_eq!(record(&answered).output_tokens, Some(2));
+    assert!(answered.text().contains(&with_choices));
+}
+
+#[test]
+fn c2_cached_tokens_are_part_of_the_input_and_priced_once() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let answered = gateway.chat(&ask("openai/gpt-4.1"));
+    let record = record(&answered);
+    assert_eq!((record.input_tokens, record.cache_read_input_tokens), (Some(1000), Some(400)));
+    // 600 at 2 dollars, 400 at 0.5 and 100 at 8 dollars a million.
+    assert_eq!(record.cost_microusd, Some(1200 + 200 + 800));
+    assert_eq!(record.price_version, llm::price::VERSION);
+}
+
+#[test]
+fn an_unknown_price_is_null_and_not_zero() {
+    let gateway = Gateway::default();
+    let mut answer = openai_answer();
+    answer["model"] = json!("gpt-nobody-knows");
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &answer));
+    let answered = gateway.chat(&ask("openai/gpt-nobody-knows"));
+    assert_eq!((record(&answered).cost_microusd, record(&answered).input_tokens), (None, Some(1000)));
+}
+
+// --- streams that go wrong ---
+
+#[test]
+fn c5_a_stream_the_upstream_cut_is_an_error_event_and_never_a_clean_end() {
+    for (name, answer) in [
+        ("closed early", Answer::stream([CHUNKS[0]])),
+        ("broken", Answer::stream([CHUNKS[0]]).breaks(UpstreamError::truncated())),
+        ("half an event", Answer::stream([CHUNKS[0], &CHUNKS[1][..20]])),
+    ] {
+        let gateway = Gateway::default();
+        gateway.host.upstream.expect("POST", OPENAI, answer);
+        let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
+        let text = answered.text();
+        assert!(text.starts_with(CHUNKS[0]), "{name}: {text}");
+        let last = text.trim_end().rsplit("data: ").next().expect("an event");
+        let event: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
+        assert_eq!(event["error"]["code"], "upstream_truncated", "{name}");
+        assert!(!text.contains("[DONE]"), "{name}");
+        let record = record(&answered);
+        assert_eq!((record.status, record.outcome), (200, Outcome::Error), "{name}");
+        assert_eq!(record.error_type.as_deref(), Some("upstream_truncated"), "{name}");
+    }
+}
+
+#[test]
+fn c5_an_error_in_the_first_chunk_falls_back_because_nothing_went_out_yet() {
+    let gateway = Gateway::default();
+    let targets = json!({ "targets": ["openai/gpt-4.1", "openai/gpt-4.1-mini"] });
+    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &targets);
+    let error = "data: {\"error\":{\"message\":\"overloaded\",\"code\":503}}\n\n";
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream([error]));
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS));
+    let answered = gateway.chat(&ask_streamed("fast"));
+    assert_eq!(answered.status, 200);
+    assert!(!answered.text().contains("error"), "{}", answered.text());
+    assert_eq!(record(&answered).attempts.len(), 2);
+    assert_eq!(answered.headers["x-hypergate-attempts"], "2");
+}
+
+#[test]
+fn c4_a_hang_up_is_recorded_with_what_was_received() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS[..3].to_vec()).gaps(500).left_by_caller());
+    let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
+    let record = record(&answered);
+    assert_eq!((record.status, record.outcome), (499, Outcome::Aborted));
+    assert_eq!((record.output_tokens, record.duration_ms), (Some(2), 1_000));
+}
+
+#[test]
+fn silence_in_mid_stream_is_a_timeout_for_the_caller() {
+    let gateway = Gateway::default();
+    let silent = UpstreamError::new(llm::ErrorClass::Timeout, "the provider said nothing for 30000 ms");
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream([CHUNKS[0]]).breaks(silent));
+    let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
+    assert!(answered.text().contains("upstream_timeout"), "{}", answered.text());
+    assert_eq!(record(&answered).outcome, Outcome::Error);
+}
+
+// --- fallbacks and retries ---
+
+#[test]
+fn an_alias_tries_its_targets_in_order_and_lists_every_attempt() {
+    let gateway = Gateway::default();
+    let targets = json!({ "targets": ["openai/gpt-4.1", "anthropic/claude-haiku-4-5"] });
+    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &targets);
+    gateway.host.upstream.expect("POST", OPENAI, overloaded());
+    let answer = json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5",
+        "content": [{ "type": "text", "text": "Hello" }], "stop_reason": "end_turn",
+        "usage": { "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 90 },
+    });
+    gateway.host.upstream.expect("POST", ANTHROPIC, Answer::json(200, &answer).header("request-id", "req_9"));
+    let answered = gateway.chat(&ask("fast"));
+    assert_eq!(attempts(&answered), "openai/gpt-4.1 upstream_overloaded, anthropic/claude-haiku-4-5 ok");
+    assert_eq!(answered.json()["choices"][0]["message"]["content"], "Hello");
+    assert_eq!(answered.headers["x-request-id"], "req_9");
+    let record = record(&answered);
+    assert_eq!((record.provider_name.as_str(), record.request_model.as_str()), ("anthropic", "fast"));
+    assert_eq!((record.input_tokens, record.cache_read_input_tokens), (Some(100), Some(90)));
+    assert!(gateway.host.waits().is_empty(), "a fallback does not wait");
+}
+
+#[test]
+fn a_lone_target_is_tried_again_no_earlier_than_it_asks() {
+    let gateway = Gateway::default();
+    let busy = Answer::json(503, &json!({ "error": { "message": "Busy." } })).header("retry-after-ms", "900");
+    gateway.host.upstream.expect("POST", OPENAI, busy);
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let answered = gateway.chat(&ask("openai/gpt-4.1"));
+    assert_eq!(answered.status, 200);
+    assert_eq!(gateway.host.waits(), [900]);
+    assert_eq!(attempts(&answered), "openai/gpt-4.1 upstream_overloaded, openai/gpt-4.1 ok");
+    assert_eq!(record(&answered).overhead_ms, 0, "waiting for a provider is not the gateway's work");
+}
+
+#[test]
+fn c9_retry_after_and_rate_limit_headers_come_through_and_are_not_ignored() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, rate_limited());
+    let answered = gateway.chat(&ask("openai/gpt-4.1"));
+    assert_eq!(code(&answered), "429 rate_limit_exceeded");
+    assert_eq!(answered.headers["retry-after"], "7");
+    assert_eq!(answered.headers["x-ratelimit-remaining-requests"], "0");
+    assert_eq!(gateway.host.upstream.sent().len(), 1, "seven seconds are too long to wait");
+    assert_eq!(record(&answered).outcome, Outcome::RateLimited);
+}
+
+#[test]
+fn a_request_that_is_wrong_is_not_tried_elsewhere() {
+    let gateway = Gateway::default();
+    let targets = json!({ "targets": ["openai/gpt-4.1", "openai/gpt-4.1-mini"] });
+    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &targets);
+    let wrong = json!({ "error": { "message": "temperature is too high", "type": "invalid_request_error",
+                                   "param": "temperature", "code": "invalid_value" } });
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(400, &wrong));
+    let answered = gateway.chat(&ask("fast"));
+    assert_eq!(code(&answered), "400 invalid_value");
+    assert_eq!(answered.json()["error"]["param"], "temperature");
+    assert_eq!(record(&answered).attempts.len(), 1);
+}
+
+#[test]
+fn a_target_that_is_not_set_up_is_passed_over() {
+    let gateway = Gateway::default();
+    let targets = json!({ "targets": ["groq/llama", "openai/gpt-4.1"] });
+    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &targets);
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let answered = gateway.chat(&ask("fast"));
+    assert_eq!(attempts(&answered), "groq/llama provider_not_configured, openai/gpt-4.1 ok");
+    let alone = gateway.chat(&ask("groq/llama"));
+    assert_eq!(code(&alone), "503 provider_not_configured");
+    assert!(alone.text().contains("GROQ_API_KEY"));
+}
+
+// --- bad answers ---
+
+#[test]
+fn whatever_the_upstream_answers_the_caller_gets_a_clear_error_and_there_is_a_record() {
+    let html = || Answer::whole(200, "text/html", "<html>Welcome</html>");
+    let cases: [(&str, bool, Answer, &str); 12] = [
+        ("html", false, html(), "502 upstream_garbled"),
+        ("html for a stream", true, html(), "502 upstream_garbled"),
+        ("nothing", false, Answer::whole(200, "application/json", ""), "502 upstream_garbled"),
+        ("half", false, Answer::whole(200, "application/json", "{\"choices\":[{"), "502 upstream_garbled"),
+        ("a list", false, Answer::whole(200, "application/json", "[]"), "502 upstream_garbled"),
+        ("a stream nobody asked for", false, Answer::stream(CHUNKS), "502 upstream_garbled"),
+        ("an empty stream", true, Answer::stream([""]), "502 upstream_truncated"),
+        ("html error", false, Answer::whole(500, "text/html", "<html>Oops</html>"), "502 upstream_error"),
+        ("silence", false, Answer::error(FetchError::Timeout), "504 upstream_timeout"),
+        ("too much", false, Answer::error(FetchError::TooLarge), "502 upstream_garbled"),
+        ("unreachable", false, Answer::unreachable(), "502 upstream_unreachable"),
+        ("our key refused", false, Answer::json(401, &json!({ "error": { "message": "Bad key sk-open***" } })), "502 upstream_auth"),
+    ];
+    for (name, stream, answer, expected) in cases {
+        let gateway = Gateway::default();
+        gateway.host.upstream.always("POST", OPENAI, answer);
+        let answered = gateway.chat(&if stream { ask_streamed("openai/gpt-4.1") } else { ask("openai/gpt-4.1") });
+        assert_eq!(code(&answered), expected, "{name}");
+        assert!(!answered.text().contains("<html>") && !answered.text().contains("sk-open"), "{name}");
+        assert!(!answered.text().contains("secret host"), "{name}");
+        assert_eq!(record(&answered).outcome, Outcome::Error, "{name}");
+        assert_eq!(expected.split_once(' ').map(|(_, code)| code), record(&answered).error_type.as_deref(), "{name}");
+    }
+}
+
+// --- bad requests ---
+
+#[test]
+fn a_request_that_cannot_be_read_is_told_what_is_wrong_and_recorded() {
+    let cases: [(&str, &str, Option<&str>); 9] = [
+        ("", "400 invalid_request", None),
+        ("{\"model\":", "400 invalid_request", None),
+        ("[]", "400 invalid_request", None),
+        (r#"{"messages":[]}"#, "400 invalid_request", Some("model")),
+        (r#"{"model":"openai/gpt-5"}"#, "400 invalid_request", Some("messages")),
+        (r#"{"model":"openai/gpt-5","messages":[],"stream":1}"#, "400 invalid_request", Some("stream")),
+        (r#"{"model":"nobody/gpt-5","messages":[]}"#, "404 model_not_found", Some("model")),
+        (r#"{"model":"gpt-5","messages":[]}"#, "404 model_not_found", Some("model")),
+        (r#"{"model":"anthropic/claude-haiku-4-5","messages":[{"role":"user","content":"Hi"}],"n":2}"#, "400 unsupported_by_provider", Some("n")),
+    ];
+    let gateway = Gateway::default();
+    for (body, expected, param) in cases {
+        let answered = gateway.chat_with(&gateway.key, &[], body);
+        assert_eq!(code(&answered), expected, "{body}");
+        assert_eq!(answered.json()["error"]["param"].as_str(), param, "{body}");
+        assert_eq!(record(&answered).outcome, Outcome::ClientError, "{body}");
+    }
+    assert!(gateway.host.upstream.sent().is_empty());
+}
+
+#[test]
+fn a_body_that_is_too_large_or_broken_is_refused() {
+    let gateway = Gateway::default();
+    let bearer = format!("Bearer {}", gateway.key);
+    let headers = [("authorization", bearer.as_str())];
+    for (error, expected) in
+        [(functions::BodyError::TooLarge, "413 body_too_large"), (functions::BodyError::Broken, "400 body_broken")]
+    {
+        let answered = gateway.incoming("POST", "/v1/chat/completions", &headers, Err(error));
+        assert_eq!(code(&answered), expected);
+        assert_eq!(record(&answered).tenant_id, gateway.tenant_id);
+    }
+}
+
+#[test]
+fn arbitrary_bytes_never_panic_and_are_always_recorded() {
+    let gateway = Gateway::default();
+    let valid = ask_streamed("anthropic/claude-haiku-4-5").to_string();
+    let mut seed = 7_u64;
+    for round in 0..2_000 {
+        let mut bytes = valid.clone().into_bytes();
+        for _ in 0..=round % 4 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (seed >> 33) as usize % bytes.len();
+            bytes[at] = (seed >> 24) as u8;
+        }
+        // What still is a good request goes to an upstream that is never there.
+        gateway.host.upstream.always("POST", ANTHROPIC, Answer::unreachable());
+        let answered = gateway.chat_with(&gateway.key, &[], bytes);
+        assert!(answered.status.as_u16() >= 400 && answered.record.is_some());
+        gateway.host.upstream.forget(ANTHROPIC);
+    }
+}
+
+// --- who may call ---
+
+#[test]
+fn only_a_good_key_opens_the_door() {
+    let gateway = Gateway::default();
+    let expired = gateway.new_key(&json!({ "name": "old", "expires_at": "2026-01-01T00:00:01Z" }));
+    let narrow = gateway.new_key(&json!({ "name": "narrow", "models": ["anthropic/*"] }));
+    gateway.host.advance(1_000);
+    let unknown = format!("hg_{}", "A".repeat(43));
+    for (key, expected) in [
+        ("", "401 invalid_api_key"),
+        ("sk-something", "401 invalid_api_key"),
+        (unknown.as_str(), "401 invalid_api_key"),
+        (expired.as_str(), "401 expired_api_key"),
+        (narrow.as_str(), "403 model_not_allowed"),
+    ] {
+        let answered = gateway.chat_with(key, &[], ask("openai/gpt-4.1").to_string());
+        assert_eq!(code(&answered), expected);
+        assert_eq!(record(&answered).outcome, Outcome::ClientError);
+    }
+    assert!(gateway.host.upstream.sent().is_empty());
+}
+
+#[test]
+fn a_revoked_key_is_refused_at_once_here() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
+    assert_eq!(gateway.chat(&ask("openai/gpt-4.1")).status, 200);
+    let keys = gateway.admin("GET", &format!("tenants/{}/keys", gateway.tenant_id), &Value::Null).json();
+    let id = keys["data"][0]["id"].as_str().expect("an id");
+    assert_eq!(gateway.admin("DELETE", &format!("keys/{id}"), &Value::Null).status, 200);
+    assert_eq!(code(&gateway.chat(&ask("openai/gpt-4.1"))), "401 invalid_api_key");
+}
+
+#[test]
+fn a_disabled_tenants_keys_open_nothing() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
+    assert_eq!(gateway.chat(&ask("openai/gpt-4.1")).status, 200);
+    gateway.admin("DELETE", &format!("tenants/{}", gateway.tenant_id), &Value::Null);
+    assert_eq!(code(&gateway.chat(&ask("openai/gpt-4.1"))), "401 invalid_api_key");
+}
+
+#[test]
+fn a_key_is_looked_up_in_memory_then_in_the_cache_then_in_the_database() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let reads = || {
+        let before = gateway.host.db.batches();
+        assert_eq!(gateway.chat(&ask("openai/gpt-4.1")).status, 200);
+        // One batch writes the record.
+        gateway.host.db.batches() - before - 1
+    };
+    assert_eq!(reads(), 1, "first from the database");
+    assert_eq!(reads(), 0, "then from memory");
+    gateway.host.advance(gateway::auth::MEMORY_MS);
+    assert_eq!(reads(), 0, "then from the cache");
+    gateway.host.advance(gateway::auth::CACHE_MS);
+    assert_eq!(reads(), 1, "at last from the database again");
+}
+
+#[test]
+fn a_database_that_fails_means_503_and_never_a_free_call() {
+    let gateway = Gateway::default();
+    gateway.host.db.fail_batch(0, Fault::BeforeBegin);
+    let incoming = gateway.request("GET", "/v1/models", &[("authorization", &format!("Bearer {}", gateway.key))], "");
+    assert_eq!(incoming.status, 503);
+    assert_eq!(incoming.json()["error"]["code"], "identity_unavailable");
+    assert!(gateway.host.upstream.sent().is_empty());
+}
+
+#[test]
+fn a_cache_that_fails_is_passed_over() {
+    let gateway = Gateway::default();
+    gateway.host.kv.fail(true);
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    assert_eq!(gateway.chat(&ask("openai/gpt-4.1")).status, 200);
+}
+
+#[test]
+fn no_key_is_ever_stored_or_logged() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
+    gateway.chat(&ask("openai/gpt-4.1"));
+    gateway.chat_with("hg_wrong", &[], ask("openai/gpt-4.1").to_string());
+    for table in ["api_keys", "calls", "tenants"] {
+        let dump = gateway.host.db.dump(table, "1");
+        assert!(!dump.contains(&gateway.key[3..]) && !dump.contains("sk-openai"), "{dump}");
+    }
+    assert!(!gateway.host.logs().join("\n").contains(&gateway.key[3..]));
+}
+
+// --- the record ---
+
+#[test]
+fn a_call_is_recorded_with_who_what_when_and_how_much() {
+    let gateway = Gateway::default();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS).after(120).gaps(30));
+    let mut body = ask_streamed("openai/gpt-4.1");
+    body["user"] = json!("ann@example.com");
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let answered = gateway.chat_with(&gateway.key, &[("traceparent", &parent)], body.to_string());
+    let sent = &gateway.host.upstream.sent()[0];
+    assert!(sent.header("traceparent").starts_with(&format!("00-{trace}-")));
+    assert_ne!(sent.header("traceparent"), parent, "a request of our own has a span of its own");
+
+    let record = record(&answered);
+    assert_eq!(answered.headers["x-hypergate-call-id"], record.id.as_str());
+    let stored = gateway.admin("GET", &format!("calls/{}", record.id), &Value::Null).json();
+    let expected = json!({
+        "tenant_id": gateway.tenant_id, "operation": "chat", "route": "/v1/chat/completions",
+        "request_model": "openai/gpt-4.1", "response_model": "gpt-4.1-2025-04-14", "provider_name": "openai",
+        "target_model": "gpt-4.1", "status": 200, "outcome": "ok", "error_type": null, "duration_ms": 210,
+        "upstream_first_byte_ms": 120, "time_to_first_chunk_ms": 120, "overhead_ms": 0, "wait_ms": 120,
+        "input_tokens": 3, "cache_read_input_tokens": 0, "output_tokens": 2, "reasoning_output_tokens": 0,
+        "usage_estimated": false, "cost_microusd": 22, "finish_reason": "stop", "stream": true,
+        "cache_status": "none", "region": "TST", "release": "test", "trace_id": trace, "payload": null,
+    });
+    for (field, value) in expected.as_object().expect("an object") {
+        assert_eq!(&stored[field], value, "{field}");
+    }
+    assert_eq!(stored["attempts"][0]["duration_ms"], 120);
+    let end_user = stored["end_user_hash"].as_str().expect("a hash");
+    assert!(end_user.len() == 32 && !end_user.contains("ann"));
+}
+
+#[test]
+fn a_whole_answer_has_no_wait_for_it_lasts_seconds_by_nature() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()).after(4_000));
+    let answered = gateway.chat(&ask("openai/gpt-4.1"));
+    assert_eq!((record(&answered).wait_ms, record(&answered).duration_ms), (None, 4_000));
+}
+
+#[test]
+fn a_record_that_arrives_twice_is_stored_once() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let answered = gateway.chat(&ask("openai/gpt-4.1"));
+    let records = [record(&answered).clone()];
+    let before = gateway.host.db.dump("calls", "id");
+    block_on(gateway::journal::write(&gateway.host, &records)).expect("a second delivery is harmless");
+    assert_eq!(gateway.host.db.dump("calls", "id"), before);
+}
+
+#[test]
+fn the_journal_carries_records_in_messages_a_queue_takes() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let one = record(&gateway.chat(&ask("openai/gpt-4.1"))).clone();
+    let many: Vec<Record> = (0..500).map(|number| Record { id: format!("call_{number:04}"), ..one.clone() }).collect();
+    let messages = gateway::journal::messages(&many, 3, "loss_1");
+    assert!(messages.len() > 1 && messages.iter().all(|message| message.len() < 128_000));
+    for _ in 0..2 {
+        block_on(functions::consume(&messages, &gateway.host)).expect("a batch may come twice");
+    }
+    assert_eq!(gateway.host.db.sql("SELECT count(*) AS n FROM calls WHERE id LIKE 'call_0%' AND length(id) = 9", &[])[0]["n"], 500);
+    assert_eq!(gateway.host.db.sql("SELECT sum(count) AS n FROM journal_losses", &[])[0]["n"], 3);
+    block_on(functions::consume(&["no message".to_owned()], &gateway.host)).expect("it is dropped, and counted");
+    assert_eq!(gateway.host.db.sql("SELECT sum(count) AS n FROM journal_losses", &[])[0]["n"], 4);
+}
+
+#[test]
+fn content_is_kept_only_as_the_tenant_says() {
+    let secret = "4111 1111 1111 1111";
+    for (mode, request_kept) in [("none", None), ("redacted", Some(false)), ("full", Some(true))] {
+        let gateway = Gateway::default();
+        gateway.admin("PATCH", &format!("tenants/{}", gateway.tenant_id), &json!({ "payload_mode": mode }));
+        gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS));
+        let mut body = ask_streamed("openai/gpt-4.1");
+        body["messages"][0]["content"] = json!(secret);
+        let answered = gateway.chat(&body);
+        let payload = gateway.admin("GET", &format!("calls/{}", record(&answered).id), &Value::Null).json()["payload"].clone();
+        assert_eq!(payload["request"].as_str().map(|text| text.contains(secret)), request_kept, "{mode}: {payload}");
+        assert_eq!(payload["response"].as_str().map(|text| text.contains("Hel")), request_kept, "{mode}");
+        assert!(!payload.to_string().contains(&gateway.key), "{mode}");
+    }
+}
+
+// --- the demo models ---
+
+#[test]
+fn the_demo_answers_without_any_provider() {
+    let gateway = Gateway::default();
+    let whole = gateway.chat(&ask("demo/echo"));
+    assert_eq!(whole.json()["choices"][0]["message"]["content"], "Hi");
+    assert!(record(&whole).usage_estimated);
+    let streamed = gateway.chat(&json!({ "model": "demo/echo", "stream": true, "messages": [{ "role": "user", "content": "one two three" }] }));
+    assert!(streamed.chunks.len() >= 4 && streamed.text().ends_with("data: [DONE]\n\n"));
+    assert_eq!(code(&gateway.chat(&ask("demo/fail"))), "502 upstream_error");
+    assert_eq!(code(&gateway.chat(&ask("demo/other"))), "400 invalid_request");
+}
