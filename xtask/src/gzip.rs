@@ -11,14 +11,7 @@ use crate::Outcome;
 
 /// Prints raw and compressed size of the files together; an error when they exceed the limit.
 pub(crate) fn check(what: &str, files: &[&Path]) -> Outcome {
-    let mut raw = 0;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    for file in files {
-        let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        raw += bytes.len();
-        encoder.write_all(&bytes).map_err(|error| error.to_string())?;
-    }
-    let compressed = encoder.finish().map_err(|error| error.to_string())?.len();
+    let (raw, compressed) = sizes(files)?;
     println!(
         "  {what}: {} KiB, {} KiB compressed (limit {} KiB)",
         raw >> 10,
@@ -32,6 +25,18 @@ pub(crate) fn check(what: &str, files: &[&Path]) -> Outcome {
         ));
     }
     Ok(())
+}
+
+/// Bytes of the files together: raw, and compressed.
+pub(crate) fn sizes(files: &[&Path]) -> Outcome<(usize, usize)> {
+    let mut raw = 0;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for file in files {
+        let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        raw += bytes.len();
+        encoder.write_all(&bytes).map_err(|error| error.to_string())?;
+    }
+    Ok((raw, encoder.finish().map_err(|error| error.to_string())?.len()))
 }
 
 /// 1 MiB. The platforms' own limits are higher, but a cold start pays for each byte.

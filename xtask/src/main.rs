@@ -1,6 +1,7 @@
 //! The project's own commands, so that a newcomer needs to know only `cargo`.
 
 mod args;
+mod bench;
 mod build;
 mod dev;
 mod gzip;
@@ -128,6 +129,25 @@ kept in target/xtask/.
   --only GROUP  only the steps of a group; may be given more than once
   --list        the steps and their groups",
         run: suite::run,
+    },
+    Command {
+        name: "bench",
+        summary: "measure what a call costs, beside a pass-through Worker and another gateway",
+        usage: "bench [--only plain|stream] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]",
+        help: "\
+Starts a mock provider, a pass-through Worker, Hypergate and the npm package @portkey-ai/gateway on this
+machine, loads them by turns for three to four minutes, and prints tables. All of it stays on loopback. It is an
+error when a call is not on record afterwards.
+
+  --only KIND      only whole answers (plain) or streams (stream)
+  --rounds N       how often each is visited
+  --connections N  callers at the same time
+  --json FILE      every round's numbers
+  --markdown       put the tables into BENCHMARKS.md
+  --no-build       measure what is built already
+  --no-rival       without @portkey-ai/gateway
+  --beside FOLDER  measure another build of the Worker too: a copy of build/",
+        run: bench::run,
     },
     Command {
         name: "prices",

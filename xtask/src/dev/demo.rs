@@ -22,7 +22,7 @@ pub(super) fn provide(port: u16, settings: &mut Settings) -> Outcome {
         let url = format!("http://127.0.0.1:{}{path}", port + 1);
         admin.call("POST", "/admin/v1/receivers", &json!({"name": name, "kind": kind, "url": url}))?;
     }
-    let quick = json!({"min_count": 5, "window_minutes": 1, "for_minutes": 1});
+    let quick = json!({"min_count": 5, "window_minutes": 1, "for_minutes": 0});
     admin.call("PUT", "/admin/v1/rules/error-share", &quick)?;
     Ok(())
 }
