@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Error, Target,
     chat::{self, Effort, Image, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, chat_completions::request::drop_extra, post},
+    dialect::{Encoded, chat_completions::request::drop_extra, generate_content::SIGNATURE_PREFIX, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -153,14 +153,16 @@ fn assistant<'a>(
     for part in &message.parts {
         match part {
             Part::Reasoning(reasoning) => {
-                if let Some(signature) = &reasoning.signature {
+                // A conversation may have begun elsewhere: Claude refuses a signature that is not its own.
+                let own = reasoning.signature.as_ref().filter(|signature| !signature.starts_with(SIGNATURE_PREFIX));
+                if let Some(signature) = own {
                     thoughts.push(Block::Thinking { thinking: &reasoning.text, signature });
                 }
                 if let Some(data) = &reasoning.redacted {
                     thoughts.push(Block::RedactedThinking { data });
                 }
                 // Without a signature it is not Claude's, or cannot be shown to be.
-                if reasoning.signature.is_none() && reasoning.redacted.is_none() {
+                if own.is_none() && reasoning.redacted.is_none() {
                     dropped.push(format!("messages[{at}].reasoning_content"));
                 }
             }
@@ -192,10 +194,7 @@ fn said(part: &Part) -> Option<Block<'_>> {
 
 fn source(image: &Image) -> Source<'_> {
     match image {
-        Image::Data { media_type, data } => {
-            let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
-            Source::Base64 { media_type, data }
-        }
+        Image::Data { media_type, data } => Source::Base64 { media_type, data },
         Image::Url(url) => Source::Url { url },
     }
 }
