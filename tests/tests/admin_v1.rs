@@ -16,7 +16,12 @@ fn refusal(answered: &Answered) -> String {
 fn nothing_opens_without_the_right_token() {
     let gateway = Gateway::default();
     let bearer = format!("Bearer {}", gateway.key);
-    for headers in [vec![], vec![("authorization", "Bearer wrong")], vec![("authorization", "admin-token")], vec![("authorization", bearer.as_str())]] {
+    for headers in [
+        vec![],
+        vec![("authorization", "Bearer wrong")],
+        vec![("authorization", "admin-token")],
+        vec![("authorization", bearer.as_str())],
+    ] {
         for (method, path) in functions::ROUTES {
             if path.starts_with("/admin/") || *path == "/metrics" || *path == "/internal/tick" {
                 let answered = gateway.request(method, path, &headers, "{}");
@@ -25,8 +30,14 @@ fn nothing_opens_without_the_right_token() {
         }
     }
     // The tokens are not each other's.
-    assert_eq!(gateway.request("POST", "/internal/tick", &[("authorization", "Bearer admin-token")], "").status, 401);
-    assert_eq!(gateway.request("GET", "/admin/v1/tenants", &[("authorization", "Bearer tick-token")], "").status, 401);
+    assert_eq!(
+        gateway.request("POST", "/internal/tick", &[("authorization", "Bearer admin-token")], "").status,
+        401
+    );
+    assert_eq!(
+        gateway.request("GET", "/admin/v1/tenants", &[("authorization", "Bearer tick-token")], "").status,
+        401
+    );
 }
 
 #[test]
@@ -46,8 +57,12 @@ fn a_deployment_without_a_token_has_no_open_door() {
 fn every_listed_route_is_there_and_knows_its_method() {
     let gateway = Gateway::default();
     for (method, template) in functions::ROUTES {
-        let path = template.replace('{', "").replace('}', "");
-        let token = if *template == "/internal/tick" { "Bearer tick-token".to_owned() } else { "Bearer admin-token".to_owned() };
+        let path = template.replace(['{', '}'], "");
+        let token = if *template == "/internal/tick" {
+            "Bearer tick-token".to_owned()
+        } else {
+            "Bearer admin-token".to_owned()
+        };
         let token = if template.starts_with("/v1/") { format!("Bearer {}", gateway.key) } else { token };
         let answered = gateway.request(method, &path, &[("authorization", &token)], "{}");
         let text = answered.text();
@@ -65,7 +80,11 @@ fn every_listed_route_is_there_and_knows_its_method() {
 fn a_key_is_shown_once_and_only_its_end_after_that() {
     let gateway = Gateway::default();
     let path = format!("tenants/{}/keys", gateway.tenant_id);
-    let made = gateway.admin("POST", &path, &json!({ "name": "ci", "models": ["openai/*", "fast"], "expires_at": "2027-01-01T00:00:00Z" }));
+    let made = gateway.admin(
+        "POST",
+        &path,
+        &json!({ "name": "ci", "models": ["openai/*", "fast"], "expires_at": "2027-01-01T00:00:00Z" }),
+    );
     assert_eq!(made.status, 201);
     let made = made.json();
     let key = made["key"].as_str().expect("the key");
@@ -73,10 +92,18 @@ fn a_key_is_shown_once_and_only_its_end_after_that() {
     let listed = gateway.admin("GET", &path, &Value::Null);
     assert!(!listed.text().contains(key), "{}", listed.text());
     let listed = listed.json();
-    let listed = listed["data"].as_array().expect("a list").iter().find(|found| found["id"] == made["id"]).expect("it is listed").clone();
+    let listed = listed["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|found| found["id"] == made["id"])
+        .expect("it is listed")
+        .clone();
     assert_eq!(listed["models"], json!(["openai/*", "fast"]));
     assert!(key.ends_with(listed["hint"].as_str().expect("a hint")));
-    let revoked = gateway.admin("DELETE", &format!("keys/{}", made["id"].as_str().expect("an id")), &Value::Null).json();
+    let revoked = gateway
+        .admin("DELETE", &format!("keys/{}", made["id"].as_str().expect("an id")), &Value::Null)
+        .json();
     assert!(revoked["revoked_ms"].is_i64() && revoked.get("key").is_none());
 }
 
@@ -92,17 +119,37 @@ fn bad_input_gets_a_400_that_names_the_field() {
         ("POST", "tenants", json!({ "name": "acme" }), "400 invalid_field name"),
         ("POST", "tenants", json!({ "name": "a\nb" }), "400 invalid_field name"),
         ("POST", "tenants", json!({ "name": "b", "payload_mode": "all" }), "400 invalid_field payload_mode"),
-        ("POST", "tenants", json!({ "name": "b", "payload_cap_bytes": 1_000_000 }), "400 invalid_field payload_cap_bytes"),
+        (
+            "POST",
+            "tenants",
+            json!({ "name": "b", "payload_cap_bytes": 1_000_000 }),
+            "400 invalid_field payload_cap_bytes",
+        ),
         ("POST", "tenants", json!({ "name": "b", "paylod_mode": "none" }), "400 invalid_field paylod_mode"),
         ("POST", &keys, json!({ "name": "k", "expires_at": "tomorrow" }), "400 invalid_field expires_at"),
-        ("POST", &keys, json!({ "name": "k", "expires_at": "2020-01-01T00:00:00Z" }), "400 invalid_field expires_at"),
+        (
+            "POST",
+            &keys,
+            json!({ "name": "k", "expires_at": "2020-01-01T00:00:00Z" }),
+            "400 invalid_field expires_at",
+        ),
         ("POST", &keys, json!({ "name": "k", "models": "openai/*" }), "400 invalid_field models"),
         ("POST", "tenants/nobody/keys", json!({ "name": "k" }), "404 not_found -"),
         ("PUT", &alias, json!({}), "400 invalid_field targets"),
         ("PUT", &alias, json!({ "targets": ["openai/gpt-5", "gpt-5"] }), "400 invalid_field targets[1]"),
-        ("PUT", &format!("tenants/{tenant}/aliases/a%2Fb"), json!({ "targets": ["openai/gpt-5"] }), "400 invalid_field name"),
+        (
+            "PUT",
+            &format!("tenants/{tenant}/aliases/a%2Fb"),
+            json!({ "targets": ["openai/gpt-5"] }),
+            "400 invalid_field name",
+        ),
         ("PUT", "tenants/nobody/aliases/fast", json!({ "targets": ["openai/gpt-5"] }), "404 not_found -"),
-        ("POST", "receivers", json!({ "name": "team", "kind": "pigeon", "url": "https://x.example" }), "400 invalid_field kind"),
+        (
+            "POST",
+            "receivers",
+            json!({ "name": "team", "kind": "pigeon", "url": "https://x.example" }),
+            "400 invalid_field kind",
+        ),
         ("POST", "receivers", json!({ "name": "team", "kind": "slack" }), "400 invalid_field url"),
         ("POST", "receivers", receiver("http://hooks.example/x"), "400 invalid_field url"),
         ("POST", "receivers", receiver("https://127.0.0.1/x"), "400 invalid_field url"),
@@ -116,7 +163,12 @@ fn bad_input_gets_a_400_that_names_the_field() {
         ("GET", "calls/nothing", Value::Null, "404 not_found -"),
         ("GET", "metrics?grain=second", Value::Null, "400 invalid_field grain"),
         ("GET", "metrics?by=colour", Value::Null, "400 invalid_field by"),
-        ("GET", "metrics?from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", Value::Null, "400 invalid_field from"),
+        (
+            "GET",
+            "metrics?from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z",
+            Value::Null,
+            "400 invalid_field from",
+        ),
         ("GET", "alerts?state=odd", Value::Null, "400 invalid_field state"),
     ];
     for (method, path, body, expected) in cases {
@@ -151,7 +203,11 @@ fn calls_are_filtered_and_paged_without_gaps_or_repeats() {
     assert_eq!(paged, all);
     assert_eq!(ids("outcome=error").0.len(), 1);
     for model in ["demo/echo", "echo"] {
-        assert_eq!(ids(&format!("status=200&model={model}")).0.len(), 6, "by the caller's name or the provider's");
+        assert_eq!(
+            ids(&format!("status=200&model={model}")).0.len(),
+            6,
+            "by the caller's name or the provider's"
+        );
     }
     assert_eq!(ids("tenant=nobody").0.len(), 0);
     assert_eq!(ids(&format!("tenant={}&to=2026-01-01T00:00:00Z", gateway.tenant_id)).0.len(), 0);
@@ -160,11 +216,21 @@ fn calls_are_filtered_and_paged_without_gaps_or_repeats() {
 #[test]
 fn models_are_the_tenants_aliases_and_what_is_set_up() {
     let gateway = Gateway::default();
-    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &json!({ "targets": ["openai/gpt-4.1"] }));
+    gateway.admin(
+        "PUT",
+        &format!("tenants/{}/aliases/fast", gateway.tenant_id),
+        &json!({ "targets": ["openai/gpt-4.1"] }),
+    );
     let names = |key: &str| -> Vec<String> {
-        let list = gateway.request("GET", "/v1/models", &[("authorization", &format!("Bearer {key}"))], "").json();
+        let list =
+            gateway.request("GET", "/v1/models", &[("authorization", &format!("Bearer {key}"))], "").json();
         assert_eq!(list["object"], "list");
-        list["data"].as_array().expect("a list").iter().map(|model| model["id"].as_str().expect("an id").to_owned()).collect()
+        list["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|model| model["id"].as_str().expect("an id").to_owned())
+            .collect()
     };
     let all = names(&gateway.key);
     for name in ["fast", "demo/echo", "openai/gpt-4.1", "anthropic/claude-haiku-4-5"] {
@@ -173,14 +239,20 @@ fn models_are_the_tenants_aliases_and_what_is_set_up() {
     assert!(!all.iter().any(|name| name.starts_with("groq/")), "groq has no key here");
     let narrow = gateway.new_key(&json!({ "name": "narrow", "models": ["demo/*"] }));
     assert_eq!(names(&narrow), ["demo/echo", "demo/fail"]);
-    let one = gateway.request("GET", "/v1/models/openai%2Fgpt-4.1", &[("authorization", &format!("Bearer {}", gateway.key))], "");
+    let one = gateway.request(
+        "GET",
+        "/v1/models/openai%2Fgpt-4.1",
+        &[("authorization", &format!("Bearer {}", gateway.key))],
+        "",
+    );
     assert_eq!(one.json()["id"], "openai/gpt-4.1");
 }
 
 #[test]
 fn a_new_alias_is_seen_at_once_here() {
     let gateway = Gateway::default();
-    let call = || gateway.chat(&json!({ "model": "say", "messages": [{ "role": "user", "content": "Hi" }] })).status;
+    let call =
+        || gateway.chat(&json!({ "model": "say", "messages": [{ "role": "user", "content": "Hi" }] })).status;
     assert_eq!(call(), 404);
     let path = format!("tenants/{}/aliases/say", gateway.tenant_id);
     gateway.admin("PUT", &path, &json!({ "targets": ["demo/echo"] }));
@@ -195,15 +267,20 @@ fn a_tenant_sees_nothing_of_another() {
     let other = gateway.admin("POST", "tenants", &json!({ "name": "other" })).json();
     let other_id = other["id"].as_str().expect("an id");
     gateway.admin("PUT", &format!("tenants/{other_id}/aliases/secret"), &json!({ "targets": ["demo/echo"] }));
-    let answered = gateway.chat(&json!({ "model": "secret", "messages": [{ "role": "user", "content": "Hi" }] }));
+    let answered =
+        gateway.chat(&json!({ "model": "secret", "messages": [{ "role": "user", "content": "Hi" }] }));
     assert_eq!(answered.status, 404);
 }
 
 #[test]
 fn health_tells_of_the_database_and_the_last_tick() {
     let gateway = Gateway::default();
-    assert_eq!(gateway.request("GET", "/healthz", &[], "").json(), json!({ "status": "ok", "release": "test", "last_tick_ms": null }));
-    let ticked = gateway.request("POST", "/internal/tick", &[("authorization", "Bearer tick-token")], "").json();
+    assert_eq!(
+        gateway.request("GET", "/healthz", &[], "").json(),
+        json!({ "status": "ok", "release": "test", "last_tick_ms": null })
+    );
+    let ticked =
+        gateway.request("POST", "/internal/tick", &[("authorization", "Bearer tick-token")], "").json();
     assert_eq!(ticked["did"], "work");
     assert!(gateway.request("GET", "/healthz", &[], "").json()["last_tick_ms"].is_i64());
     gateway.host.db.fail_batch(0, tests::Fault::BeforeBegin);

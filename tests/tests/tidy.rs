@@ -91,12 +91,21 @@ fn every_setting_of_a_provider_can_be_given_on_spin() {
     for provider in llm::provider::PROVIDERS.iter().filter(|provider| provider.name != "demo") {
         for suffix in ["API_KEY", "BASE_URL"] {
             let name = gateway::call::setting_name(provider.name, suffix).to_ascii_lowercase();
-            assert!(manifest.contains(&format!("\n{name} = {{ default")), "{name} is no variable in spin.toml");
-            assert!(manifest.contains(&format!("\n{name} = \"{{{{ {name} }}}}\"")), "{name} is not given to the component");
+            assert!(
+                manifest.contains(&format!("\n{name} = {{ default")),
+                "{name} is no variable in spin.toml"
+            );
+            assert!(
+                manifest.contains(&format!("\n{name} = \"{{{{ {name} }}}}\"")),
+                "{name} is not given to the component"
+            );
         }
         let host = provider.base_url.split('/').take(3).collect::<Vec<_>>().join("/");
         let is_local = host.starts_with("http://localhost");
-        assert!(is_local || host.is_empty() || manifest.contains(&format!("\"{host}\"")), "{host} may not be called on Spin");
+        assert!(
+            is_local || host.is_empty() || manifest.contains(&format!("\"{host}\"")),
+            "{host} may not be called on Spin"
+        );
     }
 }
 
@@ -107,7 +116,10 @@ fn the_openapi_document_lists_the_routes_there_are() {
     let mut listed: Vec<(String, String)> = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
+            assert!(
+                operation["summary"].is_string() && operation["responses"].is_object(),
+                "{method} {path}"
+            );
             listed.push((method.to_uppercase(), path.clone()));
         }
     }

@@ -28,7 +28,8 @@ fn openai_answer() -> Value {
 }
 
 fn rate_limited() -> Answer {
-    let body = json!({ "error": { "message": "Slow down.", "type": "requests", "code": "rate_limit_exceeded" } });
+    let body =
+        json!({ "error": { "message": "Slow down.", "type": "requests", "code": "rate_limit_exceeded" } });
     Answer::json(429, &body).header("retry-after", "7").header("x-ratelimit-remaining-requests", "0")
 }
 
@@ -108,8 +109,13 @@ fn c1_usage_is_always_asked_for_and_shown_only_to_callers_who_asked() {
 #[test]
 fn c1_usage_in_a_chunk_that_has_choices_is_counted_and_passed_on() {
     let gateway = Gateway::default();
-    let with_choices = CHUNKS[1].replace("\"usage\":null", "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}");
-    gateway.host.upstream.expect("POST", OPENAI, Answer::stream([CHUNKS[0].to_owned(), with_choices.clone(), CHUNKS[3].to_owned()]));
+    let with_choices =
+        CHUNKS[1].replace("\"usage\":null", "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}");
+    gateway.host.upstream.expect(
+        "POST",
+        OPENAI,
+        Answer::stream([CHUNKS[0].to_owned(), with_choices.clone(), CHUNKS[3].to_owned()]),
+    );
     let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
     assert_eq!(record(&answered).output_tokens, Some(2));
     assert!(answered.text().contains(&with_choices));
@@ -152,7 +158,8 @@ fn c5_a_stream_the_upstream_cut_is_an_error_event_and_never_a_clean_end() {
         let text = answered.text();
         assert!(text.starts_with(CHUNKS[0]), "{name}: {text}");
         let last = text.trim_end().rsplit("data: ").next().expect("an event");
-        let event: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
+        let event: Value =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
         assert_eq!(event["error"]["code"], "upstream_truncated", "{name}");
         assert!(!text.contains("[DONE]"), "{name}");
         let record = record(&answered);
@@ -179,7 +186,11 @@ fn c5_an_error_in_the_first_chunk_falls_back_because_nothing_went_out_yet() {
 #[test]
 fn c4_a_hang_up_is_recorded_with_what_was_received() {
     let gateway = Gateway::default();
-    gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS[..3].to_vec()).gaps(500).left_by_caller());
+    gateway.host.upstream.expect(
+        "POST",
+        OPENAI,
+        Answer::stream(CHUNKS[..3].to_vec()).gaps(500).left_by_caller(),
+    );
     let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
     let record = record(&answered);
     assert_eq!((record.status, record.outcome), (499, Outcome::Aborted));
@@ -289,17 +300,27 @@ fn whatever_the_upstream_answers_the_caller_gets_a_clear_error_and_there_is_a_re
         ("silence", false, Answer::error(FetchError::Timeout), "504 upstream_timeout"),
         ("too much", false, Answer::error(FetchError::TooLarge), "502 upstream_garbled"),
         ("unreachable", false, Answer::unreachable(), "502 upstream_unreachable"),
-        ("our key refused", false, Answer::json(401, &json!({ "error": { "message": "Bad key sk-open***" } })), "502 upstream_auth"),
+        (
+            "our key refused",
+            false,
+            Answer::json(401, &json!({ "error": { "message": "Bad key sk-open***" } })),
+            "502 upstream_auth",
+        ),
     ];
     for (name, stream, answer, expected) in cases {
         let gateway = Gateway::default();
         gateway.host.upstream.always("POST", OPENAI, answer);
-        let answered = gateway.chat(&if stream { ask_streamed("openai/gpt-4.1") } else { ask("openai/gpt-4.1") });
+        let answered =
+            gateway.chat(&if stream { ask_streamed("openai/gpt-4.1") } else { ask("openai/gpt-4.1") });
         assert_eq!(code(&answered), expected, "{name}");
         assert!(!answered.text().contains("<html>") && !answered.text().contains("sk-open"), "{name}");
         assert!(!answered.text().contains("secret host"), "{name}");
         assert_eq!(record(&answered).outcome, Outcome::Error, "{name}");
-        assert_eq!(expected.split_once(' ').map(|(_, code)| code), record(&answered).error_type.as_deref(), "{name}");
+        assert_eq!(
+            expected.split_once(' ').map(|(_, code)| code),
+            record(&answered).error_type.as_deref(),
+            "{name}"
+        );
     }
 }
 
@@ -316,7 +337,11 @@ fn a_request_that_cannot_be_read_is_told_what_is_wrong_and_recorded() {
         (r#"{"model":"openai/gpt-5","messages":[],"stream":1}"#, "400 invalid_request", Some("stream")),
         (r#"{"model":"nobody/gpt-5","messages":[]}"#, "404 model_not_found", Some("model")),
         (r#"{"model":"gpt-5","messages":[]}"#, "404 model_not_found", Some("model")),
-        (r#"{"model":"anthropic/claude-haiku-4-5","messages":[{"role":"user","content":"Hi"}],"n":2}"#, "400 unsupported_by_provider", Some("n")),
+        (
+            r#"{"model":"anthropic/claude-haiku-4-5","messages":[{"role":"user","content":"Hi"}],"n":2}"#,
+            "400 unsupported_by_provider",
+            Some("n"),
+        ),
     ];
     let gateway = Gateway::default();
     for (body, expected, param) in cases {
@@ -333,9 +358,10 @@ fn a_body_that_is_too_large_or_broken_is_refused() {
     let gateway = Gateway::default();
     let bearer = format!("Bearer {}", gateway.key);
     let headers = [("authorization", bearer.as_str())];
-    for (error, expected) in
-        [(functions::BodyError::TooLarge, "413 body_too_large"), (functions::BodyError::Broken, "400 body_broken")]
-    {
+    for (error, expected) in [
+        (functions::BodyError::TooLarge, "413 body_too_large"),
+        (functions::BodyError::Broken, "400 body_broken"),
+    ] {
         let answered = gateway.incoming("POST", "/v1/chat/completions", &headers, Err(error));
         assert_eq!(code(&answered), expected);
         assert_eq!(record(&answered).tenant_id, gateway.tenant_id);
@@ -427,7 +453,8 @@ fn a_key_is_looked_up_in_memory_then_in_the_cache_then_in_the_database() {
 fn a_database_that_fails_means_503_and_never_a_free_call() {
     let gateway = Gateway::default();
     gateway.host.db.fail_batch(0, Fault::BeforeBegin);
-    let incoming = gateway.request("GET", "/v1/models", &[("authorization", &format!("Bearer {}", gateway.key))], "");
+    let incoming =
+        gateway.request("GET", "/v1/models", &[("authorization", &format!("Bearer {}", gateway.key))], "");
     assert_eq!(incoming.status, 503);
     assert_eq!(incoming.json()["error"]["code"], "identity_unavailable");
     assert!(gateway.host.upstream.sent().is_empty());
@@ -513,15 +540,23 @@ fn the_journal_carries_records_in_messages_a_queue_takes() {
     let gateway = Gateway::default();
     gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
     let one = record(&gateway.chat(&ask("openai/gpt-4.1"))).clone();
-    let many: Vec<Record> = (0..500).map(|number| Record { id: format!("call_{number:04}"), ..one.clone() }).collect();
+    let many: Vec<Record> =
+        (0..500).map(|number| Record { id: format!("call_{number:04}"), ..one.clone() }).collect();
     let messages = gateway::journal::messages(&many, 3, "loss_1");
     assert!(messages.len() > 1 && messages.iter().all(|message| message.len() < 128_000));
     for _ in 0..2 {
         block_on(functions::consume(&messages, &gateway.host)).expect("a batch may come twice");
     }
-    assert_eq!(gateway.host.db.sql("SELECT count(*) AS n FROM calls WHERE id LIKE 'call_0%' AND length(id) = 9", &[])[0]["n"], 500);
+    assert_eq!(
+        gateway
+            .host
+            .db
+            .sql("SELECT count(*) AS n FROM calls WHERE id LIKE 'call_0%' AND length(id) = 9", &[])[0]["n"],
+        500
+    );
     assert_eq!(gateway.host.db.sql("SELECT sum(count) AS n FROM journal_losses", &[])[0]["n"], 3);
-    block_on(functions::consume(&["no message".to_owned()], &gateway.host)).expect("it is dropped, and counted");
+    block_on(functions::consume(&["no message".to_owned()], &gateway.host))
+        .expect("it is dropped, and counted");
     assert_eq!(gateway.host.db.sql("SELECT sum(count) AS n FROM journal_losses", &[])[0]["n"], 4);
 }
 
@@ -535,8 +570,14 @@ fn content_is_kept_only_as_the_tenant_says() {
         let mut body = ask_streamed("openai/gpt-4.1");
         body["messages"][0]["content"] = json!(secret);
         let answered = gateway.chat(&body);
-        let payload = gateway.admin("GET", &format!("calls/{}", record(&answered).id), &Value::Null).json()["payload"].clone();
-        assert_eq!(payload["request"].as_str().map(|text| text.contains(secret)), request_kept, "{mode}: {payload}");
+        let payload =
+            gateway.admin("GET", &format!("calls/{}", record(&answered).id), &Value::Null).json()["payload"]
+                .clone();
+        assert_eq!(
+            payload["request"].as_str().map(|text| text.contains(secret)),
+            request_kept,
+            "{mode}: {payload}"
+        );
         assert_eq!(payload["response"].as_str().map(|text| text.contains("Hel")), request_kept, "{mode}");
         assert!(!payload.to_string().contains(&gateway.key), "{mode}");
     }

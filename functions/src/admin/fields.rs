@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn names_what_is_wrong() {
-        let cases: [(&str, fn(&mut Fields) -> Result<(), Error>, &str); 6] = [
+        type Take = fn(&mut Fields) -> Result<(), Error>;
+        let cases: [(&str, Take, &str); 6] = [
             (r#"{"name":" "}"#, |fields| fields.name("name").map(drop), "name"),
             (r#"{"name":7}"#, |fields| fields.name("name").map(drop), "name"),
             (r#"{"cap":-1}"#, |fields| fields.integer("cap", 0..=9).map(drop), "cap"),

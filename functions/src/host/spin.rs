@@ -488,7 +488,9 @@ async fn send(request: Request<Bytes>, limits: Limits) -> Result<IncomingRespons
     set.map_err(|()| unreachable("the address cannot be asked"))?;
     let options = RequestOptions::new();
     let connect_ns = u64::try_from(limits.first_byte_ms.min(CONNECT_MS)).unwrap_or(0) * NANOSECONDS_PER_MS;
-    let idle_ns = u64::try_from(limits.idle_ms.max(limits.first_byte_ms)).unwrap_or(0) * NANOSECONDS_PER_MS;
+    // Later than our own limits, which know that it was a timeout; the runtime's look like a broken answer.
+    let silent_ms = limits.idle_ms.max(limits.first_byte_ms) + SLACK_MS;
+    let idle_ns = u64::try_from(silent_ms).unwrap_or(0) * NANOSECONDS_PER_MS;
     // A runtime that knows no limits leaves it to ours.
     let _ = options.set_connect_timeout(Some(connect_ns));
     let _ = options.set_first_byte_timeout(Some(idle_ns));
@@ -566,3 +568,6 @@ const NANOSECONDS_PER_MS: u64 = 1_000_000;
 const HANG_UP_CHECK_MS: i64 = 250;
 
 const CONNECT_MS: i64 = 10_000;
+
+/// How long after our own limits the runtime's may strike.
+const SLACK_MS: i64 = 5_000;

@@ -57,11 +57,12 @@ mod tests {
     use super::*;
 
     fn caller(models: Option<&[&str]>) -> Caller {
-        let mut caller = Caller::default();
-        caller.models = models.map(|models| models.iter().map(|&model| model.to_owned()).collect());
         let fast = vec!["groq/llama".to_owned(), "openai/gpt-5-mini".to_owned()];
-        caller.aliases.insert("fast".to_owned(), fast);
-        caller
+        Caller {
+            models: models.map(|models| models.iter().map(|&model| model.to_owned()).collect()),
+            aliases: [("fast".to_owned(), fast)].into(),
+            ..Caller::default()
+        }
     }
 
     fn names(model: &str, models: Option<&[&str]>) -> String {

@@ -72,23 +72,7 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
     }
     // The rest is not told apart by outcome.
     let by_series = sum_up(&today)?;
-    let counters: [(&str, &str, fn(&Series) -> i64); 4] = [
-        ("hypergate_streams_total", "Streamed calls", |series| series.streams),
-        (
-            "hypergate_streams_without_usage_total",
-            "Streams that ended well without saying their tokens",
-            |series| series.without_usage,
-        ),
-        ("hypergate_calls_without_cost_total", "Calls whose price is not known", |series| {
-            series.without_cost
-        }),
-        (
-            "hypergate_overhead_milliseconds_total",
-            "Time that was not spent waiting for providers",
-            |series| series.overhead_sum_ms,
-        ),
-    ];
-    for (name, help, value) in counters {
+    for (name, help, value) in COUNTERS {
         page.counter(name, help);
         for (key, series) in &by_series {
             page.sample(name, &key.labels(), value(series));
@@ -109,18 +93,7 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
     for (key, series) in &by_series {
         page.sample("hypergate_cost_usd_total", &key.labels(), micro(series.cost_microusd));
     }
-    for (name, help, spread) in [
-        (
-            "hypergate_call_duration_seconds",
-            "From the first byte in to the last byte out",
-            (|series| &series.duration) as fn(&Series) -> &Spread,
-        ),
-        (
-            "hypergate_call_wait_seconds",
-            "What callers waited for an answer to begin, where that means something",
-            |series| &series.wait,
-        ),
-    ] {
+    for (name, help, spread) in HISTOGRAMS {
         page.family(name, "histogram", &format!("{help}. {SINCE_MIDNIGHT}"));
         for (key, series) in &by_series {
             page.histogram(name, &key.labels(), spread(series));
@@ -260,6 +233,32 @@ fn escape(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
+/// A family: its name, what it is, and what of a series it shows.
+type Family<T> = (&'static str, &'static str, fn(&Series) -> T);
+type SpreadOf = fn(&Series) -> &Spread;
+
+const COUNTERS: [Family<i64>; 4] = [
+    ("hypergate_streams_total", "Streamed calls", |series| series.streams),
+    (
+        "hypergate_streams_without_usage_total",
+        "Streams that ended well without saying their tokens",
+        |series| series.without_usage,
+    ),
+    ("hypergate_calls_without_cost_total", "Calls whose price is not known", |series| series.without_cost),
+    ("hypergate_overhead_milliseconds_total", "Time that was not spent waiting for providers", |series| {
+        series.overhead_sum_ms
+    }),
+];
+const HISTOGRAMS: [(&str, &str, SpreadOf); 2] = [
+    ("hypergate_call_duration_seconds", "From the first byte in to the last byte out", |series| {
+        &series.duration
+    }),
+    (
+        "hypergate_call_wait_seconds",
+        "What callers waited for an answer to begin, where that means something",
+        |series| &series.wait,
+    ),
+];
 const SINCE_MIDNIGHT: &str = "Since midnight UTC.";
 const LABELS: [&str; 4] = ["tenant_id", "route", "provider_name", "model"];
 const TOKENS: [&str; 5] = ["input", "cache_read_input", "cache_write_input", "output", "reasoning_output"];

@@ -69,17 +69,20 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     }
     report.did = Did::Work;
 
-    // No step depends on the one before having gone well: a rule that cannot be evaluated must not hold
-    // up a notice.
+    // A step that fails does not stop the others: a rule that cannot be evaluated must not hold up a notice.
     let mut failed = |step: &'static str, error: Error| {
         let cause = error.cause().map_or_else(|| error.to_string(), ToString::to_string);
         host.log(&format!("tick {minute_ms}: {step} failed: {cause}"));
         report.failed_steps.push(step);
     };
-    if let Err(error) = roll_up(host, now_ms, &mut report.rolled_up, &mut report.rolled_up_too_late).await {
+    let mut rolled_up = RolledUp::default();
+    if let Err(error) = roll_up(host, now_ms, &mut rolled_up).await {
         failed("rollups", error);
     }
-    match watch::evaluate(host, now_ms).await {
+    report.rolled_up = rolled_up.buckets;
+    report.rolled_up_too_late = rolled_up.too_late;
+    // Minutes that are not counted look like minutes without calls.
+    match watch::evaluate(host, now_ms, rolled_up.newest).await {
         Ok(evaluation) => {
             report.evaluated_minutes = evaluation.minutes;
             report.skipped_minutes = evaluation.skipped;
@@ -103,30 +106,35 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         Err(error) => failed("retention", error.into()),
     }
     // Whoever watches the watch sees a failing step as a tick that does not finish.
-    if report.failed_steps.is_empty() {
-        if let Err(error) = store::schedule::finish(host, minute_ms).await {
-            host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
-            report.failed_steps.push("finish");
-        }
+    if report.failed_steps.is_empty()
+        && let Err(error) = store::schedule::finish(host, minute_ms).await
+    {
+        host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
+        report.failed_steps.push("finish");
     }
     Ok(report)
 }
 
+#[derive(Default)]
+struct RolledUp {
+    /// Whether the newest minutes are counted.
+    newest: bool,
+    buckets: usize,
+    too_late: usize,
+}
+
 /// Counts what changed, the newest minutes first, a few at a time: the database bounds a transaction.
-async fn roll_up<H: Host>(
-    host: &H,
-    now_ms: i64,
-    counted: &mut usize,
-    too_late: &mut usize,
-) -> Result<(), Error> {
+async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<(), Error> {
     let dirty = store::rollups::dirty_minutes(host).await?;
+    done.newest = dirty.is_empty();
     for minutes in dirty.chunks(MINUTES_AT_ONCE) {
-        let done = store::rollups::count(host, minutes, now_ms).await?;
-        *counted += done.buckets;
-        *too_late += done.too_old;
+        let counted = store::rollups::count(host, minutes, now_ms).await?;
+        done.newest = true;
+        done.buckets += counted.buckets;
+        done.too_late += counted.too_old;
     }
-    if *too_late > 0 {
-        host.log(&format!("rollups: {too_late} hours and days changed too late to be counted again"));
+    if done.too_late > 0 {
+        host.log(&format!("rollups: {} hours and days changed too late to be counted again", done.too_late));
     }
     Ok(())
 }

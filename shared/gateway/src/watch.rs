@@ -39,8 +39,9 @@ pub struct Evaluation {
     pub resolved: usize,
 }
 
-/// Evaluates every rule for every minute that is complete and was not evaluated yet.
-pub async fn evaluate<H: Host>(host: &H, now_ms: i64) -> Result<Evaluation, Error> {
+/// Evaluates every rule for every minute that is complete and was not evaluated yet. If the newest minutes
+/// are not `counted`, the rules on calls stay where they are.
+pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<Evaluation, Error> {
     let Standing { overrides, evaluated, alerts } = alerts::standing(host).await?;
     let rules = default_pack().map(|rule| {
         let stored = overrides.iter().find(|stored| stored.rule_id == rule.id);
@@ -50,6 +51,7 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64) -> Result<Evaluation, Erro
     let oldest_ms = to_ms - (MOST_MINUTES - 1) * MINUTE_MS;
     let due: Vec<Due<'_>> = rules
         .iter()
+        .filter(|rule| counted || rule.scope == Scope::System)
         .filter_map(|rule| {
             let stood = evaluated.iter().find(|evaluated| evaluated.rule_id == rule.id);
             let from_ms = stood.map_or(to_ms - MINUTE_MS, |stood| stood.minute_ms);

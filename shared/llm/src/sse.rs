@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn every_cut_gives_the_same_events() {
-        let streams: [(&[u8], &[(&str, &str)]); 7] = [
+        type Expected = &'static [(&'static str, &'static str)];
+        let streams: [(&[u8], Expected); 7] = [
             (b"data: a\n\ndata: b\n\n", &[("", "a"), ("", "b")]),
             (b"event: x\r\ndata: a\r\n\r\nevent: y\r\ndata: b\r\n\r\n", &[("x", "a"), ("y", "b")]),
             (b"data: a\r\rdata: b\r\r", &[("", "a"), ("", "b")]),

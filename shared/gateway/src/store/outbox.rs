@@ -12,10 +12,10 @@
 //! delivered, dead, superseded                    over
 //! ```
 //!
-//! The end of an episode is told to those who were told of its beginning, or are being told. While the
-//! notice of firing is pending, that of resolving waits. It goes out once the first is delivered. If the
-//! first turns out undelivered, and no attempt is under way that might still deliver it, it is superseded
-//! and the second becomes a combined one. If the first was refused for good, so is the second.
+//! The end of an episode is told to those who were told of its beginning, or are being told. The notice
+//! of resolving waits until that of firing is delivered. If that one turns out undelivered, and no attempt
+//! is under way that might still deliver it, it is superseded, and the notice of resolving becomes a
+//! combined one. If it was refused for good, the notice of resolving is dropped.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -48,7 +48,8 @@ pub struct Claimed {
 pub struct Settled {
     /// The row.
     pub id: String,
-    /// The attempt's number. If there was another since, this one came too late to say anything.
+    /// The attempt's number. If there was another since, this one came too late to say anything but that
+    /// the notice was delivered.
     pub attempts: i64,
     /// `pending`, `delivered`, or `dead`.
     pub status: &'static str,
@@ -82,9 +83,9 @@ pub async fn claim(
         UPDATE outbox SET attempts = attempts + 1, last_result = NULL, next_ms = ?1 + ?2
         WHERE status = 'pending' AND id IN (
             SELECT o.id FROM outbox AS o
-            WHERE o.status = 'pending' AND o.next_ms <= ?1 AND NOT (o.kind = 'resolved' AND EXISTS (
+            WHERE o.status = 'pending' AND o.next_ms <= ?1 AND (o.kind <> 'resolved' OR EXISTS (
                 SELECT 1 FROM outbox AS f
-                WHERE f.episode_id = o.episode_id AND f.receiver_id = o.receiver_id AND f.kind = 'firing' AND f.status = 'pending'))
+                WHERE f.episode_id = o.episode_id AND f.receiver_id = o.receiver_id AND f.kind = 'firing' AND f.status = 'delivered'))
             ORDER BY o.next_ms, o.id LIMIT ?3)
         RETURNING {CLAIMED}");
     rows(db, Statement::new(sql, [json!(now_ms), json!(lease_ms), json!(limit)])).await
@@ -120,8 +121,8 @@ pub async fn settle(
         UPDATE outbox SET status = attempt.value ->> 'status', last_result = attempt.value ->> 'last_result',
                next_ms = attempt.value ->> 'next_ms', delivered_ms = attempt.value ->> 'delivered_ms'
         FROM json_each(?1) AS attempt
-        WHERE outbox.id = attempt.value ->> 'id' AND outbox.attempts = attempt.value ->> 'attempts'
-          AND outbox.status = 'pending'";
+        WHERE outbox.id = attempt.value ->> 'id' AND outbox.status = 'pending'
+          AND (outbox.attempts = attempt.value ->> 'attempts' OR attempt.value ->> 'status' = 'delivered')";
     let mut statements = vec![Statement::new(sql, [list(json!(settled))])];
     if !gone.is_empty() {
         let disable = "UPDATE receivers SET disabled_ms = coalesce(disabled_ms, ?2) WHERE id IN (SELECT value FROM json_each(?1))";

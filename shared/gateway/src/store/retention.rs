@@ -39,7 +39,8 @@ pub const MINUTES_MS: i64 = 2 * DAY_MS;
 const DAYS_MS: i64 = 400 * DAY_MS;
 /// The content of calls.
 const PAYLOADS_MS: i64 = 3 * DAY_MS;
-/// Notices that are no longer on their way. Those of an open episode stay: they say who must hear its end.
+/// Notices that are no longer on their way. Those of an episode stay until all of it is told: they say who
+/// must hear its end.
 const NOTICES_MS: i64 = 30 * DAY_MS;
 /// Episodes that are over.
 const EPISODES_MS: i64 = 400 * DAY_MS;
@@ -87,7 +88,8 @@ const DELETIONS: [(&str, i64); 8] = [
     (
         "DELETE FROM outbox WHERE id IN
              (SELECT id FROM outbox WHERE status <> 'pending' AND created_ms < ?1
-              AND episode_id NOT IN (SELECT id FROM episodes WHERE resolved_ms IS NULL)
+              AND episode_id NOT IN (SELECT id FROM episodes WHERE resolved_ms IS NULL
+                                     UNION SELECT episode_id FROM outbox WHERE status = 'pending')
               ORDER BY created_ms LIMIT ?2)
          RETURNING 1 AS gone",
         NOTICES_MS,

@@ -232,9 +232,10 @@ pub async fn watched(
                sum(wait_count) AS wait_count, sum(wait_sum_ms) AS wait_sum_ms
         FROM rollups WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2
         GROUP BY tenant_id, route, bucket_ms";
-    // Nobody misses calls without a key, nor those of a tenant that was shut out.
+    // Nobody misses calls without a key, nor those of a tenant that was shut out. D1 takes every number
+    // for a REAL, so the difference would be one as well.
     let activity = "
-        SELECT tenant_id, route, json_group_array((bucket_ms - ?1) / 60000) AS minutes
+        SELECT tenant_id, route, json_group_array(CAST(bucket_ms - ?1 AS INTEGER) / 60000) AS minutes
         FROM (SELECT DISTINCT tenant_id, route, bucket_ms FROM rollups
               WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2)
         WHERE tenant_id IN (SELECT id FROM tenants WHERE disabled_ms IS NULL)

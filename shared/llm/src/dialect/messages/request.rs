@@ -154,7 +154,8 @@ fn assistant<'a>(
         match part {
             Part::Reasoning(reasoning) => {
                 // A conversation may have begun elsewhere: Claude refuses a signature that is not its own.
-                let own = reasoning.signature.as_ref().filter(|signature| !signature.starts_with(SIGNATURE_PREFIX));
+                let own =
+                    reasoning.signature.as_ref().filter(|signature| !signature.starts_with(SIGNATURE_PREFIX));
                 if let Some(signature) = own {
                     thoughts.push(Block::Thinking { thinking: &reasoning.text, signature });
                 }
