@@ -561,6 +561,61 @@ fn the_journal_carries_records_in_messages_a_queue_takes() {
 }
 
 #[test]
+fn a_record_never_outgrows_a_queue_message() {
+    let gateway = Gateway::default();
+    let settings = json!({ "payload_mode": "full", "payload_cap_bytes": 32_768 });
+    gateway.admin("PATCH", &format!("tenants/{}", gateway.tenant_id), &settings);
+    // A control character takes six bytes where it is escaped.
+    let mut answer = openai_answer();
+    answer["model"] = json!("m".repeat(200_000));
+    answer["choices"][0]["finish_reason"] = json!("f".repeat(200_000));
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &answer));
+    let mut body = ask(&format!("openai/{}", "g".repeat(200_000)));
+    body["messages"][0]["content"] = json!("\u{1}".repeat(30_000));
+    let long = "x".repeat(60_000);
+    let answered = gateway.chat_with(&gateway.key, &[("x-long", &long)], body.to_string());
+    let refused = gateway.chat_with(&gateway.key, &[("x-long", &long)], "\u{1}".repeat(40_000));
+    for answered in [answered, refused] {
+        let records = [record(&answered).clone()];
+        assert!(records[0].payload.as_ref().is_some_and(|payload| payload.truncated));
+        let messages = gateway::journal::messages(&records, 0, "loss_1");
+        assert!(messages.len() == 1 && messages[0].len() < 120_000, "{} bytes", messages[0].len());
+        assert!(messages[0].contains("\"lost\":0"));
+    }
+}
+
+#[test]
+fn a_record_the_database_refuses_does_not_take_others_with_it() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let one = record(&gateway.chat(&ask("openai/gpt-4.1"))).clone();
+    let mut many: Vec<Record> =
+        (0..20).map(|number| Record { id: format!("call_{number:04}"), ..one.clone() }).collect();
+    many[7].input_tokens = Some(u64::MAX);
+    let messages = gateway::journal::messages(&many, 0, "loss_1");
+    block_on(functions::consume(&messages, &gateway.host)).expect("all but one are stored");
+    let count = |sql: &str| gateway.host.db.sql(sql, &[])[0]["n"].clone();
+    assert_eq!(count("SELECT count(*) AS n FROM calls WHERE length(id) = 9"), 19);
+    assert_eq!(count("SELECT sum(count) AS n FROM journal_losses"), 1);
+    // A database that is away loses nothing: the batch comes again.
+    for batches in 0..2 {
+        gateway.host.db.die_at_batch(batches, Fault::BeforeBegin);
+        assert!(block_on(functions::consume(&messages, &gateway.host)).is_err() || batches > 0);
+        gateway.host.db.revive();
+    }
+    assert_eq!(count("SELECT sum(count) AS n FROM journal_losses"), 1);
+}
+
+#[test]
+fn implausible_token_counts_are_bounded() {
+    let gateway = Gateway::default();
+    let answer = openai_answer().to_string().replace("1000,", "18446744073709551615,");
+    gateway.host.upstream.expect("POST", OPENAI, Answer::whole(200, "application/json", answer));
+    let answered = gateway.chat(&ask("openai/gpt-4.1"));
+    assert_eq!(record(&answered).input_tokens, Some(1 << 32));
+}
+
+#[test]
 fn content_is_kept_only_as_the_tenant_says() {
     let secret = "4111 1111 1111 1111";
     for (mode, request_kept) in [("none", None), ("redacted", Some(false)), ("full", Some(true))] {

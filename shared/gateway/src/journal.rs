@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Host,
+    payload::Payload,
     ports::{Database, PortError},
     record::Record,
     secret::hex,
@@ -72,12 +73,21 @@ impl Buffer {
 }
 
 /// Queue messages that carry the records and the report, each small enough for one.
-pub fn messages(records: &[Record], lost: u64, report_id: &str) -> Vec<String> {
+pub fn messages(records: &[Record], mut lost: u64, report_id: &str) -> Vec<String> {
     let mut messages = Vec::new();
     let mut items: Vec<String> = Vec::new();
     let mut bytes = 0;
     for record in records {
-        let item = serde_json::to_string(record).expect("a record is JSON");
+        let mut item = serde_json::to_string(record).expect("a record is JSON");
+        if item.len() > MAX_MESSAGE_BYTES {
+            // Escaped, content can be several times as long. The record matters more than what was said.
+            item = serde_json::to_string(&without_content(record)).expect("a record is JSON");
+        }
+        if item.len() > MAX_MESSAGE_BYTES {
+            // Every field has a bound, so this does not happen; if it did, it would hold up all others.
+            lost += 1;
+            continue;
+        }
         if bytes + item.len() > MAX_MESSAGE_BYTES && !items.is_empty() {
             messages.push(message(&items, 0, ""));
             items.clear();
@@ -90,6 +100,17 @@ pub fn messages(records: &[Record], lost: u64, report_id: &str) -> Vec<String> {
         messages.push(message(&items, lost, report_id));
     }
     messages
+}
+
+fn without_content(record: &Record) -> Record {
+    let mut record = record.clone();
+    record.payload = record.payload.map(|payload| Payload {
+        request: String::new(),
+        response: String::new(),
+        truncated: true,
+        ..payload
+    });
+    record
 }
 
 fn message(items: &[String], lost: u64, report_id: &str) -> String {
@@ -125,7 +146,23 @@ pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortE
             }
         }
     }
-    write(host, &records).await
+    let Err(error) = write(host, &records).await else { return Ok(()) };
+    // Either the database is away, and all of it comes again; or it refuses one of the records, which must
+    // not take the others with it.
+    store::schedule::last_tick_ms(host).await?;
+    host.log(&format!("journal: a batch of {} is looked through: {error}", records.len()));
+    let mut parts = vec![records.as_slice()];
+    while let Some(part) = parts.pop() {
+        match (write(host, part).await, part) {
+            (Ok(()), _) => {}
+            (Err(error), [record]) => {
+                host.log(&format!("journal: {} cannot be stored: {error}", record.id));
+                report_lost(host, part).await;
+            }
+            (Err(_), _) => parts.extend([&part[..part.len() / 2], &part[part.len() / 2..]]),
+        }
+    }
+    Ok(())
 }
 
 /// Stores records.

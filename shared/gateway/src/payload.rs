@@ -157,9 +157,13 @@ fn length(bytes: usize) -> String {
 }
 
 fn safe_headers(headers: &HeaderMap) -> String {
-    let fields = headers.iter().map(|(name, value)| {
-        let shown =
-            if gives_access(name.as_str()) { "[redacted]" } else { value.to_str().unwrap_or("[binary]") };
+    let fields = headers.iter().take(MAX_HEADERS).map(|(name, value)| {
+        let text = value.to_str().unwrap_or("[binary]");
+        let shown = match () {
+            () if gives_access(name.as_str()) => "[redacted]",
+            () if text.len() > MAX_HEADER_BYTES => "[long]",
+            () => text,
+        };
         (name.as_str().to_owned(), Value::from(shown))
     });
     Value::Object(fields.collect()).to_string()
@@ -171,6 +175,11 @@ fn gives_access(name: &str) -> bool {
         .iter()
         .any(|part| name.contains(part))
 }
+
+/// A header longer than this says nothing one would look for.
+const MAX_HEADER_BYTES: usize = 400;
+
+const MAX_HEADERS: usize = 60;
 
 /// Fields whose text is a name or a choice, not content. Everything else is masked.
 const KEPT: &[&str] = &[

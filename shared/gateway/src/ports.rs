@@ -1,6 +1,6 @@
 //! What the gateway needs of the world. A host keeps these promises and no others.
 //!
-//! Futures carry no `Send` bound: an isolate has one thread. `tests/tests/ports.rs` is the contract; a
+//! Futures carry no `Send` bound: an isolate has one thread. `tests/hosts/script.mjs` is the contract; a
 //! new host is done when it passes.
 
 use std::{future::Future, rc::Rc};

@@ -1,7 +1,7 @@
 //! The record of one call: who, what, which targets were tried, timings, tokens, cost, outcome.
 
 use hypercare::detect::{Pace, wait_ms};
-use llm::relay::Summary;
+use llm::{Usage, relay::Summary};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -228,9 +228,9 @@ impl Draft {
         self.record.key_id = key_id.to_owned();
     }
 
-    /// What is asked for. A model's name in a record has a bound: it comes from outside.
+    /// What is asked for.
     pub fn request(&mut self, model: &str, stream: bool, end_user_hash: Option<String>) {
-        self.record.request_model = model.chars().take(MAX_MODEL_CHARS).collect();
+        self.record.request_model = short(model);
         self.record.stream = stream;
         self.record.end_user_hash = end_user_hash;
     }
@@ -245,8 +245,8 @@ impl Draft {
         self.upstream_ms += attempt.duration_ms;
         self.provider = provider.name;
         self.record.provider_name = provider.telemetry_name.to_owned();
-        self.record.target_model = attempt.model.chars().take(MAX_MODEL_CHARS).collect();
-        self.record.attempts.push(attempt);
+        self.record.target_model = short(&attempt.model);
+        self.record.attempts.push(Attempt { model: self.record.target_model.clone(), ..attempt });
     }
 
     /// Time went by on purpose, before a retry.
@@ -323,8 +323,8 @@ impl Draft {
             (false, false) => Pace::Whole,
         };
         record.wait_ms = wait_ms(pace, record.time_to_first_chunk_ms, record.duration_ms);
-        record.finish_reason = summary.finish_reason;
-        if let Some(usage) = summary.usage {
+        record.finish_reason = summary.finish_reason.map(|reason| short(&reason));
+        if let Some(usage) = summary.usage.map(plausible) {
             record.input_tokens = Some(usage.input_tokens);
             record.cache_read_input_tokens = Some(usage.cache_read_input_tokens);
             record.cache_write_input_tokens =
@@ -340,10 +340,33 @@ impl Draft {
                 .find_map(|model| llm::price::find(self.provider, model, record.started_ms));
             record.cost_microusd = price.and_then(|price| price.cost_microusd(&usage));
         }
-        record.response_model = summary.response_model;
+        record.response_model = summary.response_model.map(|model| short(&model));
         record.payload = self.capture.take().map(Capture::finish);
         record
     }
 }
 
-const MAX_MODEL_CHARS: usize = 200;
+/// A count no model reaches would be refused by the database, and a sum of such would overflow.
+fn plausible(usage: Usage) -> Usage {
+    let bounded = |tokens: u64| tokens.min(MAX_TOKENS);
+    Usage {
+        input_tokens: bounded(usage.input_tokens),
+        cache_read_input_tokens: bounded(usage.cache_read_input_tokens),
+        cache_write_5m_input_tokens: bounded(usage.cache_write_5m_input_tokens),
+        cache_write_1h_input_tokens: bounded(usage.cache_write_1h_input_tokens),
+        output_tokens: bounded(usage.output_tokens),
+        reasoning_output_tokens: bounded(usage.reasoning_output_tokens),
+        audio_input_tokens: bounded(usage.audio_input_tokens),
+        audio_output_tokens: bounded(usage.audio_output_tokens),
+        estimated: usage.estimated,
+    }
+}
+
+/// Words in a record that come from outside have a bound.
+fn short(text: &str) -> String {
+    text.chars().take(MAX_WORD_CHARS).collect()
+}
+
+const MAX_WORD_CHARS: usize = 200;
+
+const MAX_TOKENS: u64 = 1 << 32;
