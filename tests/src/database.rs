@@ -16,6 +16,7 @@ pub struct MemoryDatabase {
     statements: Cell<usize>,
     planned: RefCell<Vec<(usize, Event)>>,
     down: Cell<bool>,
+    reals: Cell<bool>,
 }
 
 /// How a batch fails.
@@ -41,19 +42,28 @@ impl Default for MemoryDatabase {
 impl MemoryDatabase {
     /// A database with all tables and no rows.
     pub fn new() -> Self {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        let database = Self::empty();
         for (name, sql) in MIGRATIONS {
             for sql in statements(sql) {
-                connection.execute_batch(sql).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let applied = database.connection.borrow().execute_batch(sql);
+                applied.unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }
+        database
+    }
+
+    /// A database without tables.
+    pub fn empty() -> Self {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        connection.set_prepared_statement_cache_capacity(100);
         Self {
             connection: RefCell::new(connection),
             batches: Cell::new(0),
             statements: Cell::new(0),
             planned: RefCell::default(),
             down: Cell::new(false),
+            reals: Cell::new(false),
         }
     }
 
@@ -87,9 +97,14 @@ impl MemoryDatabase {
         self.planned.borrow_mut().push((self.batches.get() + n, Event::Meanwhile(Box::new(meanwhile))));
     }
 
+    /// From now on numbers go in as floating point and whole ones come out as integers, as in JavaScript.
+    pub fn speak_javascript(&self) {
+        self.reals.set(true);
+    }
+
     /// Runs one statement, for a test to arrange or look; it counts as no batch.
     pub fn sql(&self, sql: &str, params: &[Value]) -> Rows {
-        run(&self.connection.borrow(), &Statement::new(sql, params))
+        run(&self.connection.borrow(), &Statement::new(sql, params), self.reals.get())
             .unwrap_or_else(|error| panic!("{error}: {sql}"))
     }
 
@@ -131,7 +146,7 @@ impl Database for MemoryDatabase {
         let rows = statements
             .iter()
             .map(|statement| {
-                run(&transaction, statement).map_err(|error| {
+                run(&transaction, statement, self.reals.get()).map_err(|error| {
                     PortError::new("database", format!("{error} in {}", statement.sql.trim()))
                 })
             })
@@ -141,15 +156,17 @@ impl Database for MemoryDatabase {
     }
 }
 
-fn run(connection: &Connection, statement: &Statement) -> Result<Rows, rusqlite::Error> {
-    let mut prepared = connection.prepare(&statement.sql)?;
+fn run(connection: &Connection, statement: &Statement, reals: bool) -> Result<Rows, rusqlite::Error> {
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
     assert!(statement.params.len() <= 100, "D1 takes a hundred parameters: {}", statement.sql);
     assert_eq!(prepared.parameter_count(), statement.params.len(), "parameters of {}", statement.sql);
     for (at, param) in statement.params.iter().enumerate() {
         let at = at + 1;
         match param {
             Value::Null => prepared.raw_bind_parameter(at, rusqlite::types::Null)?,
-            Value::Number(number) if number.is_i64() => prepared.raw_bind_parameter(at, number.as_i64())?,
+            Value::Number(number) if number.is_i64() && !reals => {
+                prepared.raw_bind_parameter(at, number.as_i64())?
+            }
             Value::Number(number) => prepared.raw_bind_parameter(at, number.as_f64())?,
             Value::String(text) => prepared.raw_bind_parameter(at, text)?,
             other => panic!("no host binds {other}: {}", statement.sql),
@@ -164,6 +181,7 @@ fn run(connection: &Connection, statement: &Statement) -> Result<Rows, rusqlite:
             let value = match row.get_ref(at)? {
                 ValueRef::Null => Value::Null,
                 ValueRef::Integer(number) => json!(number),
+                ValueRef::Real(number) if reals && number.fract() == 0.0 => json!(number as i64),
                 ValueRef::Real(number) => json!(number),
                 ValueRef::Text(text) => json!(std::str::from_utf8(text).unwrap()),
                 ValueRef::Blob(_) => panic!("no host returns blobs: {}", statement.sql),

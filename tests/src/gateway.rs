@@ -63,12 +63,19 @@ impl Gateway {
     /// A chat call with any key, headers and bytes.
     pub fn chat_with(&self, key: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answered {
         let bearer = format!("Bearer {key}");
-        let headers: Vec<_> = [("authorization", bearer.as_str())].into_iter().chain(headers.iter().copied()).collect();
+        let headers: Vec<_> =
+            [("authorization", bearer.as_str())].into_iter().chain(headers.iter().copied()).collect();
         self.request("POST", "/v1/chat/completions", &headers, body)
     }
 
     /// Any request.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answered {
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answered {
         self.incoming(method, path, headers, Ok(body.into()))
     }
 
@@ -83,9 +90,8 @@ impl Gateway {
         let mut incoming: Incoming = Request::new(body);
         *incoming.method_mut() = method.parse().unwrap();
         *incoming.uri_mut() = path.parse().unwrap();
-        let parsed = headers.iter().map(|(name, value)| {
-            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
-        });
+        let parsed =
+            headers.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
         *incoming.headers_mut() = parsed.collect::<HeaderMap>();
         let answered = block_on(async { self.host.finish(handle(&incoming, &self.host).await).await });
         if let Some(record) = &answered.record {

@@ -19,6 +19,8 @@ use crate::{Answer, MemoryHost, Sent, block_on, host::NEW_YEAR_MS};
 pub struct Watch {
     /// Where it runs.
     pub host: Rc<MemoryHost>,
+    /// How many calls there are in a minute with calls.
+    pub calls_a_minute: i64,
     minute_ms: i64,
 }
 
@@ -29,7 +31,7 @@ impl Watch {
     /// A deployment with the tenants `tn_a`, called Ann, and `tn_b`, called Bob, and rules that see what
     /// they are for at once: within the minute, from the first call on.
     pub fn new() -> Self {
-        let watch = Self { host: Rc::new(MemoryHost::new()), minute_ms: NEW_YEAR_MS };
+        let watch = Self { host: Rc::new(MemoryHost::new()), calls_a_minute: 2, minute_ms: NEW_YEAR_MS };
         for (id, name) in [("tn_a", "Ann"), ("tn_b", "Bob")] {
             let sql = "INSERT INTO tenants (id, name, created_ms) VALUES (?1, ?2, 0)";
             watch.host.db.sql(sql, &[json!(id), json!(name)]);
@@ -40,9 +42,9 @@ impl Watch {
         watch
     }
 
-    /// A deployment whose rules are as shipped.
+    /// A deployment whose rules are as shipped, and with calls enough for them.
     pub fn as_shipped() -> Self {
-        let watch = Self::new();
+        let watch = Self { calls_a_minute: 20, ..Self::new() };
         watch.host.db.sql("DELETE FROM rule_overrides", &[]);
         watch
     }
@@ -68,7 +70,7 @@ impl Watch {
 
     /// The calls of `tn_a`, a letter a minute, and a tick after each. A number repeats what follows it.
     ///
-    /// `s` all is well, `e` a tenth are errors, `w` slow, `l` a record is lost, `_` no calls.
+    /// `s` all is well, `e` one of them is an error, `w` slow, `l` a record is lost, `_` no calls.
     pub fn play(&mut self, minutes: &str) -> Vec<Report> {
         unfold(minutes).chars().map(|letter| self.minute("tn_a", letter)).collect()
     }
@@ -81,22 +83,29 @@ impl Watch {
 
     /// One minute of a tenant's calls. The minute goes on.
     pub fn calls(&self, tenant_id: &str, letter: char) {
-        let at_ms = self.minute_ms;
-        if letter == 'l' {
-            let id = format!("loss_{at_ms}");
-            block_on(store::calls::report_loss(&*self.host, &id, at_ms, 1, "a test")).unwrap();
-        }
-        let call = |number: i64| {
-            let mut record = record(tenant_id, at_ms + number * 1_000);
-            match letter {
-                'e' if number % 10 == 0 => record.outcome = Outcome::Error,
-                'w' => record.wait_ms = Some(900),
-                _ => {}
+        self.calls_ahead(tenant_id, &letter.to_string());
+    }
+
+    /// The calls of this minute and those after it.
+    pub fn calls_ahead(&self, tenant_id: &str, letters: &str) {
+        let mut records = Vec::new();
+        for (letter, minute) in letters.chars().zip(0..) {
+            let at_ms = self.minute_ms + minute * MINUTE_MS;
+            if letter == 'l' {
+                let id = format!("loss_{at_ms}");
+                block_on(store::calls::report_loss(&*self.host, &id, at_ms, 1, "a test")).unwrap();
             }
-            record
-        };
-        let count = if matches!(letter, 'l' | '_') { 0 } else { 60 };
-        let records: Vec<Record> = (0..count).map(call).collect();
+            let count = if matches!(letter, 'l' | '_') { 0 } else { self.calls_a_minute };
+            records.extend((0..count).map(|number| {
+                let mut record = record(tenant_id, at_ms + number * 1_000);
+                match letter {
+                    'e' if number == 0 => record.outcome = Outcome::Error,
+                    'w' => record.wait_ms = Some(900),
+                    _ => {}
+                }
+                record
+            }));
+        }
         // The journal tries again as well.
         if block_on(store::calls::insert(&*self.host, &records)).is_err() {
             self.host.db.revive();

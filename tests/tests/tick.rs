@@ -1,9 +1,8 @@
 //! A tick does the work of a minute once, whoever calls it, however often, and whatever fails under it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
-
 use gateway::{
     deliver,
+    ports::Clock as _,
     store::schedule::last_tick_ms,
     tick::{Did, Report, tick},
     watch,
@@ -49,22 +48,27 @@ fn the_second_tick_of_a_minute_does_nothing() {
 
 #[test]
 fn ticks_that_overlap_tell_once() {
-    let batches = scenario();
-    for n in 0..batches {
-        let mut watch = Watch::new();
+    // The calls are all there before, as a tick that comes a minute early would not wait for them.
+    let undisturbed = |watch: &mut Watch| {
         watch.webhook(None, HOOK);
+        watch.calls_ahead("tn_a", MINUTES);
+        let before = watch.host.db.batches();
+        for _ in MINUTES.chars() {
+            watch.tick();
+        }
+        assert_eq!(watch.heard(HOOK), ["firing", "resolved"]);
+        watch.host.db.batches() - before
+    };
+    for n in 0..undisturbed(&mut Watch::new()) {
+        let mut watch = Watch::new();
         // While one tick works, the clock strikes again, and the next minute's tick runs from end to end.
         let host = watch.host.clone();
-        watch.host.db.before_batch(n, move || {
-            use gateway::ports::Clock as _;
+        watch.host.db.before_batch(n + 2, move || {
             let next_ms = host.now_ms() + 60_000;
             host.set_now(next_ms);
             block_on(tick(&*host, next_ms)).unwrap();
         });
-        for letter in MINUTES.chars() {
-            watch.minute("tn_a", letter);
-        }
-        assert_eq!(watch.heard(HOOK), ["firing", "resolved"], "before batch {n}");
+        undisturbed(&mut watch);
         assert_eq!(watch.host.upstream.sent_to(HOOK).len(), 2, "before batch {n}");
     }
 }
@@ -82,11 +86,11 @@ fn evaluations_and_deliveries_that_overlap_count_once() {
         block_on(gateway::store::rollups::count(&*host, &dirty, now_ms)).unwrap();
         let other = host.clone();
         host.db.before_batch(n, move || {
-            block_on(watch::evaluate(&*other, now_ms)).unwrap();
+            block_on(watch::evaluate(&*other, now_ms, true)).unwrap();
         });
-        let fired = block_on(watch::evaluate(&*host, now_ms)).unwrap().fired;
+        let fired = block_on(watch::evaluate(&*host, now_ms, true)).unwrap().fired;
         assert_eq!(watch.outbox(), ["firing pending 0 -"], "before batch {n}");
-        assert_eq!(fired, usize::from(n == 3), "before batch {n}");
+        assert_eq!(fired, 0, "before batch {n}");
 
         let other = host.clone();
         host.db.before_batch(n, move || {
@@ -95,6 +99,31 @@ fn evaluations_and_deliveries_that_overlap_count_once() {
         block_on(deliver::deliver_due(&*host)).unwrap();
         assert_eq!(watch.host.upstream.sent_to(HOOK).len(), 1, "before batch {n}");
     }
+}
+
+#[test]
+fn an_evaluation_that_was_overtaken_changes_nothing() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    watch.play("s");
+    watch.calls_ahead("tn_a", "esssssss");
+    watch.pass();
+    let (host, now_ms) = (watch.host.clone(), watch.minute_ms() + 35_000);
+    let later_ms = now_ms + 7 * 60_000;
+    let dirty = block_on(gateway::store::rollups::dirty_minutes(&*host)).unwrap();
+    block_on(gateway::store::rollups::count(&*host, &dirty, later_ms)).unwrap();
+    // Before it writes that the alert fires, another one has seen that it is over.
+    let other = host.clone();
+    host.db.before_batch(3, move || {
+        let seen = block_on(watch::evaluate(&*other, later_ms, true)).unwrap();
+        assert_eq!((seen.fired, seen.resolved), (1, 1));
+    });
+    let tables = || ["alerts", "evaluations", "episodes", "outbox"].map(|table| host.db.dump(table, "1"));
+    assert_eq!(block_on(watch::evaluate(&*host, now_ms, true)).unwrap(), watch::Evaluation::default());
+    let after = tables();
+    assert_eq!(after[0], "", "no alert is open");
+    assert_eq!(block_on(watch::evaluate(&*host, later_ms, true)).unwrap(), watch::Evaluation::default());
+    assert_eq!(tables(), after);
 }
 
 #[test]
@@ -128,13 +157,17 @@ fn a_step_that_fails_does_not_stop_the_others() {
     ] {
         let mut watch = Watch::new();
         watch.webhook(None, HOOK);
+        watch.play("s");
+        let finished_ms = watch.minute_ms();
         watch.calls("tn_a", 'e');
         watch.host.db.fail_batch(n, Fault::BeforeBegin);
         let report = watch.tick();
         assert_eq!(report.failed_steps, [step], "batch {n}");
+        // What cannot be counted is not judged either; records lost are counted elsewhere.
+        assert_eq!(report.fired, usize::from(n > 6), "batch {n}");
         assert!(watch.host.logs()[0].contains(&format!("{step} failed: database: a planned failure")));
         // A tick with a step that failed is not finished.
-        assert_eq!(block_on(last_tick_ms(&*watch.host)).unwrap(), None);
+        assert_eq!(block_on(last_tick_ms(&*watch.host)).unwrap(), Some(finished_ms));
         let report = watch.minute("tn_a", 's');
         assert_eq!(report.failed_steps, [""; 0], "batch {n}");
         assert_eq!(watch.heard(HOOK), ["firing"], "batch {n}");
@@ -146,6 +179,17 @@ fn an_unclaimed_minute_is_an_error() {
     let watch = Watch::new();
     watch.host.db.fail_batch(0, Fault::BeforeBegin);
     assert!(block_on(tick(&*watch.host, watch.minute_ms())).is_err());
+}
+
+#[test]
+fn a_minute_is_looked_at_once_its_calls_had_half_a_minute_to_arrive() {
+    for (after_ms, fired) in [(0, 0), (29_999, 0), (30_000, 1)] {
+        let mut watch = Watch::new();
+        watch.play("s");
+        watch.calls("tn_a", 'e');
+        let now_ms = watch.minute_ms() + 60_000 + after_ms;
+        assert_eq!(block_on(tick(&*watch.host, now_ms)).unwrap().fired, fired, "{after_ms}");
+    }
 }
 
 #[test]
@@ -193,6 +237,24 @@ fn a_busy_tick_stays_within_the_platforms_limits() {
     assert!(statements <= 50, "{statements} statements");
     // The rest follows.
     assert_eq!(watch.play("s")[0].delivered, 10);
+}
+
+#[test]
+fn a_database_that_speaks_javascript_makes_no_difference() {
+    let mut seen = Vec::new();
+    for javascript in [false, true] {
+        let mut watch = Watch::new();
+        if javascript {
+            watch.host.db.speak_javascript();
+        }
+        watch.webhook(None, HOOK);
+        watch.play("61s 10_ 11s");
+        watch.play("l 12s 12e");
+        let found = ["rollups", "evaluations", "alerts", "episodes", "outbox"];
+        seen.push(found.map(|table| watch.host.db.dump(table, "1, 2")));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert!(seen[0].iter().all(|rows| !rows.is_empty()), "{seen:?}");
 }
 
 #[test]

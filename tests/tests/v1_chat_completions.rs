@@ -184,12 +184,49 @@ fn c5_an_error_in_the_first_chunk_falls_back_because_nothing_went_out_yet() {
 }
 
 #[test]
+fn c5_a_slow_goodbye_after_the_end_is_no_error() {
+    for leaves in [false, true] {
+        let gateway = Gateway::default();
+        let silent = UpstreamError::new(llm::ErrorClass::Timeout, "the provider said nothing for 30000 ms");
+        let answer = Answer::stream(CHUNKS);
+        let answer = if leaves { answer.left_by_caller() } else { answer.breaks(silent) };
+        gateway.host.upstream.expect("POST", OPENAI, answer);
+        let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
+        assert!(answered.text().ends_with("data: [DONE]\n\n"));
+        assert_eq!((record(&answered).status, record(&answered).outcome), (200, Outcome::Ok));
+    }
+}
+
+#[test]
+fn odd_numbers_in_usage_do_not_make_a_good_answer_bad() {
+    for usage in [
+        "null",
+        "7",
+        "{\"prompt_tokens\":null}",
+        "{\"prompt_tokens\":-1,\"completion_tokens\":\"many\"}",
+        "[]",
+    ] {
+        let gateway = Gateway::default();
+        let body =
+            format!("{{\"model\":5,\"choices\":[null,{{\"finish_reason\":\"stop\"}}],\"usage\":{usage}}}");
+        gateway.host.upstream.expect("POST", OPENAI, Answer::whole(200, "application/json", body.clone()));
+        let answered = gateway.chat(&ask("openai/gpt-4.1"));
+        assert_eq!((answered.status.as_u16(), answered.text()), (200, body));
+        let record = record(&answered);
+        assert_eq!(
+            (record.input_tokens, record.cost_microusd, record.finish_reason.as_deref()),
+            (None, None, Some("stop"))
+        );
+    }
+}
+
+#[test]
 fn c4_a_hang_up_is_recorded_with_what_was_received() {
     let gateway = Gateway::default();
     gateway.host.upstream.expect(
         "POST",
         OPENAI,
-        Answer::stream(CHUNKS[..3].to_vec()).gaps(500).left_by_caller(),
+        Answer::stream([CHUNKS[0], CHUNKS[2], CHUNKS[0]]).gaps(500).left_by_caller(),
     );
     let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));
     let record = record(&answered);
@@ -254,6 +291,24 @@ fn c9_retry_after_and_rate_limit_headers_come_through_and_are_not_ignored() {
     assert_eq!(answered.headers["x-ratelimit-remaining-requests"], "0");
     assert_eq!(gateway.host.upstream.sent().len(), 1, "seven seconds are too long to wait");
     assert_eq!(record(&answered).outcome, Outcome::RateLimited);
+}
+
+#[test]
+fn a_retry_after_may_be_a_date() {
+    let gateway = Gateway::default();
+    let busy = || Answer::json(503, &json!({ "error": { "message": "Busy." } }));
+    gateway.host.upstream.expect(
+        "POST",
+        OPENAI,
+        busy().header("retry-after", "Thu, 01 Jan 2026 00:00:01 GMT"),
+    );
+    gateway.host.upstream.expect(
+        "POST",
+        OPENAI,
+        busy().header("retry-after", "Thu, 01 Jan 2026 01:00:00 GMT"),
+    );
+    assert_eq!(code(&gateway.chat(&ask("openai/gpt-4.1"))), "503 upstream_overloaded");
+    assert_eq!(gateway.host.waits(), [1_000]);
 }
 
 #[test]
@@ -396,7 +451,7 @@ fn only_a_good_key_opens_the_door() {
     let expired = gateway.new_key(&json!({ "name": "old", "expires_at": "2026-01-01T00:00:01Z" }));
     let narrow = gateway.new_key(&json!({ "name": "narrow", "models": ["anthropic/*"] }));
     gateway.host.advance(1_000);
-    let unknown = format!("hg_{}", "A".repeat(43));
+    let unknown = format!("hg_{}", "A".repeat(54));
     for (key, expected) in [
         ("", "401 invalid_api_key"),
         ("sk-something", "401 invalid_api_key"),
@@ -409,6 +464,22 @@ fn only_a_good_key_opens_the_door() {
         assert_eq!(record(&answered).outcome, Outcome::ClientError);
     }
     assert!(gateway.host.upstream.sent().is_empty());
+}
+
+#[test]
+fn a_made_up_key_costs_no_look_up_and_no_flood_of_records() {
+    let gateway = Gateway::default();
+    let made_up = |number: usize| format!("hg_{number:054}");
+    let before = gateway.host.db.statements();
+    let refused: Vec<Answered> = (0..200)
+        .map(|number| gateway.chat_with(&made_up(number), &[], ask("openai/gpt-4.1").to_string()))
+        .collect();
+    assert!(refused.iter().all(|answered| answered.status == 401));
+    assert_eq!(refused.iter().filter(|answered| answered.record.is_some()).count(), 60);
+    // Three statements write a record; nothing else was asked of the database.
+    assert_eq!(gateway.host.db.statements() - before, 60 * 3);
+    gateway.host.advance(60_000);
+    assert!(gateway.chat_with(&made_up(1), &[], "{}").record.is_some(), "every minute anew");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use gateway::{
     Error, Host, auth,
     call::Incoming,
     payload::Mode,
-    secret::{hex, new_key},
+    secret::hex,
     store::identity::{self as store, Alias, ApiKey, Tenant},
 };
 use http::Response;
@@ -91,7 +91,7 @@ pub(super) async fn create_key<H: Host>(tenant_id: &str, incoming: &Incoming, ho
     }
     let mut random = [0; 32];
     host.fill(&mut random);
-    let key = new_key(random);
+    let key = secrets.new_key(random);
     let stored = ApiKey {
         id: host.memory().new_id("key_", now_ms, host),
         tenant_id: tenant_id.to_owned(),

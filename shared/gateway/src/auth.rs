@@ -43,6 +43,7 @@ pub async fn authenticate<H: Host>(host: &H, headers: &HeaderMap, now_ms: i64) -
     let hash = secrets.key_hash(key);
     let caller = match host.memory().caller(&hash, now_ms) {
         Some(known) => known,
+        None if !secrets.made(key) => return Err(Error::Unauthenticated),
         None => {
             let found = look_up(host, &hex(&hash), now_ms).await?.map(Rc::new);
             let until_ms = now_ms + if found.is_some() { MEMORY_MS } else { UNKNOWN_MS };

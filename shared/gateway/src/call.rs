@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use hypercare::time::parse_http_date;
 use llm::{
     ErrorClass, Target, UpstreamError,
     chat::{self, Event},
@@ -282,10 +283,15 @@ async fn send<H: Host>(
             Body::Whole(body) => body,
             Body::Stream { first, .. } => first,
         };
-        let error = match provider.api.dialect() {
+        let mut error = match provider.api.dialect() {
             None => error::upstream(status.as_u16(), fetched.head.headers(), &body),
             Some(dialect) => dialect.error(status.as_u16(), fetched.head.headers(), &body),
         };
+        // A wait told as a date needs a clock, which a dialect has not.
+        error.retry_after_ms = error.retry_after_ms.or_else(|| {
+            let date = fetched.head.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+            Some((parse_http_date(date)? - fetched.head_ms).max(0))
+        });
         return Err(refuse(error));
     }
     let mut served = match fetched.body {
@@ -479,7 +485,8 @@ fn refuse<S, H: Host>(host: &H, draft: Draft, refusal: Refusal) -> Reply<S> {
             draft.finish_whole(now_ms, status, Some(error.code()), Summary::default(), response.body())
         }
     };
-    Reply::Whole { response, record: Some(Box::new(record)) }
+    let recorded = !record.tenant_id.is_empty() || host.memory().may_record_stranger(now_ms);
+    Reply::Whole { response, record: recorded.then(|| Box::new(record)) }
 }
 
 /// A refusal in OpenAI's error shape.

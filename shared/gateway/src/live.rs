@@ -38,6 +38,10 @@ impl Live {
     /// The caller went away before the end. The host drops the upstream, which cancels it.
     pub fn hang_up(self, now_ms: i64) -> Record {
         let summary = self.relay.summary().clone();
-        self.draft.finish_hung_up(now_ms, summary)
+        // Callers that have the whole answer need not wait for the goodbye.
+        match (&summary.finish_reason, &summary.error) {
+            (Some(_), None) => self.draft.finish_stream(now_ms, summary),
+            _ => self.draft.finish_hung_up(now_ms, summary),
+        }
     }
 }

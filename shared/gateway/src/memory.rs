@@ -12,6 +12,7 @@ use crate::{auth::Caller, ports::Random, secret::hex};
 #[derive(Debug, Default)]
 pub struct Memory {
     callers: RefCell<HashMap<[u8; 32], Remembered>>,
+    strangers: Cell<(i64, u32)>,
     seed: Cell<Option<u64>>,
     count: Cell<u64>,
 }
@@ -46,6 +47,16 @@ impl Memory {
         self.callers.borrow_mut().clear();
     }
 
+    /// Whether one more call of an unknown caller is to be recorded this minute. There is a bound, or
+    /// anybody could fill the database.
+    pub fn may_record_stranger(&self, now_ms: i64) -> bool {
+        let minute = now_ms.div_euclid(60_000);
+        let (known, count) = self.strangers.get();
+        let count = if known == minute { count + 1 } else { 1 };
+        self.strangers.set((minute, count));
+        count <= MAX_STRANGERS
+    }
+
     /// A new id: the time, so that ids sort, then 64 bits nobody else has.
     pub fn new_id(&self, prefix: &str, now_ms: i64, random: &impl Random) -> String {
         format!("{prefix}{}{}", &hex(&now_ms.to_be_bytes())[4..], hex(&self.unique(random).to_be_bytes()))
@@ -74,3 +85,6 @@ fn mix(mut bits: u64) -> u64 {
 }
 
 const MAX_CALLERS: usize = 10_000;
+
+/// Recorded calls of unknown callers, a minute and isolate.
+const MAX_STRANGERS: u32 = 60;

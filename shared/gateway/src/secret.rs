@@ -14,6 +14,7 @@ use sha2::Sha256;
 pub struct Secrets {
     /// Holds the padded key already hashed in, so that a call pays for its own bytes only.
     api_key: Hmac<Sha256>,
+    key_check: Hmac<Sha256>,
     end_user: Hmac<Sha256>,
     seal: [u8; 32],
 }
@@ -34,9 +35,29 @@ impl Secrets {
         };
         Self {
             api_key: keyed(&derive("hypergate api key v1")),
+            key_check: keyed(&derive("hypergate api key check v1")),
             end_user: keyed(&derive("hypergate end user v1")),
             seal: derive("hypergate seal v1"),
         }
+    }
+
+    /// A new API key from random bytes. Its end is a check of the rest that only this deployment can make.
+    pub fn new_key(&self, random: [u8; 32]) -> String {
+        let random = BASE64.encode(random);
+        format!("{KEY_PREFIX}{random}{}", self.check_of(&random))
+    }
+
+    /// Whether a key was made here, existing or not. What was not need not be looked up: made-up keys cost
+    /// a hash and nothing else.
+    pub fn made(&self, key: &str) -> bool {
+        let parts = key.strip_prefix(KEY_PREFIX).and_then(|rest| rest.split_at_checked(RANDOM_CHARS));
+        parts.is_some_and(|(random, check)| same(check, &self.check_of(random)))
+    }
+
+    fn check_of(&self, random: &str) -> String {
+        let mut mac = self.key_check.clone();
+        mac.update(random.as_bytes());
+        BASE64.encode(&mac.finalize().into_bytes()[..8])
     }
 
     /// The hash an API key is stored under.
@@ -100,21 +121,22 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A new API key from random bytes.
-pub fn new_key(random: [u8; 32]) -> String {
-    format!("{KEY_PREFIX}{}", BASE64.encode(random))
-}
-
-/// Whether a text can be an API key at all. Anything else need not be looked up.
+/// Whether a text can be an API key at all. Anything else need not be hashed.
 pub fn is_key_shaped(text: &str) -> bool {
     text.strip_prefix(KEY_PREFIX).is_some_and(|rest| {
-        rest.len() == 43
+        rest.len() == RANDOM_CHARS + CHECK_CHARS
             && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     })
 }
 
 /// Lets people and secret scanners see what it is.
 const KEY_PREFIX: &str = "hg_";
+
+/// 32 random bytes in base64.
+const RANDOM_CHARS: usize = 43;
+
+/// 8 bytes of check in base64.
+const CHECK_CHARS: usize = 11;
 
 #[cfg(test)]
 mod tests {
@@ -136,7 +158,7 @@ mod tests {
 
     #[test]
     fn hashes_depend_on_the_secret_and_the_tenant() {
-        let key = new_key([1; 32]);
+        let key = secrets().new_key([1; 32]);
         assert!(is_key_shaped(&key), "{key}");
         assert_eq!(secrets().key_hash(&key), secrets().key_hash(&key));
         assert_ne!(
@@ -147,14 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_shows_where_it_was_made() {
+        let key = secrets().new_key([1; 32]);
+        assert!(secrets().made(&key));
+        assert!(!Secrets::derive("another secret of thirty-two chars").made(&key));
+        assert!(!secrets().made(&key.replacen('A', "B", 1)));
+        assert!(!secrets().made(&format!("hg_{}", "A".repeat(54))));
+    }
+
+    #[test]
     fn what_cannot_be_a_key_is_not_looked_up() {
         for text in [
             "",
             "hg_",
             "sk-1234",
             "hg_short",
-            &format!("hg_{}", "!".repeat(43)),
-            &format!("xx_{}", "a".repeat(43)),
+            &format!("hg_{}", "!".repeat(54)),
+            &format!("xx_{}", "a".repeat(54)),
         ] {
             assert!(!is_key_shaped(text), "{text}");
         }

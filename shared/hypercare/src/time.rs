@@ -57,7 +57,7 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
 }
 
 /// The time an HTTP date names, in the one form servers send: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
+pub fn parse_http_date(text: &str) -> Option<i64> {
     let (_weekday, date) = text.split_once(", ")?;
     let [day, month, year, clock, "GMT"] = date.split(' ').collect::<Vec<_>>()[..] else { return None };
     let month = MONTHS.iter().position(|name| *name == month)? + 1;

@@ -160,7 +160,7 @@ pub fn summary(body: &[u8]) -> Result<Summary, UpstreamError> {
     if let Some(raw) = answer.error.filter(|raw| raw.get() != "null") {
         return Err(inner_error(raw));
     }
-    if answer.choices.is_none() {
+    if !answer.has_choices() {
         return Err(UpstreamError::garbled("it has no `choices`"));
     }
     let mut summary = Summary::default();
@@ -248,6 +248,8 @@ impl Relay for Forward {
             return;
         }
         match ending {
+            // A slow goodbye after the end of the answer harms nobody.
+            Ending::Failed(_) if self.watch.done || self.watch.summary.finish_reason.is_some() => {}
             Ending::Failed(failure) => self.fail(failure, out),
             Ending::Closed => {
                 // The last event may lack its blank line.
@@ -304,7 +306,7 @@ impl Watch {
             self.summary.error = Some(inner_error(raw));
             return true;
         }
-        let usage_only = answer.usage.is_some() && answer.choices.as_ref().is_some_and(Vec::is_empty);
+        let usage_only = answer.is_usage_only();
         answer.tell(&mut self.summary);
         !(usage_only && self.strip_usage)
     }
@@ -352,16 +354,19 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// A whole answer or a chunk of a stream.
+/// A whole answer or a chunk of a stream. What is only counted is read as it can be: an odd number must
+/// not make a good answer a bad one.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
+    model: Option<&'a RawValue>,
     #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    usage: Option<WireUsage>,
+    choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     /// Groq's own place for the usage of a stream.
-    x_groq: Option<XGroq>,
+    #[serde(borrow)]
+    x_groq: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
@@ -379,40 +384,64 @@ struct XGroq {
 
 #[derive(Deserialize)]
 struct WireUsage {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    #[serde(default)]
-    total_tokens: u64,
+    #[serde(default, deserialize_with = "count")]
+    prompt_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    completion_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    total_tokens: Option<u64>,
     prompt_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
     /// DeepSeek's name for what was read from its cache.
+    #[serde(default, deserialize_with = "count")]
     prompt_cache_hit_tokens: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
 struct PromptDetails {
+    #[serde(default, deserialize_with = "count")]
     cached_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     audio_tokens: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
 struct CompletionDetails {
+    #[serde(default, deserialize_with = "count")]
     reasoning_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     audio_tokens: Option<u64>,
 }
 
+/// A number of tokens; anything else is not known.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(<&RawValue>::deserialize(deserializer)?.get().parse().ok())
+}
+
 impl Answer<'_> {
+    fn has_choices(&self) -> bool {
+        self.choices.is_some_and(|choices| choices.get().starts_with('['))
+    }
+
+    /// A chunk that carries usage and nothing else.
+    fn is_usage_only(&self) -> bool {
+        let is_empty = |list: &RawValue| list.get()[1..].trim_ascii_start().starts_with(']');
+        self.usage.is_some() && self.has_choices() && self.choices.is_some_and(is_empty)
+    }
+
     fn tell(self, summary: &mut Summary) {
-        let model = self.model.filter(|model| !model.is_empty());
+        let model = self.model.and_then(|raw| text(raw, "model").ok()).filter(|model| !model.is_empty());
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        if let Some(usage) = self.usage.or_else(|| self.x_groq.and_then(|groq| groq.usage)) {
-            summary.usage = Some(usage.canonical());
+        let usage = self.usage.and_then(|raw| serde_json::from_str::<WireUsage>(raw.get()).ok());
+        let groq = || serde_json::from_str::<XGroq>(self.x_groq?.get()).ok()?.usage;
+        if let Some(usage) = usage.or_else(groq).and_then(WireUsage::canonical) {
+            summary.usage = Some(usage);
         }
-        let finish = self.choices.into_iter().flatten().find_map(|choice| choice.finish_reason);
+        let choices =
+            self.choices.and_then(|raw| serde_json::from_str::<Vec<Option<Choice<'_>>>>(raw.get()).ok());
+        let finish = choices.into_iter().flatten().flatten().find_map(|choice| choice.finish_reason);
         // xAI sends an empty one beside tool calls.
         if let Some(finish) = finish.filter(|finish| !finish.is_empty()) {
             summary.finish_reason = Some(finish.into_owned());
@@ -423,22 +452,26 @@ impl Answer<'_> {
 impl WireUsage {
     /// Cached tokens are inside `prompt_tokens` and reasoning tokens inside `completion_tokens`, except
     /// where a provider's own total shows that it counts reasoning apart (xAI).
-    fn canonical(self) -> Usage {
+    fn canonical(self) -> Option<Usage> {
+        let (input, output) = (self.prompt_tokens, self.completion_tokens);
+        if input.or(output).is_none() {
+            return None;
+        }
+        let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
         let prompt = self.prompt_tokens_details.unwrap_or_default();
         let completion = self.completion_tokens_details.unwrap_or_default();
         let reasoning = completion.reasoning_tokens.unwrap_or(0);
-        let apart = reasoning > 0
-            && self.total_tokens
-                == self.prompt_tokens.saturating_add(self.completion_tokens).saturating_add(reasoning);
-        Usage {
-            input_tokens: self.prompt_tokens,
+        let all = input.saturating_add(output).saturating_add(reasoning);
+        let apart = reasoning > 0 && self.total_tokens == Some(all);
+        Some(Usage {
+            input_tokens: input,
             cache_read_input_tokens: prompt.cached_tokens.or(self.prompt_cache_hit_tokens).unwrap_or(0),
-            output_tokens: self.completion_tokens + if apart { reasoning } else { 0 },
+            output_tokens: if apart { output.saturating_add(reasoning) } else { output },
             reasoning_output_tokens: reasoning,
             audio_input_tokens: prompt.audio_tokens.unwrap_or(0),
             audio_output_tokens: completion.audio_tokens.unwrap_or(0),
             ..Usage::default()
-        }
+        })
     }
 }
 

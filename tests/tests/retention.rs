@@ -1,0 +1,96 @@
+//! What is too old goes, a little with every tick, and nothing else does.
+
+use gateway::store::retention::delete_old;
+use serde_json::json;
+use tests::{MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
+
+#[test]
+fn each_thing_is_kept_as_long_as_it_should_be() {
+    for (table, days, insert) in [
+        ("calls", 14.0, CALL),
+        ("call_payloads", 3.0, "INSERT INTO call_payloads VALUES (?1, 'tn_a', ?2, 'full', '', '', '', 0)"),
+        ("rollups", 2.0, ROLLUP_MINUTE),
+        ("rollups", 90.0, ROLLUP_HOUR),
+        ("rollups", 400.0, ROLLUP_DAY),
+        (
+            "outbox",
+            30.0,
+            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', ?2, ?2)",
+        ),
+        (
+            "outbox",
+            30.0,
+            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'dead', 1, 0, '', ?2, NULL)",
+        ),
+        (
+            "outbox",
+            f64::MAX,
+            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'pending', 1, 0, '', ?2, NULL)",
+        ),
+        ("episodes", 400.0, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, ?2)"),
+        ("episodes", f64::MAX, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)"),
+        ("journal_losses", 30.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
+    ] {
+        let host = MemoryHost::new();
+        host.db.sql(insert, &[json!("1"), json!(NEW_YEAR_MS)]);
+        let rows = || host.db.sql(&format!("SELECT * FROM {table}"), &[]).len();
+        let over_ms = NEW_YEAR_MS.saturating_add((days * 86_400_000.0) as i64).min(i64::MAX / 2);
+        assert_eq!(block_on(delete_old(&host, over_ms)).unwrap(), 0, "{insert}");
+        assert_eq!(rows(), 1, "{insert}");
+        let gone = usize::from(days < f64::MAX);
+        assert_eq!(block_on(delete_old(&host, over_ms + 1)).unwrap(), gone, "{insert}");
+        assert_eq!(rows(), 1 - gone, "{insert}");
+    }
+}
+
+#[test]
+fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
+    let host = MemoryHost::new();
+    host.db.sql("INSERT INTO episodes VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);
+    host.db.sql(
+        "INSERT INTO outbox VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
+        &[],
+    );
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
+    host.db.sql("UPDATE episodes SET resolved_ms = ?1", &[json!(NEW_YEAR_MS)]);
+    host.db.sql("UPDATE episodes SET opened_ms = ?1", &[json!(NEW_YEAR_MS)]);
+    // While that is on its way, too.
+    let sql = "INSERT INTO outbox VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
+    host.db.sql(sql, &[]);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
+    host.db.sql("UPDATE outbox SET status = 'delivered'", &[]);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 2);
+}
+
+#[test]
+fn a_backlog_goes_in_chunks_the_oldest_first() {
+    let host = MemoryHost::new();
+    let count = 5_500;
+    let sql = "
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+        INSERT INTO journal_losses SELECT 'l' || n, n, 1, '' FROM n";
+    host.db.sql(sql, &[json!(count)]);
+    let before = host.db.batches();
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 5_000);
+    assert_eq!(host.db.batches() - before, 5);
+    let left = host.db.sql("SELECT min(at_ms) AS oldest, count(*) AS n FROM journal_losses", &[]);
+    assert_eq!(left, [json!({ "oldest": 5_001, "n": 500 })]);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 500);
+}
+
+#[test]
+fn a_tick_clears_out_and_says_how_much() {
+    let mut watch = Watch::new();
+    watch.play("s");
+    watch.host.db.sql(CALL, &[json!("old"), json!(0)]);
+    assert_eq!(watch.play("s")[0].deleted, 1);
+}
+
+const CALL: &str = "
+    INSERT INTO calls (id, tenant_id, key_id, operation, route, request_model, provider_name, target_model, attempts,
+                       status, outcome, started_ms, duration_ms, overhead_ms, duration_bucket, usage_estimated,
+                       price_version, stream, cache_status, release, trace_id)
+    VALUES (?1, '', '', '', '', '', '', '', '[]', 200, 'ok', ?2, 0, 0, 0, 0, '', 0, '', '', '')";
+const ROLLUP_MINUTE: &str = "INSERT INTO rollups VALUES ('minute', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
+const ROLLUP_HOUR: &str = "INSERT INTO rollups VALUES ('hour', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
+const ROLLUP_DAY: &str = "INSERT INTO rollups VALUES ('day', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
