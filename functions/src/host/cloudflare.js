@@ -100,6 +100,7 @@ export async function fetchUpstream(method, url, headers, body, firstByteMs, max
   const timer = setTimeout(stop, firstByteMs, TIMEOUT);
   const hangUp = () => stop(HUNG_UP);
   signal?.addEventListener('abort', hangUp);
+  if (signal?.aborted) hangUp();
   try {
     const response = await fetch(url, {
       method,
@@ -171,17 +172,22 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
   };
   signal?.addEventListener('abort', hangUp);
 
-  // One timer for the whole stream, moved only when it goes off: chunks are many, silences few.
-  let timer;
-  let heard = Date.now();
-  let silent;
-  const silence = new Promise((resolve) => (silent = resolve));
+  // One timer for the whole stream, moved only when it goes off: chunks are many, silences few. Only the
+  // time a read is waited for is silence; a slow caller is not the upstream's fault.
+  let waitingSince = Infinity;
+  let silent = false;
   const watch = () => {
-    const left = heard + idleMs - Date.now();
-    if (left <= 0) silent(TIMEOUT);
-    else timer = setTimeout(watch, left);
+    const left = waitingSince === Infinity ? idleMs : waitingSince + idleMs - Date.now();
+    if (left > 0) {
+      timer = setTimeout(watch, left);
+    } else {
+      silent = true;
+      // Ends the read that is waited for.
+      cancel(reader);
+    }
   };
-  timer = setTimeout(watch, idleMs);
+  let timer = setTimeout(watch, idleMs);
+  if (signal?.aborted) hangUp();
 
   const first = opening.slice();
   const body = new ReadableStream({
@@ -192,15 +198,15 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
       for (;;) {
         let ending;
         try {
-          const read = await Promise.race([reader.read(), silence]);
+          waitingSince = Date.now();
+          const read = await reader.read();
+          waitingSince = Infinity;
           if (over) return;
-          if (read === TIMEOUT) {
+          if (silent) {
             ending = TIMEOUT;
-            cancel(reader);
           } else if (read.done) {
             ending = '';
           } else {
-            heard = Date.now();
             const instead = tap.chunk(read.value);
             const sent = instead ?? read.value;
             if (sent.length === 0) continue;
@@ -209,7 +215,7 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
           }
         } catch (error) {
           if (over) return;
-          ending = String(error);
+          ending = silent ? TIMEOUT : String(error);
         }
         const tail = end(() => tap.end(ending));
         if (tail !== undefined && tail.length > 0) controller.enqueue(tail);

@@ -24,7 +24,7 @@ use gateway::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use llm::{ErrorClass, UpstreamError, relay::Ending};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
+use worker::{Context, Env, MessageBatch, MessageExt, ScheduleContext, ScheduledEvent, event};
 
 use crate::{Reply, Streaming, consume, handle, tick};
 
@@ -35,11 +35,13 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
         Ok(config) => config,
         Err(message) => return Ok(misconfigured(message)),
     };
-    let packed = read_request(&request, config.max_body_bytes as f64).await?;
-    let incoming = match incoming(packed, &host) {
-        Ok(incoming) => incoming,
-        Err(error) => return Ok(respond_with(call::error_response(&error, None))),
-    };
+    // An error here would tear down the instance, and every other call in it.
+    let packed = read_request(&request, config.max_body_bytes as f64).await;
+    let incoming =
+        match packed.map_err(|_| gateway::Error::BodyBroken).and_then(|packed| incoming(packed, &host)) {
+            Ok(incoming) => incoming,
+            Err(error) => return Ok(respond_with(call::error_response(&error, None))),
+        };
     Ok(match handle(&incoming, &*host).await {
         Reply::Whole { response, record } => {
             if let Some(record) = record {
@@ -54,12 +56,19 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
 #[event(queue)]
 async fn queue(batch: MessageBatch<String>, env: Env, _context: Context) -> worker::Result<()> {
     let host = Cloudflare::new(env, None, JsValue::UNDEFINED);
-    let mut messages = Vec::new();
-    for message in batch.messages()? {
-        messages.push(message.body().clone());
+    let stored = match batch.messages() {
+        Ok(messages) => {
+            let messages: Vec<String> = messages.iter().map(|message| message.body().clone()).collect();
+            consume(&messages, &host).await.map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    // The whole batch is to come again. An error returned would say so too, and tear down the instance.
+    if let Err(error) = stored {
+        host.log(&format!("journal: the batch will come again: {error}"));
+        batch.retry_all();
     }
-    // An error has the whole batch delivered again.
-    consume(&messages, &host).await.map_err(|error| worker::Error::RustError(error.to_string()))
+    Ok(())
 }
 
 #[event(scheduled)]

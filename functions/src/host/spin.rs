@@ -217,11 +217,12 @@ async fn send_stream(host: &Spin, streaming: Streaming<Upstream>, out: ResponseO
             let now_ms = host.now_ms();
             match next {
                 Either::Left((Some(Ok(chunk)), _)) => {
-                    heard_ms = now_ms;
                     let instead = live.chunk(now_ms, &chunk);
                     if write(&stream, instead.as_ref().unwrap_or(&chunk)).await.is_err() {
                         break None;
                     }
+                    // A slow caller is not the upstream's fault.
+                    heard_ms = host.now_ms();
                 }
                 Either::Left((Some(Err(error)), _)) => break Some(Ending::Failed(error)),
                 Either::Left((None, _)) => break Some(Ending::Closed),

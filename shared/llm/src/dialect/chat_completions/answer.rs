@@ -464,7 +464,6 @@ impl From<&Usage> for WireUsage {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -454,9 +454,8 @@ impl WireUsage {
     /// where a provider's own total shows that it counts reasoning apart (xAI).
     fn canonical(self) -> Option<Usage> {
         let (input, output) = (self.prompt_tokens, self.completion_tokens);
-        if input.or(output).is_none() {
-            return None;
-        }
+        // Neither known: nothing is.
+        input.or(output)?;
         let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
         let prompt = self.prompt_tokens_details.unwrap_or_default();
         let completion = self.completion_tokens_details.unwrap_or_default();
