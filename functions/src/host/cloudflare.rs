@@ -24,7 +24,7 @@ use gateway::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use llm::{ErrorClass, UpstreamError, relay::Ending};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use worker::{Context, Env, MessageBatch, MessageExt, ScheduleContext, ScheduledEvent, event};
+use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
 use crate::{Reply, Streaming, consume, handle, tick};
 
@@ -429,7 +429,6 @@ extern "C" {
     ) -> Result<JsValue, JsValue>;
     fn cancel(reader: &JsValue);
     fn scripted(chunks: js_sys::Array, gap_ms: f64) -> JsValue;
-    #[expect(clippy::too_many_arguments, reason = "one crossing for the whole answer")]
     fn stream(
         context: &JsValue,
         status: u16,
