@@ -72,10 +72,10 @@ async fn serve(request: IncomingRequest, out: ResponseOutparam) {
         Err(error) => return send_whole(call::error_response(&error, None), out).await,
     };
     // There is no deploy step that could: the first request that is not a call brings the tables up to date.
-    if !incoming.uri().path().starts_with("/v1/") {
-        if let Err(error) = migrations::apply(&host, host.now_ms()).await {
-            host.log(&format!("migrations: {error}"));
-        }
+    if !incoming.uri().path().starts_with("/v1/")
+        && let Err(error) = migrations::apply(&host, host.now_ms()).await
+    {
+        host.log(&format!("migrations: {error}"));
     }
     let record = match handle(&incoming, &host).await {
         Reply::Whole { response, record } => {
@@ -183,7 +183,7 @@ fn fields(headers: &HeaderMap) -> Fields {
     let fields = Fields::new();
     for (name, value) in headers {
         // A header WASI keeps to itself (`connection`, `host`, …) is none of ours.
-        let _ = fields.append(&name.as_str().to_owned(), &value.as_bytes().to_vec());
+        let _ = fields.append(name.as_str(), value.as_bytes());
     }
     fields
 }
