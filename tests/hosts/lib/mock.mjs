@@ -1,0 +1,188 @@
+// The providers: aimock for what it can answer, in each protocol, and an upstream of our own for how a
+// provider should not answer.
+
+import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { LLMock } from '@copilotkit/aimock';
+
+import { close } from './receiver.mjs';
+import { listen } from './wait.mjs';
+
+/** A word in the last message chooses the answer; the address chooses the protocol. */
+export async function startMock() {
+  const mock = new LLMock({ port: 0, logLevel: 'silent' });
+  for (const [userMessage, response, options] of FIXTURES) {
+    const { match, ...pace } = options ?? {};
+    mock.on({ userMessage, ...match }, response, pace);
+  }
+  await mock.start();
+  return {
+    url: mock.url,
+    /** The settings that lead a gateway here. */
+    settings: {
+      OPENAI_API_KEY: 'sk-openai',
+      OPENAI_BASE_URL: `${mock.url}/v1`,
+      ANTHROPIC_API_KEY: 'sk-anthropic',
+      ANTHROPIC_BASE_URL: mock.url,
+      GEMINI_API_KEY: 'sk-gemini',
+      GEMINI_BASE_URL: mock.url,
+      OPENROUTER_API_KEY: 'sk-openrouter',
+      OPENROUTER_BASE_URL: `${mock.url}/api/v1`,
+    },
+    /** What it was asked with this word in a message, in order. */
+    asked(word) {
+      return mock.getRequests().filter(({ body }) => JSON.stringify(body?.messages ?? '').includes(word));
+    },
+    stop: () => mock.stop(),
+  };
+}
+
+export const WORDS = 'Hello there, dear friend.';
+export const RECIPE = { name: 'Soup', minutes: 20 };
+export const LONG = 'word '.repeat(400).trim();
+
+/** What callers send to be answered with tool calls, and with `RECIPE`. */
+export const TOOLS = [
+  {
+    type: 'function',
+    function: {
+      name: 'weather',
+      description: 'The weather in a city.',
+      parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+    },
+  },
+];
+
+export const SCHEMA = {
+  type: 'json_schema',
+  json_schema: {
+    name: 'recipe',
+    strict: true,
+    schema: {
+      type: 'object',
+      properties: { name: { type: 'string' }, minutes: { type: 'integer' } },
+      required: ['name', 'minutes'],
+      additionalProperties: false,
+    },
+  },
+};
+
+const rateLimited = { message: 'Slow down.', type: 'rate_limit_error', code: 'rate_limit_exceeded' };
+
+/** Each protocol has names of its own for the same numbers. */
+function usage(input, output, details) {
+  return {
+    prompt_tokens: input,
+    completion_tokens: output,
+    input_tokens: input,
+    output_tokens: output,
+    promptTokenCount: input,
+    candidatesTokenCount: output,
+    ...details,
+  };
+}
+
+const FIXTURES = [
+  ['greet', { content: WORDS, usage: usage(11, 7) }, { chunkSize: 5 }],
+  ['recipe', { content: RECIPE, usage: usage(30, 12) }],
+  ['ponder', { content: 'Four.', reasoning: 'Two and two.', usage: usage(20, 9) }],
+  [
+    'count',
+    {
+      content: 'Five.',
+      usage: usage(100, 40, {
+        prompt_tokens_details: { cached_tokens: 60 },
+        completion_tokens_details: { reasoning_tokens: 25 },
+      }),
+    },
+  ],
+  [
+    'weather',
+    ({ model }) => ({
+      toolCalls: [
+        { name: 'weather', arguments: '{"city":"Oslo"}', id: 'call_oslo' },
+        { name: 'weather', arguments: '{"city":"Bern"}', id: 'call_bern' },
+      ],
+      usage: usage(40, 16),
+      // Gemini has no finish reason of its own for tools, though aimock makes one up.
+      ...(model.startsWith('gemini') && { finishReason: 'stop' }),
+    }),
+    { match: { hasToolResult: false } },
+  ],
+  ['weather', { content: 'Cold in Oslo, warm in Bern.', usage: usage(60, 10) }, { match: { hasToolResult: true } }],
+  ['hurry', { error: rateLimited, status: 429, retryAfter: 30 }],
+  ['patience', { error: rateLimited, status: 429, retryAfter: 1 }, { match: { sequenceIndex: 0 } }],
+  ['patience', { content: WORDS }, { match: { sequenceIndex: 1 } }],
+  ['fail', { error: { message: 'Something broke.', type: 'server_error' }, status: 500 }],
+  ['break off', { content: LONG }, { chunkSize: 5, truncateAfterChunks: 6, latency: 20 }],
+  ['go on', { content: LONG }, { chunkSize: 5, latency: 20 }],
+];
+
+/** An upstream that misbehaves as the model's name says. It speaks the protocol of OpenAI, as Groq does. */
+export async function startUpstream() {
+  const closed = [];
+  const arrived = [];
+  const server = createServer(async (request, answer) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = String(Buffer.concat(chunks));
+    arrived.push({ headers: request.headers, body });
+    const { model, stream } = JSON.parse(body);
+    const { socket } = request;
+    const event = (word) => {
+      const choices = [{ index: 0, delta: { content: word } }];
+      return `data: ${JSON.stringify({ id: 'up', object: 'chat.completion.chunk', choices })}\n\n`;
+    };
+    const begin = () => {
+      answer.writeHead(200, { 'content-type': 'text/event-stream' });
+      answer.write(event('one'));
+    };
+    answer.on('close', () => {
+      if (!answer.writableFinished) closed.push(model);
+    });
+    switch (model) {
+      case 'html':
+        answer.writeHead(200, { 'content-type': 'text/html' }).end('<html><body>Bad day</body></html>');
+        break;
+      case 'blank':
+        answer.writeHead(200, { 'content-type': stream ? 'text/event-stream' : 'application/json' }).end();
+        break;
+      case 'hangs-up':
+        socket.destroy();
+        break;
+      case 'half':
+        begin();
+        // Long enough for the first chunk to be on its way before the reset throws away what is not.
+        await sleep(300);
+        answer.write(event('two').slice(0, 40));
+        await sleep(300);
+        socket.resetAndDestroy();
+        break;
+      case 'silent':
+        break;
+      case 'stalls':
+        begin();
+        break;
+      case 'talks':
+        begin();
+        while (!answer.destroyed) {
+          answer.write(event('more'));
+          await sleep(20);
+        }
+        break;
+      default:
+        answer.writeHead(404).end();
+    }
+  });
+  const url = await listen(server);
+  return {
+    url,
+    settings: { GROQ_API_KEY: 'sk-groq', GROQ_BASE_URL: `${url}/v1` },
+    /** What arrived, as it was. */
+    arrived,
+    /** The models whose callers left before the end. */
+    closed,
+    stop: () => close(server),
+  };
+}

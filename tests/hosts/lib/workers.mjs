@@ -1,0 +1,68 @@
+// Cloudflare's runtime, with the bindings of wrangler.toml: database, cache, journal queue, cron.
+
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+
+import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
+
+import { ROOT } from './wait.mjs';
+
+/** Starts the built Worker with these settings on an empty database. */
+export async function startWorkers(settings) {
+  const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
+  const log = [];
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      name: 'hypergate',
+      modulesRoot: folder,
+      modules: [
+        { type: 'ESModule', path: path.join(folder, 'index.js') },
+        { type: 'CompiledWasm', path: path.join(folder, 'index_bg.wasm') },
+      ],
+      compatibilityDate: '2026-11-01',
+      compatibilityFlags: ['enable_request_signal'],
+      d1Databases: ['DB'],
+      kvNamespaces: ['KV'],
+      queueProducers: { JOURNAL: 'hypergate-journal' },
+      queueConsumers: {
+        'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: 1, deadLetterQueue: 'hypergate-journal-dead' },
+        'hypergate-journal-dead': { maxBatchSize: 100, maxBatchTimeout: 1 },
+      },
+      bindings: settings,
+      // The entry proxy in front of this is no part of Cloudflare, and buffers.
+      unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+      handleRuntimeStdio(...streams) {
+        for (const stream of streams) stream.on('data', (text) => log.push(String(text)));
+      },
+      cf: false,
+      telemetry: { enabled: false },
+    }),
+  );
+  await miniflare.ready;
+  const database = await miniflare.getD1Database('DB');
+  for (const statement of migrations()) await database.prepare(statement).run();
+  const url = new URL(await miniflare.unsafeGetDirectURL('hypergate')).origin;
+  return {
+    url,
+    log,
+    /** Reads and writes the database beside the gateway. */
+    async sql(text, ...params) {
+      return (await database.prepare(text).bind(...params).all()).results;
+    },
+    /** What strikes every minute: the cron door. */
+    async strike() {
+      const worker = await miniflare.getWorker();
+      const { outcome } = await worker.scheduled({ cron: '* * * * *', scheduledTime: new Date() });
+      if (outcome !== 'ok') throw new Error(`the cron event ended with ${outcome}`);
+    },
+    stop: () => miniflare.dispose(),
+  };
+}
+
+/** Every statement of the migrations, in order. */
+function migrations() {
+  const folder = path.join(ROOT, 'shared/gateway/migrations');
+  const texts = readdirSync(folder).sort().map((file) => readFileSync(path.join(folder, file), 'utf8'));
+  const statements = texts.flatMap((text) => text.replace(/^\s*--.*$/gm, '').split(/;\s*$/m));
+  return statements.map((statement) => statement.trim()).filter(Boolean);
+}

@@ -1,0 +1,6 @@
+// The script on Spin.
+
+import { startSpin } from './lib/spin.mjs';
+import { script } from './script.mjs';
+
+script('Spin', startSpin);

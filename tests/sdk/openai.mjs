@@ -1,0 +1,138 @@
+// The official JavaScript SDK, used as its documentation says, with the gateway's address.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import OpenAI from 'openai';
+
+import { say } from '../hosts/lib/gateway.mjs';
+import { RECIPE, SCHEMA, TOOLS, WORDS } from '../hosts/lib/mock.mjs';
+import { until } from '../hosts/lib/wait.mjs';
+import { MODELS, startGateway } from './lib/gateway.mjs';
+
+describe('the openai package', () => {
+  let gateway, client;
+
+  before(async () => {
+    gateway = await startGateway();
+    client = as(gateway.key);
+  });
+  after(() => gateway?.stop());
+
+  const as = (apiKey) => new OpenAI({ apiKey, baseURL: gateway.base_url, maxRetries: 0 });
+  const create = (model, words, more) => client.chat.completions.create({ model, messages: say(words), ...more });
+
+  it('lists models and finds one', async () => {
+    const ids = [];
+    for await (const { id } of client.models.list()) ids.push(id);
+    for (const id of ['fast', 'demo/echo', ...MODELS]) assert.ok(ids.includes(id), id);
+    const model = await client.models.retrieve('openai/gpt-5-mini');
+    assert.deepEqual([model.id, model.object, model.owned_by], ['openai/gpt-5-mini', 'model', 'openai']);
+  });
+
+  for (const model of [...MODELS, 'fast', 'demo/echo']) {
+    const isDemo = model === 'demo/echo';
+    const words = isDemo ? WORDS : 'greet me';
+
+    it(`answers whole: ${model}`, async () => {
+      const { choices, usage } = await create(model, words);
+      assert.deepEqual([choices[0].message.content, choices[0].finish_reason], [WORDS, 'stop']);
+      assert.equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
+      assert.equal(usage.completion_tokens, isDemo ? 4 : 7);
+    });
+
+    it(`streams: ${model}`, async () => {
+      for (const include_usage of [undefined, true]) {
+        const stream_options = include_usage && { include_usage };
+        const stream = await create(model, words, { stream: true, stream_options });
+        const chunks = await Array.fromAsync(stream);
+        const said = chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('');
+        const reasons = chunks.map(({ choices }) => choices[0]?.finish_reason).filter(Boolean);
+        const counted = chunks.filter(({ usage }) => usage);
+        assert.deepEqual([said, reasons], [WORDS, ['stop']]);
+        assert.ok(chunks.length > 2, 'in more than one piece');
+        assert.equal(counted.length, include_usage ? 1 : 0);
+        if (include_usage) assert.equal(counted[0].usage.completion_tokens, isDemo ? 4 : 7);
+      }
+    });
+  }
+
+  for (const model of MODELS) {
+    it(`runs tools, two at once: ${model}`, async () => {
+      const cities = [];
+      const answer = ({ city }) => {
+        cities.push(city);
+        return 'cold';
+      };
+      const weather = { ...TOOLS[0].function, parse: JSON.parse, function: answer };
+      for (const stream of [false, true]) {
+        cities.length = 0;
+        const runner = client.chat.completions.runTools({
+          model,
+          stream,
+          messages: say('weather?'),
+          tools: [{ type: 'function', function: weather }],
+        });
+        assert.equal(await runner.finalContent(), 'Cold in Oslo, warm in Bern.');
+        assert.deepEqual(cities, ['Oslo', 'Bern']);
+      }
+    });
+
+    it(`puts streamed tool calls together: ${model}`, async () => {
+      const stream = client.chat.completions.stream({ model, messages: say('weather?'), tools: TOOLS });
+      const { message, finish_reason } = (await stream.finalChatCompletion()).choices[0];
+      const calls = message.tool_calls.map(({ function: { name, arguments: text } }) => [name, JSON.parse(text).city]);
+      assert.deepEqual([finish_reason, calls], ['tool_calls', [['weather', 'Oslo'], ['weather', 'Bern']]]);
+    });
+
+    it(`answers in the shape asked for: ${model}`, async () => {
+      const { choices } = await create(model, 'recipe', { response_format: SCHEMA });
+      assert.deepEqual(JSON.parse(choices[0].message.content), RECIPE);
+    });
+
+    it(`throws what the SDK throws for OpenAI: ${model}`, async () => {
+      await assert.rejects(create(model, 'hurry'), (error) => {
+        assert.ok(error instanceof OpenAI.RateLimitError);
+        assert.deepEqual([error.status, error.code], [429, 'rate_limit_exceeded']);
+        assert.equal(error.headers.get('retry-after'), '30');
+        return true;
+      });
+      await assert.rejects(create(model, 'fail'), (error) => {
+        assert.ok(error instanceof OpenAI.InternalServerError);
+        assert.deepEqual([error.status, error.code, error.type], [502, 'upstream_error', 'api_error']);
+        return true;
+      });
+      const stream = await create(model, 'break off', { stream: true });
+      await assert.rejects(Array.fromAsync(stream), (error) => {
+        assert.ok(error instanceof OpenAI.APIError);
+        assert.equal(error.code, 'upstream_truncated');
+        return true;
+      });
+    });
+
+    it(`stops in the middle: ${model}`, async () => {
+      const { data: stream, response } = await create(model, 'go on', { stream: true }).withResponse();
+      for await (const { choices } of stream) if (choices[0]?.delta.content) break;
+      const record = await until('the record', () => gateway.record(response.headers.get('x-hypergate-call-id')));
+      assert.deepEqual([record.status, record.outcome], [499, 'aborted']);
+    });
+  }
+
+  it('throws for a wrong key, a model that is not there or not allowed, and a bad request', async () => {
+    const ask = (client, model, more) => client.chat.completions.create({ model, messages: say('hello'), ...more });
+    const hot = { temperature: 'hot' };
+    for (const [call, kind, status, code, param] of [
+      [() => ask(as('hg_nobody'), 'demo/echo'), OpenAI.AuthenticationError, 401, 'invalid_api_key', null],
+      [() => ask(as(gateway.narrow_key), MODELS[0]), OpenAI.PermissionDeniedError, 403, 'model_not_allowed', 'model'],
+      [() => ask(client, 'nobody/nothing'), OpenAI.NotFoundError, 404, 'model_not_found', 'model'],
+      [() => ask(client, 'demo/echo', hot), OpenAI.BadRequestError, 400, 'invalid_request', 'temperature'],
+      [() => client.models.retrieve('nobody/nothing'), OpenAI.NotFoundError, 404, 'model_not_found', 'model'],
+    ]) {
+      await assert.rejects(call(), (error) => {
+        assert.ok(error instanceof kind, error.stack);
+        assert.deepEqual([error.status, error.code, error.param], [status, code, param]);
+        return true;
+      });
+    }
+  });
+});

@@ -1,0 +1,170 @@
+"""The official Python SDK, used as its documentation says, with the gateway's address."""
+
+import json
+import os
+import subprocess
+import time
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import openai
+from pydantic import BaseModel
+
+MODELS = ["openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "gemini/gemini-2.5-flash"]
+WORDS = "Hello there, dear friend."
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "The weather in a city.",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    }
+]
+
+
+class Recipe(BaseModel):
+    name: str
+    minutes: int
+
+
+class OpenAISDK(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        serve = Path(__file__).parent / "lib" / "serve.mjs"
+        cls.server = subprocess.Popen(
+            [os.environ.get("NODE", "node"), serve], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        cls.addClassCleanup(cls.stop)
+        cls.gateway = json.loads(cls.server.stdout.readline())
+        cls.client = cls.caller(cls.gateway["key"])
+        cls.addClassCleanup(cls.client.close)
+
+    @classmethod
+    def stop(cls):
+        # The server ends with its input.
+        cls.server.communicate(timeout=30)
+
+    @classmethod
+    def caller(cls, key):
+        return openai.OpenAI(api_key=key, base_url=cls.gateway["base_url"], max_retries=0)
+
+    def create(self, model, words, **more):
+        messages = [{"role": "user", "content": words}]
+        return self.client.chat.completions.create(model=model, messages=messages, **more)
+
+    def record(self, call_id):
+        """The record of a call, once it has arrived."""
+        request = urllib.request.Request(
+            f"{self.gateway['admin_url']}/calls/{call_id}",
+            headers={"authorization": f"Bearer {self.gateway['admin_token']}"},
+        )
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 404 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    def test_lists_models_and_finds_one(self):
+        ids = [model.id for model in self.client.models.list()]
+        for name in ["fast", "demo/echo", *MODELS]:
+            self.assertIn(name, ids)
+        self.assertEqual(self.client.models.retrieve("openai/gpt-5-mini").owned_by, "openai")
+
+    def test_answers_whole(self):
+        for model in [*MODELS, "fast", "demo/echo"]:
+            with self.subTest(model):
+                answer = self.create(model, WORDS if model == "demo/echo" else "greet me")
+                self.assertEqual(answer.choices[0].message.content, WORDS)
+                self.assertEqual(answer.choices[0].finish_reason, "stop")
+                self.assertEqual(answer.usage.completion_tokens, 4 if model == "demo/echo" else 7)
+
+    def test_streams(self):
+        for model in [*MODELS, "fast", "demo/echo"]:
+            for options in [{}, {"stream_options": {"include_usage": True}}]:
+                with self.subTest(model, **options):
+                    words = WORDS if model == "demo/echo" else "greet me"
+                    chunks = list(self.create(model, words, stream=True, **options))
+                    said = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+                    reasons = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices]
+                    self.assertEqual("".join(said), WORDS)
+                    self.assertEqual([reason for reason in reasons if reason], ["stop"])
+                    self.assertEqual(sum(chunk.usage is not None for chunk in chunks), len(options))
+
+    def test_runs_tools_two_at_once(self):
+        for model in MODELS:
+            with self.subTest(model):
+                messages = [{"role": "user", "content": "weather?"}]
+                first = self.client.chat.completions.create(model=model, messages=messages, tools=TOOLS)
+                message = first.choices[0].message
+                cities = [json.loads(call.function.arguments)["city"] for call in message.tool_calls]
+                self.assertEqual((first.choices[0].finish_reason, cities), ("tool_calls", ["Oslo", "Bern"]))
+                messages.append(message)
+                for call in message.tool_calls:
+                    messages.append({"role": "tool", "tool_call_id": call.id, "content": "cold"})
+                second = self.client.chat.completions.create(model=model, messages=messages, tools=TOOLS)
+                self.assertEqual(second.choices[0].message.content, "Cold in Oslo, warm in Bern.")
+
+    def test_puts_streamed_tool_calls_together(self):
+        for model in MODELS:
+            with self.subTest(model):
+                messages = [{"role": "user", "content": "weather?"}]
+                with self.client.chat.completions.stream(model=model, messages=messages, tools=TOOLS) as stream:
+                    message = stream.get_final_completion().choices[0].message
+                cities = [json.loads(call.function.arguments)["city"] for call in message.tool_calls]
+                self.assertEqual(cities, ["Oslo", "Bern"])
+
+    def test_parses_what_has_the_shape_asked_for(self):
+        for model in MODELS:
+            with self.subTest(model):
+                messages = [{"role": "user", "content": "recipe"}]
+                answer = self.client.chat.completions.parse(model=model, messages=messages, response_format=Recipe)
+                self.assertEqual(answer.choices[0].message.parsed, Recipe(name="Soup", minutes=20))
+
+    def test_raises_what_the_sdk_raises_for_openai(self):
+        for model in MODELS:
+            with self.subTest(model):
+                with self.assertRaises(openai.RateLimitError) as raised:
+                    self.create(model, "hurry")
+                self.assertEqual(raised.exception.code, "rate_limit_exceeded")
+                self.assertEqual(raised.exception.response.headers["retry-after"], "30")
+                with self.assertRaises(openai.InternalServerError) as raised:
+                    self.create(model, "fail")
+                self.assertEqual((raised.exception.status_code, raised.exception.code), (502, "upstream_error"))
+                with self.assertRaises(openai.APIError) as raised:
+                    list(self.create(model, "break off", stream=True))
+                self.assertEqual(raised.exception.code, "upstream_truncated")
+
+        narrow = self.caller(self.gateway["narrow_key"])
+        nobody = self.caller("hg_nobody")
+        for client, model, kind, code in [
+            (nobody, "demo/echo", openai.AuthenticationError, "invalid_api_key"),
+            (narrow, MODELS[0], openai.PermissionDeniedError, "model_not_allowed"),
+            (self.client, "nobody/nothing", openai.NotFoundError, "model_not_found"),
+        ]:
+            with self.subTest(code), self.assertRaises(kind) as raised:
+                client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hello"}])
+            self.assertEqual(raised.exception.code, code)
+        narrow.close()
+        nobody.close()
+
+    def test_stops_in_the_middle(self):
+        for model in MODELS:
+            with self.subTest(model):
+                stream = self.create(model, "go on", stream=True)
+                call_id = stream.response.headers["x-hypergate-call-id"]
+                next(chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
+                stream.close()
+                record = self.record(call_id)
+                self.assertEqual((record["status"], record["outcome"]), (499, "aborted"))
+
+
+if __name__ == "__main__":
+    unittest.main()
