@@ -1,5 +1,5 @@
 //! The doors. A host turns what it receives into one of three calls: a request to [`handle`], a batch
-//! of queue messages to [`consume`], a clock's stroke to [`tick`].
+//! of queue messages to [`consume`], a clock's stroke to [`tick()`].
 
 mod admin;
 mod host;

@@ -65,7 +65,8 @@ async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes
         return admin::answer(path, incoming, host).await;
     }
     match (incoming.method().as_str(), path) {
-        ("GET", "/healthz") => healthz(host).await,
+        // Some probes ask for the head only.
+        ("GET" | "HEAD", "/healthz") => healthz(host).await,
         ("GET", "/metrics") => {
             auth::require_token(incoming.headers(), host.config().admin_token.as_deref(), "ADMIN_TOKEN")?;
             let mut response = Response::new(Bytes::from(prometheus::render(host, host.now_ms()).await?));

@@ -167,7 +167,8 @@ fn a_model_its_provider_does_not_know_makes_no_row_of_its_own() {
     let made_up = |n: i64| {
         let mut record = record("tn_a", NEW_YEAR_MS + n);
         record.target_model = format!("made-up-{n}");
-        record.status = 404;
+        record.response_model = None;
+        record.status = if n % 2 == 0 { 404 } else { 400 };
         record.outcome = Outcome::ClientError;
         record
     };
@@ -330,6 +331,7 @@ fn mixed_calls(from_ms: i64, count: i64) -> Vec<Record> {
         record.id = format!("call_{n:05}");
         record.outcome = outcomes[draw(6, 3) as usize];
         record.target_model = ["echo", "large", ""][draw(3, 4) as usize].to_owned();
+        record.response_model = (draw(2, 15) == 0).then(|| "echo-2026".to_owned());
         record.stream = draw(2, 5) == 0;
         record.duration_ms = draw(5_000, 6);
         record.wait_ms = (draw(3, 7) > 0).then(|| draw(900, 8));
@@ -357,12 +359,14 @@ fn recount(records: &[Record], grain: &str) -> BTreeMap<Key, Value> {
     let mut sums: BTreeMap<Key, Sums> = BTreeMap::new();
     for record in records {
         let outcome = serde_json::to_value(record.outcome).unwrap().as_str().unwrap().to_owned();
+        let is_known = record.response_model.is_some()
+            || matches!(record.outcome, Outcome::Error | Outcome::Ok | Outcome::RateLimited);
         let key = (
             record.started_ms - record.started_ms % width_ms,
             record.tenant_id.clone(),
             record.route.clone(),
             record.provider_name.clone(),
-            record.target_model.clone(),
+            if is_known { record.target_model.clone() } else { String::new() },
             outcome,
         );
         let sum = sums.entry(key).or_default();

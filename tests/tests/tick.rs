@@ -7,7 +7,7 @@ use gateway::{
     tick::{Did, Report, tick},
     watch,
 };
-use tests::{Answer, Fault, Watch, block_on};
+use tests::{Answer, Fault, MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
 
 #[test]
 fn a_tick_counts_looks_tells_and_reports() {
@@ -283,4 +283,14 @@ fn scenario() -> usize {
     }
     assert_eq!(watch.heard(HOOK), ["firing", "resolved"]);
     watch.host.db.batches() - before
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_does_not_stop_the_watch() {
+    let host = MemoryHost::new();
+    host.set_now(NEW_YEAR_MS + 86_400_000);
+    assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Work);
+    host.set_now(NEW_YEAR_MS);
+    assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Work);
+    assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Nothing);
 }

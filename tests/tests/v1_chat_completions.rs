@@ -334,7 +334,7 @@ fn a_target_that_is_not_set_up_is_passed_over() {
     let answered = gateway.chat(&ask("fast"));
     assert_eq!(attempts(&answered), "groq/llama provider_not_configured, openai/gpt-4.1 ok");
     let alone = gateway.chat(&ask("groq/llama"));
-    assert_eq!(code(&alone), "503 provider_not_configured");
+    assert_eq!(code(&alone), "404 provider_not_configured");
     assert!(alone.text().contains("GROQ_API_KEY"));
 }
 

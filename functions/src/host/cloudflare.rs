@@ -263,7 +263,7 @@ async fn flush(host: &Cloudflare) {
     let list: js_sys::Array = messages.iter().map(|message| JsValue::from_str(message)).collect();
     if let Err(error) = queue_send(&host.env, list).await {
         host.log(&format!("journal: {} records wait for the next flush: {error:?}", records.len()));
-        JOURNAL.with_borrow_mut(|buffer| buffer.put_back(records, lost));
+        JOURNAL.with_borrow_mut(|buffer| buffer.put_back(records, lost, host.now_ms()));
     }
 }
 

@@ -509,6 +509,9 @@ pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Error::MethodNotAllowed { allowed, .. } = error {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
     response
 }
 

@@ -116,11 +116,12 @@ impl Error {
             Self::KeyExpired | Self::Unauthenticated | Self::WrongToken { .. } => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
-            Self::ModelUnknown(_) | Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Upstream { error, .. } => error.class.status(),
-            Self::IdentityUnavailable(_) | Self::ProviderUnconfigured { .. } | Self::Unconfigured(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
+            // To the caller a provider that is not set up is one there is not.
+            Self::ModelUnknown(_) | Self::NotFound(_) | Self::ProviderUnconfigured { .. } => {
+                StatusCode::NOT_FOUND
             }
+            Self::Upstream { error, .. } => error.class.status(),
+            Self::IdentityUnavailable(_) | Self::Unconfigured(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured(_) | Self::Port(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -20,6 +20,8 @@ pub struct Buffer {
     lost: u64,
     /// When the flush that will take them is due.
     due_ms: Option<i64>,
+    /// Until when a full buffer waits all the same, because sending has just failed.
+    resting_until_ms: i64,
 }
 
 /// What to do after a record was added.
@@ -37,7 +39,7 @@ impl Buffer {
     /// Takes a record.
     pub fn push(&mut self, record: Record, now_ms: i64) -> Next {
         self.records.push(record);
-        if self.records.len() >= BATCH {
+        if self.records.len() >= BATCH && now_ms >= self.resting_until_ms {
             return Next::Flush;
         }
         match self.due_ms {
@@ -58,7 +60,8 @@ impl Buffer {
 
     /// Keeps records that could not be sent, to go with the next ones. There is a limit; what is over it
     /// is lost, counted, and reported as soon as something can be sent.
-    pub fn put_back(&mut self, mut records: Vec<Record>, lost: u64) {
+    pub fn put_back(&mut self, mut records: Vec<Record>, lost: u64, now_ms: i64) {
+        self.resting_until_ms = now_ms + WAIT_MS;
         records.append(&mut self.records);
         let over = records.len().saturating_sub(MAX_WAITING);
         records.drain(..over);

@@ -68,11 +68,15 @@ impl Capture {
             response: Vec::new(),
             truncated: false,
         };
-        // Masking needs the whole text: it is cut afterwards, so that a cut never uncovers anything.
-        let request = if mode == Mode::Redacted { mask_json(body) } else { body.to_vec() };
-        capture.truncated |= request.len() > cap;
-        capture.request = request;
-        capture.request.truncate(cap);
+        if mode == Mode::Redacted {
+            // Masking needs the whole text: it is cut afterwards, so that a cut never uncovers anything.
+            capture.request = mask_json(body);
+            capture.truncated |= capture.request.len() > cap;
+            capture.request.truncate(cap);
+        } else {
+            capture.truncated |= body.len() > cap;
+            capture.request = body[..body.len().min(cap)].to_vec();
+        }
         Some(capture)
     }
 
@@ -128,18 +132,26 @@ fn mask_json(bytes: &[u8]) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
         return length(bytes.len()).into_bytes();
     };
-    mask_value(&mut value, false);
+    mask_value(&mut value, "", "");
     serde_json::to_vec(&value).expect("a value is JSON")
 }
 
-fn mask_value(value: &mut Value, keep: bool) {
+/// Masks a value that stands under `field` in an object that stands under `parent`.
+fn mask_value(value: &mut Value, parent: &str, field: &str) {
     match value {
-        Value::String(text) if !keep => *text = length(text.len()),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, keep)),
+        // Free for the caller to fill, names and all.
+        Value::Object(_) | Value::Array(_) if FREE.contains(&field) => {
+            *value = Value::from(length(value.to_string().len()))
+        }
+        Value::String(text) if !is_kept(parent, field) => *text = length(text.len()),
+        // Long enough to be a card or an account.
+        Value::Number(number) if number.to_string().len() > 9 && field != "created" => {
+            *value = Value::from("[number]")
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, parent, field)),
         Value::Object(fields) => {
             let masked = std::mem::take(fields).into_iter().map(|(name, mut value)| {
-                let keep = KEPT.contains(&name.as_str()) && is_plain(&value);
-                mask_value(&mut value, keep);
+                mask_value(&mut value, field, &name);
                 (name, value)
             });
             *fields = masked.collect();
@@ -148,8 +160,9 @@ fn mask_value(value: &mut Value, keep: bool) {
     }
 }
 
-fn is_plain(value: &Value) -> bool {
-    value.is_string() || value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+/// Whether a text is a name or a choice, not content.
+fn is_kept(parent: &str, field: &str) -> bool {
+    KEPT.contains(&field) || (field == "name" && matches!(parent, "function" | "json_schema"))
 }
 
 fn length(bytes: usize) -> String {
@@ -158,22 +171,17 @@ fn length(bytes: usize) -> String {
 
 fn safe_headers(headers: &HeaderMap) -> String {
     let fields = headers.iter().take(MAX_HEADERS).map(|(name, value)| {
-        let text = value.to_str().unwrap_or("[binary]");
-        let shown = match () {
-            () if gives_access(name.as_str()) => "[redacted]",
-            () if text.len() > MAX_HEADER_BYTES => "[long]",
-            () => text,
-        };
+        let text = value.to_str().ok().filter(|text| text.len() <= MAX_HEADER_BYTES);
+        let shown = text.filter(|_| is_harmless(name.as_str())).unwrap_or("[redacted]");
         (name.as_str().to_owned(), Value::from(shown))
     });
     Value::Object(fields.collect()).to_string()
 }
 
-/// Headers whose values open doors. By parts of the name: a new one is caught too.
-fn gives_access(name: &str) -> bool {
-    ["auth", "cookie", "key", "token", "secret", "password", "signature", "credential", "session"]
-        .iter()
-        .any(|part| name.contains(part))
+/// Headers whose values are kept. All others may open a door or name a person, and a new one is not known yet.
+fn is_harmless(name: &str) -> bool {
+    name.starts_with("x-stainless-")
+        || matches!(name, "accept" | "content-length" | "content-type" | "traceparent" | "user-agent")
 }
 
 /// A header longer than this says nothing one would look for.
@@ -181,7 +189,7 @@ const MAX_HEADER_BYTES: usize = 400;
 
 const MAX_HEADERS: usize = 60;
 
-/// Fields whose text is a name or a choice, not content. Everything else is masked.
+/// Fields whose text is a name or a choice. Everything else is masked.
 const KEPT: &[&str] = &[
     "code",
     "detail",
@@ -189,7 +197,6 @@ const KEPT: &[&str] = &[
     "finish_reason",
     "id",
     "model",
-    "name",
     "native_finish_reason",
     "object",
     "reasoning_effort",
@@ -203,6 +210,9 @@ const KEPT: &[&str] = &[
     "type",
 ];
 
+/// Fields whose inside is the caller's own.
+const FREE: &[&str] = &["metadata"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +225,9 @@ mod tests {
             ("x-api-key", "secret"),
             ("x-goog-api-key", "secret"),
             ("x-amz-security-token", "secret"),
+            ("cf-access-jwt-assertion", "secret"),
+            ("x-forwarded-for", "secret address"),
+            ("referer", "https://a.example/?q=secret"),
             ("user-agent", "curl"),
         ] {
             headers.insert(name, value.parse().expect("a value"));
@@ -244,7 +257,7 @@ mod tests {
     fn redacted_keeps_the_shape_and_no_words() {
         let request = r#"{"model":"fast","messages":[{"role":"user","content":[{"type":"text","text":"my card is 4111"}]},
             {"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"pay","arguments":"{\"card\":4111}"}}]}],
-            "metadata":{"name":{"first":"Ann"}},"temperature":0.5}"#;
+            "metadata":{"name":{"first":"Ann"},"Ann":4111},"name":"Ann","card":4111111111111111,"temperature":0.5}"#;
         let response =
             "data: {\"choices\":[{\"delta\":{\"content\":\"paid 4111\"}}]}\n\ndata: [DONE]\n\n: 4111\n";
         let payload = kept(Mode::Redacted, 10_000, request, response);

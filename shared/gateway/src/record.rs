@@ -42,7 +42,7 @@ pub struct Record {
     pub error_type: Option<String>,
     /// Unix milliseconds.
     pub started_ms: i64,
-    /// From the first byte in to the last byte out.
+    /// From when the request was read until its last byte was handed over to be sent.
     pub duration_ms: i64,
     /// From the start to the head of the upstream's answer.
     pub upstream_first_byte_ms: Option<i64>,

@@ -125,8 +125,8 @@ fn count_calls(grain: Grain) -> String {
     let width_ms = grain.width_ms();
     overwrite(grain, &format!("
         SELECT bucket.value AS bucket_ms, tenant_id, route, provider_name,
-               -- A model its provider does not know is any text a caller made up.
-               CASE status WHEN 404 THEN '' ELSE target_model END AS model, outcome, 1 AS calls, stream AS streams,
+               -- A model no provider has been seen to know is any text a caller made up.
+               CASE WHEN outcome IN ('ok', 'error', 'rate_limited') OR response_model IS NOT NULL THEN target_model ELSE '' END AS model, outcome, 1 AS calls, stream AS streams,
                stream = 1 AND outcome = 'ok' AND (output_tokens IS NULL OR usage_estimated = 1) AS without_usage,
                duration_ms AS duration_sum_ms, wait_ms IS NOT NULL AS wait_count, coalesce(wait_ms, 0) AS wait_sum_ms,
                overhead_ms AS overhead_sum_ms, '{{\"' || duration_bucket || '\":1}}' AS duration_histogram,

@@ -5,12 +5,18 @@ use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement, row};
 
-/// Claims the work of a minute. `false` if a tick of this minute or a later one has it already.
+/// Claims the work of a minute. `false` if a tick of this minute or a later one has it already. A claim
+/// far ahead was made by a clock that went wrong, and does not count.
 pub async fn claim(db: &impl Database, minute_ms: i64) -> Result<bool, PortError> {
-    let sql =
-        "UPDATE schedule SET claimed_ms = ?1 WHERE name = 'tick' AND claimed_ms < ?1 RETURNING claimed_ms";
-    Ok(row::<Value>(db, Statement::new(sql, [json!(minute_ms)])).await?.is_some())
+    let sql = "
+        UPDATE schedule SET claimed_ms = ?1
+        WHERE name = 'tick' AND (claimed_ms < ?1 OR claimed_ms > ?2) RETURNING claimed_ms";
+    let farthest_ms = minute_ms + CLOCK_ERROR_MS;
+    Ok(row::<Value>(db, Statement::new(sql, [json!(minute_ms), json!(farthest_ms)])).await?.is_some())
 }
+
+/// How far two clocks that go right may be apart.
+const CLOCK_ERROR_MS: i64 = 10 * 60_000;
 
 /// Notes that the work of a minute was done, all of it.
 pub async fn finish(db: &impl Database, minute_ms: i64) -> Result<(), PortError> {

@@ -8,7 +8,10 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::error::{self, ErrorBody};
@@ -147,7 +150,7 @@ fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
 fn malformed(error: serde_json::Error) -> Error {
     let message = error.to_string();
     match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice.")),
+        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
         None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
     }
 }
@@ -329,19 +332,66 @@ fn has_value(raw: &[u8], name: &[u8], first: u8) -> bool {
 
 // --- wire ---
 
-#[derive(Deserialize)]
+/// The fields that are read, as they stand in the body.
+#[derive(Default)]
 struct RawBody<'a> {
-    #[serde(borrow)]
     model: Option<&'a RawValue>,
-    #[serde(borrow)]
     messages: Option<&'a RawValue>,
-    #[serde(borrow)]
     stream: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     stream_options: Option<&'a RawValue>,
-    #[serde(borrow)]
     user: Option<&'a RawValue>,
 }
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BodyVisitor)
+    }
+}
+
+struct BodyVisitor;
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = RawBody<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBody<'de>, A::Error> {
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        let mut body = RawBody::default();
+        while let Some(Key(key)) = map.next_key()? {
+            let (name, slot) = match &*key {
+                "messages" => ("messages", &mut body.messages),
+                "model" => ("model", &mut body.model),
+                "stream" => ("stream", &mut body.stream),
+                "stream_options" => ("stream_options", &mut body.stream_options),
+                "user" => ("user", &mut body.user),
+                other => {
+                    // Some servers do not mind the case of a name: what we read and what they read must be the same.
+                    if let Some(known) = READ.iter().find(|known| known.eq_ignore_ascii_case(other)) {
+                        return Err(A::Error::duplicate_field(known));
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if slot.replace(map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+        }
+        let is_null = |value: &mut &RawValue| value.get() == "null";
+        for slot in [&mut body.model, &mut body.messages] {
+            // As good as absent; the others tell a null apart.
+            slot.take_if(is_null);
+        }
+        Ok(body)
+    }
+}
+
+/// The fields the gateway goes by.
+const READ: [&str; 4] = ["messages", "model", "stream", "stream_options"];
 
 #[derive(Deserialize)]
 struct RawStreamOptions<'a> {
@@ -510,6 +560,8 @@ mod tests {
             ),
             (r#"{"model":"a/b","messages":[],"model":"c/d"}"#, Some("model")),
             (r#"{"model":"a/b","messages":[],"mod\u0065l":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","messages":[],"MODEL":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","messages":[],"Stream":true}"#, Some("stream")),
         ];
         for (body, expected) in cases {
             let Err(Error::Invalid { param, message }) = peek(body.as_bytes()) else {
