@@ -209,7 +209,7 @@ export function script(name, start) {
       }
       refused(await ann.chat('nobody/gpt-5', 'hello'), 404, 'model_not_found', 'model');
       refused(await ann.chat('slow', 'hello'), 404, 'model_not_found', 'model');
-      refused(await ann.chat('mistral/large', 'hello'), 503, 'provider_not_configured');
+      refused(await ann.chat('mistral/large', 'hello'), 404, 'provider_not_configured');
       refused(await ann.chat(ECHO, 'x'.repeat(70_000)), 413, 'body_too_large');
       // In chunks, without saying how much there will be.
       refused(await ann.send(new Blob(['{"model":"', 'x'.repeat(70_000)]).stream()), 413, 'body_too_large');
@@ -453,6 +453,15 @@ export function script(name, start) {
       await until('the provider to notice', () => upstream.closed.includes('talks'));
     });
 
+    it('records a caller who leaves before the answer', async (t) => {
+      if (!host.noticesEarlyHangUps) return t.skip('this runtime tells of a hang-up only while an answer is sent');
+      await ann.leaveEarly('groq/silent');
+      const gone = await until('the record', async () => (await op.calls({ status: 499, model: 'silent' }))[0]);
+      assert.deepEqual([gone.outcome, gone.error_type], ['aborted', 'caller_hung_up']);
+      assert.ok(gone.duration_ms < 2500, 'it is recorded when the caller leaves, not when the provider gives up');
+      made.push({ id: gone.id, status: 499 });
+    });
+
     // --- what is kept ---
 
     it('keeps the content of calls as the tenant chose', async () => {
@@ -656,10 +665,12 @@ const WIDTHS_MS = { minute: MINUTE_MS, hour: 60 * MINUTE_MS, day: 24 * 60 * MINU
 function recount(calls, grain) {
   const counted = {};
   for (const call of calls) {
-    const { started_ms, tenant_id, route, provider_name, target_model, status, outcome } = call;
+    const { started_ms, tenant_id, route, provider_name, target_model, response_model, outcome } = call;
     const bucket_ms = started_ms - (started_ms % WIDTHS_MS[grain]);
     // A model its provider does not know is told by no name.
-    const model = status === 404 ? '' : target_model;
+    // A name nobody answered to is any text a caller made up.
+    const isKnown = response_model !== null || ['ok', 'error', 'rate_limited'].includes(outcome);
+    const model = isKnown ? target_model : '';
     const row = (counted[key(bucket_ms, tenant_id, route, provider_name, model, outcome)] ??= {});
     for (const [name, count] of Object.entries(SUMS)) row[name] = (row[name] ?? 0) + count(call);
   }

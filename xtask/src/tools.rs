@@ -72,11 +72,6 @@ pub(crate) fn wrangler() -> Outcome<Command> {
     Ok(command)
 }
 
-/// The optimiser that comes with npm's binaryen: a script, which finds our Node on the path.
-pub(crate) fn wasm_opt() -> PathBuf {
-    package("binaryen").join("bin/wasm-opt")
-}
-
 /// The bundler's own binary, not the script in front of it.
 pub(crate) fn esbuild() -> PathBuf {
     let name = format!("@esbuild/{}-{}", node_os(), node_arch());

@@ -1,6 +1,9 @@
 // The gateway as its operator and its callers reach it.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export const SECRETS = {
   HYPERGATE_SECRET: 'a secret that is long enough to be one',
@@ -73,6 +76,18 @@ export function caller(url, key, made = () => {}) {
     send,
     chat,
     stream: (model, words, more, options) => chat(model, words, { stream: true, ...more }, options),
+    /** Asks for a whole answer and is gone before it comes. */
+    async leaveEarly(model) {
+      const { hostname, port } = new URL(url);
+      const socket = connect(Number(port), hostname);
+      await once(socket, 'connect');
+      const body = JSON.stringify({ model, messages: say('hello') });
+      const head = [`POST /v1/chat/completions HTTP/1.1`, `host: ${hostname}`, `authorization: Bearer ${key}`];
+      socket.write([...head, `content-length: ${body.length}`, '', body].join('\r\n'));
+      await sleep(500);
+      // A closed connection alone is not noticed by a local runtime; a broken one is.
+      socket.resetAndDestroy();
+    },
     /** Begins a stream, leaves after the first chunk, and returns the call's id. */
     async leave(model, words) {
       const control = new AbortController();

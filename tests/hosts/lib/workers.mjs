@@ -45,6 +45,7 @@ export async function startWorkers(settings) {
   return {
     url,
     log,
+    noticesEarlyHangUps: true,
     /** Reads and writes the database beside the gateway. */
     async sql(text, ...params) {
       return (await database.prepare(text).bind(...params).all()).results;
