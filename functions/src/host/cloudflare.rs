@@ -126,12 +126,13 @@ fn misconfigured(message: String) -> web_sys::Response {
 
 // --- requests and answers ---
 
-/// A packed request as the gateway wants it.
-fn incoming(packed: JsValue, host: &Cloudflare) -> Result<Incoming, gateway::Error> {
-    let (head, body) = unpack(packed);
+/// What was read of a request, as the gateway wants it.
+fn incoming(parts: JsValue, host: &Cloudflare) -> Result<Incoming, gateway::Error> {
+    let parts: js_sys::Array = parts.unchecked_into();
+    let head = parts.get(0).as_string().unwrap_or_default();
+    let body = bytes(parts.get(1));
     let unreadable = || gateway::Error::BodyBroken;
-    let text = std::str::from_utf8(&head).map_err(|_| unreadable())?;
-    let mut lines = text.splitn(5, '\n');
+    let mut lines = head.splitn(5, '\n');
     let mut line = || lines.next().unwrap_or_default();
     let (state, method, path, region) = (line(), line(), line(), line());
     if !region.is_empty() {
@@ -150,12 +151,9 @@ fn incoming(packed: JsValue, host: &Cloudflare) -> Result<Incoming, gateway::Err
     Ok(request)
 }
 
-/// Undoes `pack`. The bytes are copied into our memory once, and never again.
-fn unpack(packed: JsValue) -> (Bytes, Bytes) {
-    let all = Bytes::from(packed.unchecked_into::<js_sys::Uint8Array>().to_vec());
-    let length: [u8; 4] = all[..4].try_into().expect("four bytes");
-    let end = 4 + u32::from_be_bytes(length) as usize;
-    (all.slice(4..end), all.slice(end..))
+/// Bytes of a typed array, copied into our memory.
+fn bytes(array: JsValue) -> Bytes {
+    Bytes::from(array.unchecked_into::<js_sys::Uint8Array>().to_vec())
 }
 
 fn headers(lines: &str) -> HeaderMap {
@@ -358,11 +356,10 @@ impl Fetch for Cloudflare {
             other => FetchError::Unreachable(other.unwrap_or("unknown").to_owned()),
         })?;
         let answer: js_sys::Array = answer.unchecked_into();
-        let (head, body) = unpack(answer.get(0));
-        let reader = answer.get(1);
+        let head = answer.get(0).as_string().unwrap_or_default();
+        let (body, reader) = (bytes(answer.get(1)), answer.get(2));
         let garbled = || FetchError::Unreachable("the head of the answer could not be read".to_owned());
-        let text = std::str::from_utf8(&head).map_err(|_| garbled())?;
-        let mut lines = text.splitn(3, '\n');
+        let mut lines = head.splitn(3, '\n');
         let mut number = || lines.next().and_then(|text| text.parse::<i64>().ok()).ok_or_else(garbled);
         let (status, head_ms) = (number()?, number()?);
         let mut head = Response::new(());
