@@ -147,6 +147,8 @@ export function scripted(chunks, gapMs) {
  * says what to send: nothing said means the very chunk it was shown.
  */
 export function stream(context, status, headers, opening, reader, tap, idleMs, signal) {
+  // The bytes are a view into memory that moves.
+  const first = opening.slice();
   let finish;
   // Keeps the call alive past a hang-up, until its record is on its way.
   context.waitUntil(new Promise((resolve) => (finish = resolve)));
@@ -160,6 +162,7 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
       return call();
     } finally {
       finish();
+      tap.free();
     }
   };
   const hangUp = () => {
@@ -185,7 +188,6 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
   let timer = setTimeout(watch, idleMs);
   if (signal?.aborted) hangUp();
 
-  const first = opening.slice();
   const body = new ReadableStream({
     start(controller) {
       if (first.length > 0) controller.enqueue(first);

@@ -108,10 +108,11 @@ pub fn messages(records: &[Record], mut lost: u64, report_id: &str) -> Vec<Strin
 fn without_content(record: &Record) -> Record {
     let mut record = record.clone();
     record.payload = record.payload.map(|payload| Payload {
+        mode: payload.mode,
+        request_headers: "{}".to_owned(),
         request: String::new(),
         response: String::new(),
         truncated: true,
-        ..payload
     });
     record
 }
@@ -154,16 +155,25 @@ pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortE
     // not take the others with it.
     store::schedule::last_tick_ms(host).await?;
     host.log(&format!("journal: a batch of {} is looked through: {error}", records.len()));
+    let mut refused = Vec::new();
     let mut parts = vec![records.as_slice()];
     while let Some(part) = parts.pop() {
         match (write(host, part).await, part) {
             (Ok(()), _) => {}
-            (Err(error), [record]) => {
-                host.log(&format!("journal: {} cannot be stored: {error}", record.id));
-                report_lost(host, part).await;
-            }
+            (Err(_), [record]) => refused.push(record),
             (Err(_), _) => parts.extend([&part[..part.len() / 2], &part[part.len() / 2..]]),
         }
+    }
+    // A record is given up only when the database takes others, before and after, and not this one.
+    if refused.len() == records.len() {
+        return Err(error);
+    }
+    for record in refused {
+        let record = std::slice::from_ref(record);
+        let Err(error) = write(host, record).await else { continue };
+        store::schedule::last_tick_ms(host).await?;
+        host.log(&format!("journal: {} cannot be stored: {error}", record[0].id));
+        report_lost(host, record).await?;
     }
     Ok(())
 }
@@ -173,16 +183,12 @@ pub async fn write(db: &impl Database, records: &[Record]) -> Result<(), PortErr
     store::calls::insert(db, records).await
 }
 
-/// Notes that records are lost for good. If even that fails there is only the log.
-pub async fn report_lost<H: Host>(host: &H, records: &[Record]) {
-    let Some(first) = records.first() else { return };
+/// Notes that records are lost for good.
+pub async fn report_lost<H: Host>(host: &H, records: &[Record]) -> Result<(), PortError> {
+    let Some(first) = records.first() else { return Ok(()) };
     let id = format!("loss_{}", first.id);
     let reason = "the database did not take the record";
-    if let Err(error) =
-        store::calls::report_loss(host, &id, host.now_ms(), records.len() as u64, reason).await
-    {
-        host.log(&format!("journal: a loss of {} is not even noted: {error}", records.len()));
-    }
+    store::calls::report_loss(host, &id, host.now_ms(), records.len() as u64, reason).await
 }
 
 /// A batch as large as this is not waited for.

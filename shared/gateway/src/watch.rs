@@ -23,6 +23,7 @@ use crate::{
         alerts::{self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, StoredOverride},
         identity,
         rollups::{self, Watched},
+        schedule::CLOCK_ERROR_MS,
     },
 };
 
@@ -55,7 +56,9 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
         .filter_map(|rule| {
             let stood = evaluated.iter().find(|evaluated| evaluated.rule_id == rule.id);
             let from_ms = stood.map_or(to_ms - MINUTE_MS, |stood| stood.minute_ms);
-            let first_ms = (from_ms + MINUTE_MS).max(oldest_ms);
+            // It stands far ahead: a clock went wrong. It goes on from here.
+            let is_ahead = from_ms > to_ms + CLOCK_ERROR_MS;
+            let first_ms = if is_ahead { to_ms } else { (from_ms + MINUTE_MS).max(oldest_ms) };
             (first_ms <= to_ms).then_some(Due { rule, from_ms, first_ms, to_ms })
         })
         .collect();
@@ -71,6 +74,15 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let watched = rollups::watched(host, since_ms(minutes_seen(false)), activity_ms, to_ms).await?;
     let seen = Seen::of(watched, activity_ms)?;
 
+    // Nobody calls as a tenant that is shut out; what was open about it ends.
+    let shut_out: BTreeSet<String> = match alerts.is_empty() {
+        true => BTreeSet::new(),
+        false => identity::tenants(host)
+            .await?
+            .into_iter()
+            .filter_map(|tenant| tenant.disabled_ms.map(|_| tenant.id))
+            .collect(),
+    };
     let mut changes = Vec::new();
     let mut outcome = Outcome::default();
     for due in &due {
@@ -80,7 +92,7 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
             to_ms: due.to_ms,
         });
         let stored = alerts.iter().filter(|alert| alert.rule_id == due.rule.id);
-        for unreadable in evaluate_rule(due, stored, &seen, &mut outcome, &mut changes) {
+        for unreadable in evaluate_rule(due, stored, &seen, &shut_out, &mut outcome, &mut changes) {
             host.log(&format!("alert {unreadable}: its stored state cannot be read; it stays as it is"));
         }
     }
@@ -92,7 +104,7 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let evaluation = Evaluation {
         minutes: looked_at.clone().map(|due| (due.to_ms - due.first_ms) / MINUTE_MS + 1).max().unwrap_or(0)
             as usize,
-        skipped: looked_at.map(|due| (due.first_ms - due.from_ms) / MINUTE_MS - 1).max().unwrap_or(0)
+        skipped: looked_at.map(|due| (due.first_ms - due.from_ms) / MINUTE_MS - 1).max().unwrap_or(0).max(0)
             as usize,
         fired: outcome.opened.iter().filter(|opened| counts(&opened.rule_id)).count(),
         resolved: outcome.closed.iter().filter(|closed| counts(&closed.rule_id)).count(),
@@ -224,7 +236,7 @@ struct Changed<'a> {
 enum What {
     Fired(Fired),
     Resolved(Resolved),
-    /// The rule was switched off while the alert was open.
+    /// The rule was switched off, or its tenant shut out, while the alert was open.
     SwitchedOff {
         opened_ms: i64,
         at_ms: i64,
@@ -237,6 +249,7 @@ fn evaluate_rule<'a>(
     due: &Due<'a>,
     stored: impl Iterator<Item = &'a Alert>,
     seen: &Seen,
+    shut_out: &BTreeSet<String>,
     outcome: &mut Outcome,
     changes: &mut Vec<Changed<'a>>,
 ) -> Vec<&'a str> {
@@ -262,7 +275,7 @@ fn evaluate_rule<'a>(
         let mut changed = |what| {
             changes.push(Changed { rule, key: key.clone(), fingerprint: fingerprint.clone(), what });
         };
-        if rule.enabled {
+        if rule.enabled && !shut_out.contains(&key.0) {
             let minutes = seen.get(key).map_or(&[][..], Vec::as_slice);
             for minute_ms in (due.first_ms..=due.to_ms).step_by(MINUTE_MS as usize) {
                 let history = series(minutes.iter().copied(), minute_ms, rule.history_minutes());
