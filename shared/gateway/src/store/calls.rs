@@ -229,7 +229,9 @@ fn as_bool(row: &mut Value, column: &str) {
 /// D1 takes a parameter of 2 MB; older texts say 1 MB.
 const MAX_PARAMETER_BYTES: usize = 500_000;
 
+// Materialised, each row is made into text once; otherwise once for every column.
 const INSERT_CALLS: &str = "
+    WITH item AS MATERIALIZED (SELECT value FROM json_each(?1))
     INSERT OR IGNORE INTO calls
     (id, tenant_id, key_id, end_user_hash, operation, route, request_model, response_model,
      provider_name, target_model, attempts, status, outcome, error_type, started_ms, duration_ms,
@@ -247,14 +249,15 @@ const INSERT_CALLS: &str = "
            value ->> 'reasoning_output_tokens', value ->> 'usage_estimated', value ->> 'cost_microusd',
            value ->> 'price_version', value ->> 'finish_reason', value ->> 'stream', value ->> 'cache_status',
            value ->> 'region', value ->> 'release', value ->> 'trace_id'
-    FROM json_each(?1)";
+    FROM item";
 
 const INSERT_PAYLOADS: &str = "
+    WITH item AS MATERIALIZED (SELECT value FROM json_each(?1))
     INSERT OR IGNORE INTO call_payloads
     (call_id, tenant_id, started_ms, mode, request_headers, request, response, truncated)
     SELECT value ->> 'call_id', value ->> 'tenant_id', value ->> 'started_ms', value ->> 'mode',
            value ->> 'request_headers', value ->> 'request', value ->> 'response', value ->> 'truncated'
-    FROM json_each(?1)";
+    FROM item";
 
 /// Their minutes must be counted again.
 const MARK_DIRTY: &str =
