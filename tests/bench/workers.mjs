@@ -1,0 +1,118 @@
+// Runs the Workers that `cargo xtask bench` measures, each on its own workerd. Prints one line of JSON
+// when they answer; after that, every line read asks how many records there are and is answered with
+// one. Ends when its input does.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import readline from 'node:readline';
+import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
+
+const { upstream, bare, builds, migrations } = JSON.parse(process.argv[2]);
+const tell = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+
+const running = [];
+
+/** Makes a Worker's `fetch` go straight to the network; to be put before its own code. */
+const DIRECT = `
+import { env as bindings } from 'cloudflare:workers';
+globalThis.fetch = (url, init) => bindings.OUTBOUND.fetch(url, init);
+`;
+
+/** Starts a Worker and returns the URL of its own socket: no proxy of Miniflare's stands before it. */
+async function start(options) {
+  const worker = new Miniflare(convertV4MiniflareOptions({
+    name: 'measured',
+    compatibilityDate: '2026-11-01',
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+    cf: false,
+    // Miniflare puts a Worker of its own behind `fetch`, which costs as much as the one that is measured.
+    // Behind this binding there is only the network.
+    serviceBindings: { OUTBOUND: { network: { allow: ['private'] } } },
+    handleRuntimeStdio(out, error) {
+      out.pipe(process.stderr);
+      error.pipe(process.stderr);
+    },
+    ...options,
+  }));
+  running.push(worker);
+  const before = children();
+  await worker.ready;
+  const pid = children().find((child) => !before.includes(child));
+  return { worker, pid, url: await worker.unsafeGetDirectURL('measured') };
+}
+
+/** The processes this one has started, where the system tells. */
+function children() {
+  try {
+    return readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** Hypergate as wrangler.toml binds it, with its database made and a key to call it with. */
+async function startGateway(folder) {
+  const { worker, pid, url } = await start({
+    modulesRoot: folder,
+    modules: [
+      {
+        type: 'ESModule',
+        path: path.join(folder, 'direct.js'),
+        contents: `${DIRECT}export * from './index.js'; export { default } from './index.js';`,
+      },
+      { type: 'ESModule', path: path.join(folder, 'index.js') },
+      { type: 'CompiledWasm', path: path.join(folder, 'index_bg.wasm') },
+    ],
+    compatibilityFlags: ['enable_request_signal'],
+    d1Databases: ['DB'],
+    kvNamespaces: ['KV'],
+    queueProducers: { JOURNAL: 'hypergate-journal' },
+    queueConsumers: { 'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: 1 } },
+    bindings: {
+      HYPERGATE_SECRET: 'only good for a measurement, so anyone may read it',
+      ADMIN_TOKEN: 'admin',
+      OPENAI_API_KEY: 'sk-bench',
+      OPENAI_BASE_URL: `${upstream}/v1`,
+    },
+  });
+  const database = await worker.getD1Database('DB');
+  for (const file of readdirSync(migrations).sort()) {
+    const sql = readFileSync(path.join(migrations, file), 'utf8').replace(/--.*$/gm, '');
+    const statements = sql.split(';').map((text) => text.trim()).filter((text) => text !== '');
+    await database.batch(statements.map((text) => database.prepare(text)));
+  }
+  const tenant = await admin(url, '/tenants', { name: 'bench' });
+  const { key } = await admin(url, `/tenants/${tenant.id}/keys`, { name: 'bench' });
+  return { pid, url, key, database };
+}
+
+async function admin(url, route, body) {
+  const response = await fetch(new URL(`/admin/v1${route}`, url), {
+    method: 'POST',
+    headers: { authorization: 'Bearer admin', 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  if (response.status !== 201) throw new Error(`${route}: ${response.status} ${await response.text()}`);
+  return response.json();
+}
+
+async function stored({ database }) {
+  const calls = await database.prepare("SELECT count(*) AS n, coalesce(sum(outcome = 'ok'), 0) AS ok FROM calls").first();
+  const losses = await database.prepare('SELECT coalesce(sum(count), 0) AS n FROM journal_losses').first();
+  return { calls: calls.n, ok: calls.ok, reported_lost: losses.n };
+}
+
+const passThrough = await start({
+  modules: [{ type: 'ESModule', path: bare, contents: DIRECT + readFileSync(bare, 'utf8') }],
+  bindings: { UPSTREAM: `${upstream}/v1/chat/completions` },
+});
+const gateways = [];
+for (const folder of builds) gateways.push(await startGateway(folder));
+tell({
+  bare: { address: passThrough.url.host, pid: passThrough.pid },
+  gateways: gateways.map(({ url, pid, key }) => ({ address: url.host, pid, key })),
+});
+
+for await (const _ of readline.createInterface({ input: process.stdin })) {
+  tell(await Promise.all(gateways.map(stored)));
+}
+await Promise.all(running.map((worker) => worker.dispose()));
