@@ -245,9 +245,9 @@ export function versionId(env) {
   return env.CF_VERSION_METADATA?.id || undefined;
 }
 
-/** Statements and parameters in as JSON, the rows of each out as JSON. */
+/** Statements in, each a list of its SQL and its parameters; the rows of each out as JSON. */
 export async function databaseBatch(env, statements) {
-  const prepared = JSON.parse(statements).map(([sql, params]) => env.DB.prepare(sql).bind(...params));
+  const prepared = statements.map(([sql, ...params]) => env.DB.prepare(sql).bind(...params));
   const results = prepared.length === 1 ? [await prepared[0].all()] : await env.DB.batch(prepared);
   return JSON.stringify(results.map((result) => result.results ?? []));
 }

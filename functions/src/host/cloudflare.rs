@@ -23,6 +23,7 @@ use gateway::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use llm::{ErrorClass, UpstreamError, relay::Ending};
+use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
@@ -297,12 +298,23 @@ impl Settings for Cloudflare {
 
 impl Database for Cloudflare {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
-        let list: Vec<_> = statements.iter().map(|statement| (&statement.sql, &statement.params)).collect();
-        let list = serde_json::to_string(&list).map_err(|error| PortError::new("database", error))?;
-        let rows = database_batch(&self.env, &list).await.map_err(|error| port_error("database", &error))?;
+        // Not as one JSON text: a batch of records is one already, and would be escaped and read once more.
+        let list: js_sys::Array = statements.iter().map(statement_parts).collect();
+        let rows = database_batch(&self.env, list).await.map_err(|error| port_error("database", &error))?;
         let rows = rows.as_string().unwrap_or_default();
         serde_json::from_str(&rows).map_err(|error| PortError::new("database", error))
     }
+}
+
+/// The SQL, then the parameters.
+fn statement_parts(statement: &Statement) -> js_sys::Array {
+    let params = statement.params.iter().map(|param| match param {
+        Value::Number(number) => number.as_f64().map_or(JsValue::NULL, JsValue::from_f64),
+        Value::String(text) => JsValue::from_str(text),
+        // Nothing else is a parameter.
+        _ => JsValue::NULL,
+    });
+    std::iter::once(JsValue::from_str(&statement.sql)).chain(params).collect()
 }
 
 impl KeyValue for Cloudflare {
@@ -444,7 +456,7 @@ extern "C" {
     #[wasm_bindgen(js_name = versionId)]
     fn version_id(env: &JsValue) -> Option<String>;
     #[wasm_bindgen(js_name = databaseBatch, catch)]
-    async fn database_batch(env: &JsValue, statements: &str) -> Result<JsValue, JsValue>;
+    async fn database_batch(env: &JsValue, statements: js_sys::Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = keyValueGet, catch)]
     async fn key_value_get(env: &JsValue, key: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = keyValuePut, catch)]
