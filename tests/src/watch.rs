@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, rc::Rc};
 
 use gateway::{
+    journal,
     ports::Clock as _,
     receiver::{self, New},
     record::{Draft, Opening, Outcome, Record},
@@ -107,9 +108,9 @@ impl Watch {
             }));
         }
         // The journal tries again as well.
-        if block_on(store::calls::insert(&*self.host, &records)).is_err() {
+        if block_on(journal::write(&*self.host, &records)).is_err() {
             self.host.db.revive();
-            block_on(store::calls::insert(&*self.host, &records)).unwrap();
+            block_on(journal::write(&*self.host, &records)).unwrap();
         }
     }
 

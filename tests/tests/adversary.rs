@@ -65,7 +65,7 @@ fn a_callers_headers_cannot_make_a_record_too_large_to_keep() {
     record.payload = Capture::begin(Mode::Full, 32_768, &headers, b"{}").map(Capture::finish);
     let messages = journal::messages(&[record], 0, "loss_1");
     let message: Value = serde_json::from_str(&messages[0]).unwrap();
-    assert_eq!((&message["lost"], message["records"].as_array().unwrap().len()), (&json!(0), 1));
+    assert_eq!((&message["lost"], message["entries"].as_array().unwrap().len()), (&json!(0), 1));
 }
 
 #[test]

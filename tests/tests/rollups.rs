@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use gateway::{
+    journal,
     metrics::{self, Dimension, Grain, Point, Query},
     prometheus,
     record::{Outcome, Record},
@@ -443,7 +444,7 @@ fn spread(values: impl Iterator<Item = i64>) -> metrics::Spread {
 }
 
 fn store(host: &MemoryHost, records: &[Record]) {
-    block_on(calls::insert(host, records)).unwrap();
+    block_on(journal::write(host, records)).unwrap();
 }
 
 fn count_once(host: &MemoryHost, now_ms: i64) -> usize {

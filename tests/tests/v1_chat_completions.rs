@@ -476,8 +476,8 @@ fn a_made_up_key_costs_no_look_up_and_no_flood_of_records() {
         .collect();
     assert!(refused.iter().all(|answered| answered.status == 401));
     assert_eq!(refused.iter().filter(|answered| answered.record.is_some()).count(), 60);
-    // Three statements write a record; nothing else was asked of the database.
-    assert_eq!(gateway.host.db.statements() - before, 60 * 3);
+    // Two statements write a record that keeps no content; nothing else was asked of the database.
+    assert_eq!(gateway.host.db.statements() - before, 60 * 2);
     gateway.host.advance(60_000);
     assert!(gateway.chat_with(&made_up(1), &[], "{}").record.is_some(), "every minute anew");
 }
@@ -629,6 +629,29 @@ fn the_journal_carries_records_in_messages_a_queue_takes() {
     block_on(functions::consume(&["no message".to_owned()], &gateway.host))
         .expect("it is dropped, and counted");
     assert_eq!(gateway.host.db.sql("SELECT sum(count) AS n FROM journal_losses", &[])[0]["n"], 4);
+}
+
+#[test]
+fn a_message_of_another_release_is_stored_or_counted_as_lost() {
+    let gateway = Gateway::default();
+    gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &openai_answer()));
+    let one = record(&gateway.chat(&ask("openai/gpt-4.1"))).clone();
+    let message = |id: &str, change: &dyn Fn(&mut Value)| {
+        let record = Record { id: id.to_owned(), ..one.clone() };
+        let text = gateway::journal::messages(&[record], 0, "loss_1").remove(0);
+        let mut message: Value = serde_json::from_str(&text).unwrap();
+        change(&mut message["entries"][0]["call"]);
+        message.to_string()
+    };
+    let messages = [
+        message("call_newer", &|call| call["a_later_column"] = json!(1)),
+        message("call_older", &|call| call["finish_reason"] = Value::Null),
+        message("call_wrong", &|call| drop(call.as_object_mut().unwrap().remove("route"))),
+    ];
+    block_on(functions::consume(&messages, &gateway.host)).expect("all but one are stored");
+    let count = |sql: &str| gateway.host.db.sql(sql, &[])[0]["n"].clone();
+    assert_eq!(count("SELECT count(*) AS n FROM calls WHERE id IN ('call_newer', 'call_older')"), 2);
+    assert_eq!(count("SELECT sum(count) AS n FROM journal_losses"), 1);
 }
 
 #[test]

@@ -124,7 +124,7 @@ async fn journal(host: &Spin, record: Record) {
         }
     }
     host.log(&format!("{}: record lost", records[0].id));
-    if let Err(error) = journal::report_lost(host, &records).await {
+    if let Err(error) = journal::report_lost(host, &records[0].id, 1).await {
         host.log(&format!("{}: the loss is not even noted: {error}", records[0].id));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     ports::{Database, PortError},
     record::Record,
     secret::hex,
-    store,
+    store::{self, calls::Entry},
 };
 
 /// Records that wait in an isolate for company. A queue operation for each would cost more than the call.
@@ -78,29 +78,28 @@ impl Buffer {
 /// Queue messages that carry the records and the report, each small enough for one.
 pub fn messages(records: &[Record], mut lost: u64, report_id: &str) -> Vec<String> {
     let mut messages = Vec::new();
-    let mut items: Vec<String> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     for record in records {
-        let mut item = serde_json::to_string(record).expect("a record is JSON");
-        if item.len() > MAX_MESSAGE_BYTES {
+        let mut entry = Entry::of(record);
+        if entry.bytes() > MAX_MESSAGE_BYTES {
             // Escaped, content can be several times as long. The record matters more than what was said.
-            item = serde_json::to_string(&without_content(record)).expect("a record is JSON");
+            entry = Entry::of(&without_content(record));
         }
-        if item.len() > MAX_MESSAGE_BYTES {
+        if entry.bytes() > MAX_MESSAGE_BYTES {
             // Every field has a bound, so this does not happen; if it did, it would hold up all others.
             lost += 1;
             continue;
         }
-        if bytes + item.len() > MAX_MESSAGE_BYTES && !items.is_empty() {
-            messages.push(message(&items, 0, ""));
-            items.clear();
+        if bytes + entry.bytes() > MAX_MESSAGE_BYTES && !entries.is_empty() {
+            messages.push(message(std::mem::take(&mut entries), 0, ""));
             bytes = 0;
         }
-        bytes += item.len() + 1;
-        items.push(item);
+        bytes += entry.bytes();
+        entries.push(entry);
     }
-    if !items.is_empty() || lost > 0 {
-        messages.push(message(&items, lost, report_id));
+    if !entries.is_empty() || lost > 0 {
+        messages.push(message(entries, lost, report_id));
     }
     messages
 }
@@ -117,21 +116,22 @@ fn without_content(record: &Record) -> Record {
     record
 }
 
-fn message(items: &[String], lost: u64, report_id: &str) -> String {
-    format!(r#"{{"report_id":"{report_id}","lost":{lost},"records":[{}]}}"#, items.join(","))
+fn message(entries: Vec<Entry>, lost: u64, report_id: &str) -> String {
+    let message = Message { report_id: report_id.to_owned(), lost, entries };
+    serde_json::to_string(&message).expect("a message is JSON")
 }
 
 #[derive(Serialize, Deserialize)]
 struct Message {
     report_id: String,
     lost: u64,
-    records: Vec<Record>,
+    entries: Vec<Entry>,
 }
 
 /// Stores what queue messages carry. An error means that nothing of them may be forgotten: they are to
 /// be delivered again.
 pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortError> {
-    let mut records = Vec::new();
+    let mut entries = Vec::new();
     let now_ms = host.now_ms();
     for text in messages {
         match serde_json::from_str::<Message>(text) {
@@ -140,7 +140,7 @@ pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortE
                     let reason = "an isolate's journal was full";
                     store::calls::report_loss(host, &message.report_id, now_ms, message.lost, reason).await?;
                 }
-                records.extend(message.records);
+                entries.extend(message.entries);
             }
             // Delivering it again would not make it readable.
             Err(error) => {
@@ -150,45 +150,43 @@ pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortE
             }
         }
     }
-    let Err(error) = write(host, &records).await else { return Ok(()) };
+    let Err(error) = store::calls::insert(host, &entries).await else { return Ok(()) };
     // Either the database is away, and all of it comes again; or it refuses one of the records, which must
     // not take the others with it.
     store::schedule::last_tick_ms(host).await?;
-    host.log(&format!("journal: a batch of {} is looked through: {error}", records.len()));
+    host.log(&format!("journal: a batch of {} is looked through: {error}", entries.len()));
     let mut refused = Vec::new();
-    let mut parts = vec![records.as_slice()];
+    let mut parts = vec![entries.as_slice()];
     while let Some(part) = parts.pop() {
-        match (write(host, part).await, part) {
+        match (store::calls::insert(host, part).await, part) {
             (Ok(()), _) => {}
-            (Err(_), [record]) => refused.push(record),
+            (Err(_), [entry]) => refused.push(entry),
             (Err(_), _) => parts.extend([&part[..part.len() / 2], &part[part.len() / 2..]]),
         }
     }
     // A record is given up only when the database takes others, before and after, and not this one.
-    if refused.len() == records.len() {
+    if refused.len() == entries.len() {
         return Err(error);
     }
-    for record in refused {
-        let record = std::slice::from_ref(record);
-        let Err(error) = write(host, record).await else { continue };
+    for entry in refused {
+        let Err(error) = store::calls::insert(host, std::slice::from_ref(entry)).await else { continue };
         store::schedule::last_tick_ms(host).await?;
-        host.log(&format!("journal: {} cannot be stored: {error}", record[0].id));
-        report_lost(host, record).await?;
+        host.log(&format!("journal: {} cannot be stored: {error}", entry.id));
+        report_lost(host, &entry.id, 1).await?;
     }
     Ok(())
 }
 
 /// Stores records.
 pub async fn write(db: &impl Database, records: &[Record]) -> Result<(), PortError> {
-    store::calls::insert(db, records).await
+    let entries: Vec<Entry> = records.iter().map(Entry::of).collect();
+    store::calls::insert(db, &entries).await
 }
 
-/// Notes that records are lost for good.
-pub async fn report_lost<H: Host>(host: &H, records: &[Record]) -> Result<(), PortError> {
-    let Some(first) = records.first() else { return Ok(()) };
-    let id = format!("loss_{}", first.id);
+/// Notes that records are lost for good, the first of them by its id.
+pub async fn report_lost<H: Host>(host: &H, first_id: &str, count: u64) -> Result<(), PortError> {
     let reason = "the database did not take the record";
-    store::calls::report_loss(host, &id, host.now_ms(), records.len() as u64, reason).await
+    store::calls::report_loss(host, &format!("loss_{first_id}"), host.now_ms(), count, reason).await
 }
 
 /// A batch as large as this is not waited for.

@@ -9,8 +9,8 @@ use crate::{
     payload::{Capture, Payload},
 };
 
-/// One call, as it is journalled and stored. Words are OpenTelemetry's; unknown is `None`, never zero.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One call: each field is a column. Words are OpenTelemetry's; unknown is `None`, never zero.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
     /// Made by the gateway, unique; storing a record twice stores it once.
     pub id: String,
@@ -80,7 +80,8 @@ pub struct Record {
     pub release: String,
     /// W3C trace id.
     pub trace_id: String,
-    /// The content, where the tenant keeps it.
+    /// The content, where the tenant keeps it. A row of its own.
+    #[serde(skip)]
     pub payload: Option<Payload>,
 }
 

@@ -2,90 +2,107 @@
 
 use hypercare::{histogram, time::minute_of};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
+    payload::Payload,
     ports::{Database, PortError, Statement, row, rows},
     record::{Attempt, Record},
 };
 
+/// A record on its way: the rows it becomes, as JSON that nobody reads again before the database does. So a
+/// message of an earlier release is stored by a later one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// The call's id.
+    pub id: String,
+    /// Unix milliseconds.
+    pub started_ms: i64,
+    call: Box<RawValue>,
+    payload: Option<Box<RawValue>>,
+}
+
+impl Entry {
+    /// Of a record.
+    pub fn of(record: &Record) -> Self {
+        /// The record's columns, and those made of them.
+        #[derive(Serialize)]
+        struct CallRow<'a> {
+            #[serde(flatten)]
+            record: &'a Record,
+            duration_bucket: u16,
+            wait_bucket: Option<u16>,
+        }
+        /// A payload's columns.
+        #[derive(Serialize)]
+        struct PayloadRow<'a> {
+            call_id: &'a str,
+            tenant_id: &'a str,
+            started_ms: i64,
+            #[serde(flatten)]
+            payload: &'a Payload,
+        }
+        let call = CallRow {
+            record,
+            duration_bucket: histogram::bucket(record.duration_ms),
+            wait_bucket: record.wait_ms.map(histogram::bucket),
+        };
+        let payload = record.payload.as_ref().map(|payload| PayloadRow {
+            call_id: &record.id,
+            tenant_id: &record.tenant_id,
+            started_ms: record.started_ms,
+            payload,
+        });
+        let raw = "a row is JSON";
+        Self {
+            id: record.id.clone(),
+            started_ms: record.started_ms,
+            call: to_raw_value(&call).expect(raw),
+            payload: payload.map(|row| to_raw_value(&row).expect(raw)),
+        }
+    }
+
+    /// How long it is, about.
+    pub fn bytes(&self) -> usize {
+        let payload = self.payload.as_ref().map_or(0, |payload| payload.get().len());
+        self.call.get().len() + payload + ENTRY_FRAME
+    }
+}
+
 /// Stores records. One that is stored already stays as it is, so a batch may come again.
-pub async fn insert(db: &impl Database, records: &[Record]) -> Result<(), PortError> {
-    for batch in batches(records) {
-        let statements = vec![
-            Statement::new(INSERT_CALLS, [json!(batch.calls)]),
-            Statement::new(INSERT_PAYLOADS, [json!(batch.payloads)]),
-            Statement::new(MARK_DIRTY, [json!(batch.minutes)]),
+pub async fn insert(db: &impl Database, entries: &[Entry]) -> Result<(), PortError> {
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|entry| {
+            bytes += entry.bytes();
+            bytes <= MAX_PARAMETER_BYTES
+        });
+        let (batch, others) = rest.split_at(fits.count().max(1));
+        rest = others;
+        let calls = batch.iter().map(|entry| entry.call.get());
+        let payloads = batch.iter().filter_map(|entry| entry.payload.as_deref().map(RawValue::get));
+        let mut minutes: Vec<i64> = batch.iter().map(|entry| minute_of(entry.started_ms)).collect();
+        minutes.sort_unstable();
+        minutes.dedup();
+        let mut statements = vec![
+            Statement::new(INSERT_CALLS, [json!(list_of(calls))]),
+            Statement::new(MARK_DIRTY, [json!(json!(minutes).to_string())]),
         ];
+        if batch.iter().any(|entry| entry.payload.is_some()) {
+            statements.push(Statement::new(INSERT_PAYLOADS, [json!(list_of(payloads))]));
+        }
         db.batch(statements).await?;
     }
     Ok(())
 }
 
-/// Records as JSON lists of rows, each list small enough for one parameter.
-struct Batch {
-    calls: String,
-    payloads: String,
-    minutes: String,
-}
-
-fn batches(records: &[Record]) -> Vec<Batch> {
-    let mut batches = Vec::new();
-    let mut rest = records;
-    while !rest.is_empty() {
-        let (mut calls, mut payloads, mut minutes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = 0;
-        let mut taken = 0;
-        for record in rest {
-            let call = call_row(record);
-            let payload = record.payload.as_ref().map(|payload| payload_row(record, payload));
-            bytes += call.len() + payload.as_ref().map_or(0, String::len);
-            if taken > 0 && bytes > MAX_PARAMETER_BYTES {
-                break;
-            }
-            taken += 1;
-            calls.push(call);
-            payloads.extend(payload);
-            minutes.push(minute_of(record.started_ms));
-        }
-        rest = &rest[taken..];
-        minutes.sort_unstable();
-        minutes.dedup();
-        batches.push(Batch {
-            calls: format!("[{}]", calls.join(",")),
-            payloads: format!("[{}]", payloads.join(",")),
-            minutes: json!(minutes).to_string(),
-        });
-    }
-    batches
-}
-
-fn call_row(record: &Record) -> String {
-    /// The record's columns, and those made of them.
-    #[derive(Serialize)]
-    struct Row<'a> {
-        #[serde(flatten)]
-        record: &'a Record,
-        duration_bucket: u16,
-        wait_bucket: Option<u16>,
-    }
-    let row = Row {
-        record,
-        duration_bucket: histogram::bucket(record.duration_ms),
-        wait_bucket: record.wait_ms.map(histogram::bucket),
-    };
-    let mut row = serde_json::to_value(row).expect("a record is JSON");
-    // Stored apart.
-    row["payload"] = Value::Null;
-    row.to_string()
-}
-
-fn payload_row(record: &Record, payload: &crate::payload::Payload) -> String {
-    let mut row = serde_json::to_value(payload).expect("a payload is JSON");
-    row["call_id"] = json!(record.id);
-    row["tenant_id"] = json!(record.tenant_id);
-    row["started_ms"] = json!(record.started_ms);
-    row.to_string()
+/// JSON texts as a JSON list.
+fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
 }
 
 /// Notes that records are known to be lost. The same report counts once.
@@ -229,10 +246,13 @@ fn as_bool(row: &mut Value, column: &str) {
 /// D1 takes a parameter of 2 MB; older texts say 1 MB.
 const MAX_PARAMETER_BYTES: usize = 500_000;
 
+/// What an entry's JSON has besides its rows.
+const ENTRY_FRAME: usize = 120;
+
 // Materialised, each row is made into text once; otherwise once for every column.
 const INSERT_CALLS: &str = "
     WITH item AS MATERIALIZED (SELECT value FROM json_each(?1))
-    INSERT OR IGNORE INTO calls
+    INSERT INTO calls
     (id, tenant_id, key_id, end_user_hash, operation, route, request_model, response_model,
      provider_name, target_model, attempts, status, outcome, error_type, started_ms, duration_ms,
      upstream_first_byte_ms, time_to_first_chunk_ms, overhead_ms, wait_ms, duration_bucket, wait_bucket,
@@ -249,15 +269,17 @@ const INSERT_CALLS: &str = "
            value ->> 'reasoning_output_tokens', value ->> 'usage_estimated', value ->> 'cost_microusd',
            value ->> 'price_version', value ->> 'finish_reason', value ->> 'stream', value ->> 'cache_status',
            value ->> 'region', value ->> 'release', value ->> 'trace_id'
-    FROM item";
+    FROM item WHERE true
+    ON CONFLICT (id) DO NOTHING";
 
 const INSERT_PAYLOADS: &str = "
     WITH item AS MATERIALIZED (SELECT value FROM json_each(?1))
-    INSERT OR IGNORE INTO call_payloads
+    INSERT INTO call_payloads
     (call_id, tenant_id, started_ms, mode, request_headers, request, response, truncated)
     SELECT value ->> 'call_id', value ->> 'tenant_id', value ->> 'started_ms', value ->> 'mode',
            value ->> 'request_headers', value ->> 'request', value ->> 'response', value ->> 'truncated'
-    FROM item";
+    FROM item WHERE true
+    ON CONFLICT (call_id) DO NOTHING";
 
 /// Their minutes must be counted again.
 const MARK_DIRTY: &str =
