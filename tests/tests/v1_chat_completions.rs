@@ -169,6 +169,25 @@ fn c5_a_stream_the_upstream_cut_is_an_error_event_and_never_a_clean_end() {
 }
 
 #[test]
+fn c5_one_of_two_answers_is_not_the_whole() {
+    let piece = |choice: u64, text: &str, finish: Value| {
+        let choice = json!({ "index": choice, "delta": { "content": text }, "finish_reason": finish });
+        format!("data: {}\n\n", json!({ "id": "1", "object": "chat.completion.chunk", "choices": [choice] }))
+    };
+    let begun =
+        [piece(0, "a", Value::Null), piece(1, "b", Value::Null), piece(0, "", json!("stop"))].concat();
+    let whole = begun.clone() + &piece(1, "", json!("stop"));
+    for (text, outcome) in [(begun, Outcome::Error), (whole, Outcome::Ok)] {
+        let gateway = Gateway::default();
+        gateway.host.upstream.expect("POST", OPENAI, Answer::stream([&*text.leak()]));
+        let mut body = ask_streamed("openai/gpt-4.1");
+        body["n"] = json!(2);
+        let answered = gateway.chat(&body);
+        assert_eq!(record(&answered).outcome, outcome, "{}", answered.text());
+    }
+}
+
+#[test]
 fn c5_an_error_in_the_first_chunk_falls_back_because_nothing_went_out_yet() {
     let gateway = Gateway::default();
     let targets = json!({ "targets": ["openai/gpt-4.1", "openai/gpt-4.1-mini"] });

@@ -318,7 +318,7 @@ async fn send<H: Host>(
         }
         Body::Stream { first, rest } => {
             let mut relay: Box<dyn Relay> = match provider.api.dialect() {
-                None => Box::new(Forward::new(!ask.peek.include_usage, draft.id())),
+                None => Box::new(Forward::new(ask.peek, draft.id())),
                 Some(dialect) => Box::new(translate::Translate::new(
                     dialect.decoder(),
                     &head,

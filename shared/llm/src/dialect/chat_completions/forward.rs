@@ -33,6 +33,8 @@ pub struct Peek<'a> {
     pub include_usage: bool,
     /// The caller's name for its end user.
     pub user: Option<Cow<'a, str>>,
+    /// How many answers are asked for at once.
+    pub choices: u64,
     model_at: Range<usize>,
     usage_wish: Splice,
 }
@@ -79,7 +81,9 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
         }
         Some(options) => usage_wish(options, &place)?,
     };
-    Ok(Peek { model, stream, include_usage, user, model_at, usage_wish })
+    // Whether it is a number at all is the provider's to say.
+    let choices = raw.choices.and_then(|count| count.get().parse().ok()).unwrap_or(1).max(1);
+    Ok(Peek { model, stream, include_usage, user, choices, model_at, usage_wish })
 }
 
 fn usage_wish(
@@ -193,15 +197,23 @@ pub struct Forward {
 struct Watch {
     /// The caller did not ask for usage, so the chunk that only carries it is kept back.
     strip_usage: bool,
+    /// How many answers have yet to say why they finished.
+    unfinished: u64,
     summary: Summary,
     begun: bool,
     done: bool,
 }
 
 impl Forward {
-    /// A fresh relay. With `strip_usage` the caller does not see the usage chunk we asked for.
-    pub fn new(strip_usage: bool, request_id: &str) -> Self {
-        let watch = Watch { strip_usage, summary: Summary::default(), begun: false, done: false };
+    /// A fresh relay for the answer to this request.
+    pub fn new(peek: &Peek<'_>, request_id: &str) -> Self {
+        let watch = Watch {
+            strip_usage: !peek.include_usage,
+            unfinished: peek.choices,
+            summary: Summary::default(),
+            begun: false,
+            done: false,
+        };
         Self { splitter: sse::Splitter::default(), watch, request_id: request_id.to_owned() }
     }
 
@@ -252,7 +264,7 @@ impl Relay for Forward {
         }
         match ending {
             // A slow goodbye after the end of the answer harms nobody.
-            Ending::Failed(_) if self.watch.done || self.watch.summary.finish_reason.is_some() => {}
+            Ending::Failed(_) if self.watch.is_whole() => {}
             Ending::Failed(failure) => self.fail(failure, out),
             Ending::Closed => {
                 // The last event may lack its blank line.
@@ -265,10 +277,7 @@ impl Relay for Forward {
                     out.extend_from_slice(held);
                     out.extend_from_slice(b"\n\n");
                 }
-                if !self.watch.done
-                    && self.watch.summary.finish_reason.is_none()
-                    && self.watch.summary.error.is_none()
-                {
+                if !self.watch.is_whole() && self.watch.summary.error.is_none() {
                     self.fail(UpstreamError::truncated(), out);
                 }
             }
@@ -300,7 +309,7 @@ impl Watch {
         }
         self.begun = true;
         let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&event.data) else {
-            if self.summary.error.is_none() && self.summary.finish_reason.is_none() {
+            if self.summary.error.is_none() && !self.is_whole() {
                 self.summary.error = Some(UpstreamError::garbled("a chunk of the stream is not JSON"));
             }
             return true;
@@ -310,8 +319,13 @@ impl Watch {
             return true;
         }
         let usage_only = answer.is_usage_only();
-        answer.tell(&mut self.summary);
+        self.unfinished = self.unfinished.saturating_sub(answer.tell(&mut self.summary));
         !(usage_only && self.strip_usage)
+    }
+
+    /// Whether nothing of the answer can be missing.
+    fn is_whole(&self) -> bool {
+        self.done || self.unfinished == 0
     }
 
     /// Whether a last event that was never closed is whole all the same.
@@ -340,6 +354,7 @@ struct RawBody<'a> {
     stream: Option<&'a RawValue>,
     stream_options: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
+    choices: Option<&'a RawValue>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
@@ -364,6 +379,7 @@ impl<'de> Visitor<'de> for BodyVisitor {
         while let Some(Key(key)) = map.next_key()? {
             let (name, slot) = match &*key {
                 "messages" => ("messages", &mut body.messages),
+                "n" => ("n", &mut body.choices),
                 "model" => ("model", &mut body.model),
                 "stream" => ("stream", &mut body.stream),
                 "stream_options" => ("stream_options", &mut body.stream_options),
@@ -479,7 +495,8 @@ impl Answer<'_> {
         self.usage.is_some() && self.has_choices() && self.choices.is_some_and(is_empty)
     }
 
-    fn tell(self, summary: &mut Summary) {
+    /// Returns how many answers say why they finished.
+    fn tell(self, summary: &mut Summary) -> u64 {
         let model = self.model.and_then(|raw| text(raw, "model").ok()).filter(|model| !model.is_empty());
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
@@ -491,11 +508,13 @@ impl Answer<'_> {
         }
         let choices =
             self.choices.and_then(|raw| serde_json::from_str::<Vec<Option<Choice<'_>>>>(raw.get()).ok());
-        let finish = choices.into_iter().flatten().flatten().find_map(|choice| choice.finish_reason);
+        let choices = choices.into_iter().flatten().flatten();
         // xAI sends an empty one beside tool calls.
-        if let Some(finish) = finish.filter(|finish| !finish.is_empty()) {
-            summary.finish_reason = Some(finish.into_owned());
-        }
+        let mut reasons =
+            choices.filter_map(|choice| choice.finish_reason).filter(|reason| !reason.is_empty());
+        let Some(first) = reasons.next() else { return 0 };
+        summary.finish_reason = Some(first.into_owned());
+        1 + reasons.count() as u64
     }
 }
 
