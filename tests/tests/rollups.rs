@@ -443,6 +443,25 @@ fn spread(values: impl Iterator<Item = i64>) -> metrics::Spread {
     }
 }
 
+#[test]
+fn more_series_than_are_shown_are_told() {
+    for (models, cut) in [(5_000, 0), (5_001, 1)] {
+        let host = MemoryHost::new();
+        let records: Vec<Record> = (0..models)
+            .map(|number| Record {
+                id: format!("call_{number}"),
+                target_model: format!("model-{number}"),
+                ..record("tn_a", NEW_YEAR_MS)
+            })
+            .collect();
+        store(&host, &records);
+        count_all(&host, NEW_YEAR_MS + 120_000);
+        let text = block_on(prometheus::render(&host, NEW_YEAR_MS + 120_000)).unwrap();
+        assert!(text.contains(&format!("\nhypergate_series_cut {cut}\n")), "{models}");
+        assert_eq!(text.matches("\nhypergate_calls_total{").count(), 5_000);
+    }
+}
+
 fn store(host: &MemoryHost, records: &[Record]) {
     block_on(journal::write(host, records)).unwrap();
 }

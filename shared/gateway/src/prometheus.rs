@@ -33,9 +33,11 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
         to_ms: today_ms + Grain::Day.width_ms(),
         tenant_id: None,
         by: &["tenant_id", "route", "provider_name", "model", "outcome"],
-        limit: MOST_SERIES,
+        limit: MOST_SERIES as i64 + 1,
     };
-    let today = rollups::merged(host, &selection).await?;
+    let mut today = rollups::merged(host, &selection).await?;
+    let is_cut = today.len() > MOST_SERIES;
+    today.truncate(MOST_SERIES);
     let health = health::read(host, today_ms).await?;
     let mut page = Page::default();
 
@@ -46,6 +48,10 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
         page.family("hypergate_last_tick_timestamp_seconds", "gauge", help);
         page.sample("hypergate_last_tick_timestamp_seconds", &[], ms / 1000);
     }
+    let help =
+        "1 where there are more series of calls today than these, so that sums over them are too small.";
+    page.family("hypergate_series_cut", "gauge", help);
+    page.sample("hypergate_series_cut", &[], i64::from(is_cut));
     page.family(
         "hypergate_uncounted_minutes",
         "gauge",
@@ -264,7 +270,7 @@ const LABELS: [&str; 4] = ["tenant_id", "route", "provider_name", "model"];
 const TOKENS: [&str; 5] = ["input", "cache_read_input", "cache_write_input", "output", "reasoning_output"];
 const BOUNDS_MS: [i64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
 /// More than Prometheus should be sent.
-const MOST_SERIES: i64 = 5_000;
+const MOST_SERIES: usize = 5_000;
 
 #[cfg(test)]
 mod tests {
