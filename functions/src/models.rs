@@ -21,7 +21,7 @@ use crate::route::{json_response, list_of};
 /// The tenant's aliases, then the known models of every provider that is set up here, as far as the key
 /// may use them. A provider may serve models that are not listed.
 pub(crate) async fn list<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes>, Error> {
-    let caller = auth::authenticate(host, incoming.headers(), host.now_ms()).await?;
+    let caller = auth::authenticate(host, incoming, host.now_ms()).await?;
     let models: Vec<Value> = names(&caller, host).iter().map(|name| model(name)).collect();
     Ok(json_response(200, &list_of(models)))
 }
@@ -32,7 +32,7 @@ pub(crate) async fn find<H: Host>(
     incoming: &Incoming,
     host: &H,
 ) -> Result<Response<Bytes>, Error> {
-    let caller = auth::authenticate(host, incoming.headers(), host.now_ms()).await?;
+    let caller = auth::authenticate(host, incoming, host.now_ms()).await?;
     // SDKs send the slash of `provider/model` escaped.
     let name = name.replace("%2F", "/").replace("%2f", "/");
     plan::plan(&name, &caller)?;

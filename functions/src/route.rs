@@ -7,6 +7,13 @@ use gateway::{
     prometheus, store, tick,
 };
 use http::{HeaderValue, Method, Response, header};
+use llm::{
+    dialect::{
+        chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
+        generate_content::GenerateContent, messages::Messages, responses::Responses,
+    },
+    front::Front,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -18,6 +25,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/metrics"),
     ("POST", "/internal/tick"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/messages"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v2/chat"),
+    ("POST", "/model/{model}/converse"),
+    ("POST", "/model/{model}/converse-stream"),
+    ("POST", "/v1beta/models/{model}:generateContent"),
+    ("POST", "/v1beta/models/{model}:streamGenerateContent"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
     ("GET", "/admin/v1/alerts"),
@@ -45,9 +59,9 @@ pub const ROUTES: &[(&str, &str)] = &[
 
 /// Answers a request.
 pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> {
-    // The call comes first: everything else can wait.
-    if incoming.method() == Method::POST && incoming.uri().path() == "/v1/chat/completions" {
-        return call::chat_completions(host, incoming).await;
+    // Calls come first: everything else can wait.
+    if let Some((front, route)) = front(incoming.uri().path()).filter(|_| incoming.method() == Method::POST) {
+        return call::call(host, incoming, front, route).await;
     }
     let answer = answer(incoming, host).await;
     Reply::unrecorded(answer.unwrap_or_else(|error| {
@@ -56,6 +70,32 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
         }
         call::error_response(&error, None)
     }))
+}
+
+/// What a caller at this path speaks, and the path's template.
+fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
+    match path {
+        "/v1/chat/completions" => Some((&ChatCompletions, "/v1/chat/completions")),
+        "/v1/messages" => Some((&Messages, "/v1/messages")),
+        "/v1/responses" => Some((&Responses, "/v1/responses")),
+        "/v2/chat" => Some((&Cohere, "/v2/chat")),
+        // A model's name may have slashes.
+        _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {
+            "converse" => Some((&Converse, "/model/{model}/converse")),
+            "converse-stream" => Some((&Converse, "/model/{model}/converse-stream")),
+            _ => None,
+        },
+        _ => {
+            let (_, method) = path.strip_prefix("/v1beta/models/")?.rsplit_once(':')?;
+            match method {
+                "generateContent" => Some((&GenerateContent, "/v1beta/models/{model}:generateContent")),
+                "streamGenerateContent" => {
+                    Some((&GenerateContent, "/v1beta/models/{model}:streamGenerateContent"))
+                }
+                _ => None,
+            }
+        }
+    }
 }
 
 async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes>, Error> {
@@ -94,15 +134,22 @@ pub(crate) fn no_route(method: &str, path: &str) -> Error {
         loop {
             match (parts.next(), wanted.next()) {
                 (None, None) => return true,
-                (Some(part), Some(wanted))
-                    if part == wanted || (wanted.starts_with('{') && !part.is_empty()) => {}
+                (Some(part), Some(wanted)) if part == wanted => {}
+                (Some(part), Some(wanted)) => {
+                    match wanted.strip_prefix('{').and_then(|w| w.split_once('}')) {
+                        Some((_, rest)) if part.len() > rest.len() && part.ends_with(rest) => {}
+                        _ => return false,
+                    }
+                }
                 _ => return false,
             }
         }
     };
     match ROUTES.iter().find(|(_, template)| matches(template)) {
         Some((allowed, _)) => Error::MethodNotAllowed { method: method.to_owned(), allowed },
-        None => Error::NotFound(format!("route {path}")),
+        None => Error::NotFound(format!(
+            "route {path}. A client's base URL ends in `/v1`; openapi.json lists the routes"
+        )),
     }
 }
 

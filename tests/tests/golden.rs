@@ -15,17 +15,14 @@ use llm::{
     chat::Event,
     dialect::{
         Decoder, Dialect,
-        chat_completions::{
-            answer::{self, Head},
-            error::{self, ErrorBody},
-            request,
-            translate::Translate,
-        },
+        chat_completions::{answer, error, request},
         generate_content::GenerateContent,
         messages::Messages,
     },
+    front::{ErrorBody, Head},
     provider,
     relay::{Ending, Relay},
+    translate::Translate,
 };
 use serde_json::{Value, json};
 
@@ -139,7 +136,7 @@ fn targets(body: &[u8]) -> Vec<(&'static str, String)> {
 fn encode(body: &[u8], provider: &str, model: &str) -> Result<String, Error> {
     let request = request::parse(body)?;
     let target = target(provider, model);
-    let encoded = target.provider.api.dialect().unwrap().encode(&request, &target)?;
+    let encoded = target.provider.api.dialect().encode(&request, &target)?;
     let http = encoded.request;
     let mut headers: Vec<_> =
         http.headers().iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
@@ -180,7 +177,8 @@ fn whole(dialect: &dyn Dialect, body: &[u8]) -> String {
 }
 
 fn streamed(dialect: &dyn Dialect, stream: &[u8]) -> String {
-    let mut relay = Translate::new(dialect.decoder(), &HEAD, true, None);
+    let writer = Box::new(answer::Stream::new(&HEAD, true));
+    let mut relay = Translate::new(dialect.decoder(), writer, "call_1");
     let mut out = Vec::new();
     relay.chunk(stream, &mut out);
     relay.end(Ending::Closed, &mut out);

@@ -155,7 +155,8 @@ Make calls fail, and an alert arrives at http://127.0.0.1:{alerts} within two mi
     -H 'authorization: Bearer {key}' -H 'content-type: application/json' \
     -d '{{"model":"demo/fail","messages":[{{"role":"user","content":"Hello"}}]}}'; done; echo
 
-(For the demo the rule error-share wants one minute with 5 calls; by default it is more patient.)
+(For the demo the rule error-share wants one minute with 5 calls; by default it is more patient. The notice that it
+is over comes after good minutes with calls, or ten without any.)
 
 What was counted, by the minute:
 

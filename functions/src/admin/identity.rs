@@ -85,6 +85,15 @@ pub(super) async fn create_key<H: Host>(tenant_id: &str, incoming: &Incoming, ho
     let expires_ms = fields.time("expires_at")?;
     let models = fields.texts("models")?;
     fields.finish()?;
+    // A name without a slash may be an alias that is yet to be made.
+    let of_nobody =
+        |pattern: &String| pattern.split_once('/').is_some_and(|(name, _)| provider::find(name).is_none());
+    if let Some(at) = models.iter().flatten().position(of_nobody) {
+        return Err(wrong(
+            &format!("models[{at}]"),
+            format!("`models[{at}]` names no provider. {}", known_providers()),
+        ));
+    }
     let now_ms = host.now_ms();
     if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
         return Err(wrong("expires_at", "`expires_at` must be in the future."));
@@ -140,9 +149,7 @@ pub(super) async fn put_alias<H: Host>(tenant_id: &str, name: &str, incoming: &I
         ));
     }
     if let Some(at) = targets.iter().position(|target| provider::split(target).is_none()) {
-        let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name).collect();
-        let message =
-            format!("`{}` is not `provider/model`. The providers are {}.", targets[at], known.join(", "));
+        let message = format!("`{}` is not `provider/model`. {}", targets[at], known_providers());
         return Err(wrong(&format!("targets[{at}]"), message));
     }
     let alias = Alias { name, targets, updated_ms: host.now_ms() };
@@ -165,6 +172,11 @@ pub(super) async fn delete_alias<H: Host>(tenant_id: &str, name: &str, host: &H)
 async fn forget_tenant<H: Host>(tenant_id: &str, host: &H) -> Result<(), Error> {
     auth::forget(host, &store::key_hashes(host, tenant_id).await?).await;
     Ok(())
+}
+
+fn known_providers() -> String {
+    let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name).collect();
+    format!("The providers are {}.", known.join(", "))
 }
 
 fn no_tenant(id: &str) -> Error {

@@ -120,7 +120,8 @@ export async function fetchUpstream(method, url, headers, body, firstByteMs, max
       signal: abort.signal,
     });
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
-    if (response.ok && response.headers.get('content-type')?.startsWith('text/event-stream') && response.body !== null) {
+    const type = response.headers.get('content-type') ?? '';
+    if (response.ok && STREAMS.some((stream) => type.startsWith(stream)) && response.body !== null) {
       const reader = response.body.getReader();
       for (;;) {
         const { done, value } = await reader.read();
@@ -135,6 +136,9 @@ export async function fetchUpstream(method, url, headers, body, firstByteMs, max
     signal?.removeEventListener('abort', hangUp);
   }
 }
+
+/** The media types of answers that come bit by bit. */
+const STREAMS = ['text/event-stream', 'application/vnd.amazon.eventstream'];
 
 /** Gives an upstream up. */
 export function cancel(reader) {

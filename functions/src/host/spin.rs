@@ -458,7 +458,7 @@ impl Spin {
         let is_stream = head
             .headers()
             .get(http::header::CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+            .is_some_and(|value| STREAMS.iter().any(|stream| value.as_bytes().starts_with(stream)));
         let chunks = response.take_body_stream();
         if !(is_stream && head.status().is_success()) {
             let body = collect(chunks, limits.max_bytes).await.map_err(|error| match error {
@@ -574,3 +574,6 @@ const CONNECT_MS: i64 = 10_000;
 
 /// How long after our own limits the runtime's may strike.
 const SLACK_MS: i64 = 5_000;
+
+/// The media types of answers that come bit by bit.
+const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"application/vnd.amazon.eventstream"];

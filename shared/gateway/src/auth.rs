@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Request, header};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -36,10 +36,14 @@ pub struct Caller {
 }
 
 /// The caller of a request to the model routes.
-pub async fn authenticate<H: Host>(host: &H, headers: &HeaderMap, now_ms: i64) -> Result<Rc<Caller>, Error> {
+pub async fn authenticate<H: Host, B>(
+    host: &H,
+    request: &Request<B>,
+    now_ms: i64,
+) -> Result<Rc<Caller>, Error> {
     let config = host.config();
     let secrets = config.secrets.as_ref().ok_or(Error::Unconfigured("HYPERGATE_SECRET"))?;
-    let key = bearer(headers).filter(|key| is_key_shaped(key)).ok_or(Error::Unauthenticated)?;
+    let key = credential(request).filter(|key| is_key_shaped(key)).ok_or(Error::Unauthenticated)?;
     let hash = secrets.key_hash(key);
     let caller = match host.memory().caller(&hash, now_ms) {
         Some(known) => known,
@@ -100,6 +104,15 @@ pub fn require_token(
         Some(token) if same(token, expected) => Ok(()),
         _ => Err(Error::WrongToken { token: setting }),
     }
+}
+
+/// The key, wherever the client of one protocol or another puts it.
+fn credential<B>(request: &Request<B>) -> Option<&str> {
+    let headers = request.headers();
+    let header = |name: &str| headers.get(name)?.to_str().ok();
+    // Anthropic's place, Google's two, and everybody else's.
+    let query = || request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("key="));
+    bearer(headers).or_else(|| header("x-api-key")).or_else(|| header("x-goog-api-key")).or_else(query)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

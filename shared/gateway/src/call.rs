@@ -7,14 +7,11 @@ use llm::{
     ErrorClass, Target, UpstreamError,
     chat::{self, Event},
     demo,
-    dialect::chat_completions::{
-        answer::{self, Head},
-        error::{self, ErrorBody},
-        forward::{self, Forward, Peek},
-        request, translate,
-    },
+    dialect::chat_completions::ChatCompletions,
+    front::{ErrorBody, Front, Head, Peek},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
+    translate::{self, Translate},
 };
 
 use crate::{
@@ -73,20 +70,25 @@ pub struct Streaming<S> {
     pub idle_ms: i64,
 }
 
-/// `POST /v1/chat/completions`.
-pub async fn chat_completions<H: Host>(host: &H, incoming: &Incoming) -> Reply<H::Stream> {
+/// A call by a caller who speaks what `front` does. `route` is the path's template.
+pub async fn call<H: Host>(
+    host: &H,
+    incoming: &Incoming,
+    front: &'static dyn Front,
+    route: &'static str,
+) -> Reply<H::Stream> {
     let headers = incoming.headers();
     let started_ms = host.now_ms();
     let config = host.config();
     let mut draft = Draft::begin(Opening {
         id: host.memory().new_id("call_", started_ms, host),
-        route: incoming.uri().path(),
+        route,
         trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
         started_ms,
         region: host.region(),
         release: &config.release,
     });
-    match serve(host, headers, incoming.body(), &mut draft).await {
+    match serve(host, incoming, front, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
@@ -98,7 +100,7 @@ pub async fn chat_completions<H: Host>(host: &H, incoming: &Incoming) -> Reply<H
                 draft.finish_whole(host.now_ms(), response.status().as_u16(), None, summary, response.body());
             Reply::Whole { response, record: Some(Box::new(record)) }
         }
-        Err(refusal) => refuse(host, draft, refusal),
+        Err(refusal) => refuse(host, front, draft, refusal),
     }
 }
 
@@ -122,29 +124,33 @@ impl<E: Into<Error>> From<E> for Refusal {
 
 async fn serve<H: Host>(
     host: &H,
-    headers: &HeaderMap,
-    body: &Result<Bytes, BodyError>,
+    incoming: &Incoming,
+    front: &'static dyn Front,
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let config = host.config();
-    let caller = auth::authenticate(host, headers, draft.started_ms()).await?;
+    let headers = incoming.headers();
+    let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
-    let body = body.as_ref().map_err(|error| match error {
+    let body = incoming.body().as_ref().map_err(|error| match error {
         BodyError::Broken => Error::BodyBroken,
         BodyError::TooLarge => Error::BodyTooLarge { limit: config.max_body_bytes },
     })?;
     draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, body));
-    let peek = forward::peek(body).map_err(Error::from)?;
+    let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
+    let peek = front.peek(path, body).map_err(Error::from)?;
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
     let choices = plan::plan(&peek.model, &caller)?;
-    let mut ask = Ask { body, peek: &peek, unified: None };
+    let mut ask = Ask { front, headers, body, peek: &peek, unified: None };
     try_in_order(host, &mut ask, &choices, draft).await
 }
 
 /// What is asked, read as far as was needed.
 struct Ask<'a> {
+    front: &'static dyn Front,
+    headers: &'a HeaderMap,
     body: &'a Bytes,
     peek: &'a Peek<'a>,
     /// Built only if a target speaks another protocol.
@@ -155,7 +161,7 @@ impl Ask<'_> {
     fn unified(&mut self) -> Result<&chat::Request, Error> {
         match &mut self.unified {
             Some(unified) => Ok(unified),
-            slot => Ok(slot.insert(request::parse(self.body)?)),
+            slot => Ok(slot.insert(self.front.parse(self.peek, self.body)?)),
         }
     }
 }
@@ -251,6 +257,11 @@ async fn send<H: Host>(
     draft: &Draft,
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
     let provider = choice.provider;
+    let front = ask.front;
+    let api = provider.api_for(front.api());
+    let dialect = api.dialect();
+    // Both ends speak the same: bytes are passed on.
+    let is_same = api.speaks() == front.api();
     let stream = ask.peek.stream;
     let fail = |error: UpstreamError| Error::Upstream { provider: provider.name, error };
     let (fetched, dropped) = match provider.api {
@@ -283,10 +294,7 @@ async fn send<H: Host>(
             Body::Whole(body) => body,
             Body::Stream { first, .. } => first,
         };
-        let mut error = match provider.api.dialect() {
-            None => error::upstream(status.as_u16(), fetched.head.headers(), &body),
-            Some(dialect) => dialect.error(status.as_u16(), fetched.head.headers(), &body),
-        };
+        let mut error = dialect.error(status.as_u16(), fetched.head.headers(), &body);
         // A wait told as a date needs a clock, which a dialect has not.
         error.retry_after_ms = error.retry_after_ms.or_else(|| {
             let date = fetched.head.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
@@ -300,36 +308,30 @@ async fn send<H: Host>(
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));
         }
         Body::Whole(body) => {
-            let (body, summary) = match provider.api.dialect() {
-                None => {
-                    let summary = forward::summary(&body).map_err(refuse)?;
-                    (body, summary)
-                }
-                Some(dialect) => {
-                    let events = dialect.decode(&body).map_err(refuse)?;
-                    let summary = translate::summary(&events);
-                    let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
-                    (Bytes::from(answer::whole(&head, &events).map_err(refuse)?), summary)
-                }
+            let (body, summary) = if is_same {
+                let summary = front.summary(&body).map_err(refuse)?;
+                (body, summary)
+            } else {
+                let events = dialect.decode(&body).map_err(refuse)?;
+                let summary = translate::summary(&events);
+                let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
+                (Bytes::from(front.whole(&head, &events).map_err(refuse)?), summary)
             };
             let mut response = Response::new(body);
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Served::Whole { response, summary }
         }
         Body::Stream { first, rest } => {
-            let mut relay: Box<dyn Relay> = match provider.api.dialect() {
-                None => Box::new(Forward::new(ask.peek, draft.id())),
-                Some(dialect) => Box::new(translate::Translate::new(
-                    dialect.decoder(),
-                    &head,
-                    ask.peek.include_usage,
-                    Some(draft.id()),
-                )),
+            let mut relay = if is_same {
+                front.forwarder(ask.peek, draft.id())
+            } else {
+                let writer = front.writer(&head, ask.peek);
+                Box::new(Translate::new(dialect.decoder(), writer, draft.id()))
             };
             let opening = open_stream(relay.as_mut(), first).map_err(refuse)?;
             let mut head = Response::new(());
             head.headers_mut()
-                .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static(front.stream_type(ask.peek)));
             head.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             Served::Stream { head, opening, rest, relay }
         }
@@ -390,15 +392,15 @@ fn upstream_request<H: Host>(
         return Err(unconfigured("BASE_URL"));
     }
     let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
-    let (mut request, dropped) = match provider.api.dialect() {
-        None => (forward::request(ask.body, ask.peek, &target)?, Vec::new()),
-        Some(dialect) => {
-            let encoded = dialect.encode(ask.unified()?, &target).map_err(|error| match error {
-                llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
-                error => Error::Request(error),
-            })?;
-            (encoded.request, encoded.dropped)
-        }
+    let api = provider.api_for(ask.front.api());
+    let (mut request, dropped) = if api.speaks() == ask.front.api() {
+        (ask.front.forward(ask.body, ask.peek, ask.headers, &target)?, Vec::new())
+    } else {
+        let encoded = api.dialect().encode(ask.unified()?, &target).map_err(|error| match error {
+            llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
+            error => Error::Request(error),
+        })?;
+        (encoded.request, encoded.dropped)
     };
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -465,7 +467,7 @@ fn stamp(headers: &mut HeaderMap, draft: &Draft) {
     headers.insert(CALL_ID, id);
 }
 
-fn refuse<S, H: Host>(host: &H, draft: Draft, refusal: Refusal) -> Reply<S> {
+fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusal) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
@@ -474,7 +476,7 @@ fn refuse<S, H: Host>(host: &H, draft: Draft, refusal: Refusal) -> Reply<S> {
     if let Error::Upstream { error: UpstreamError { retry_after_ms: Some(wait_ms), .. }, .. } = &error {
         headers.entry(header::RETRY_AFTER).or_insert_with(|| HeaderValue::from((wait_ms + 999) / 1000));
     }
-    let mut response = error_response(&error, Some(draft.id()));
+    let mut response = error_in(front, &error, Some(draft.id()));
     response.headers_mut().extend(headers);
     stamp(response.headers_mut(), &draft);
     let now_ms = host.now_ms();
@@ -489,24 +491,28 @@ fn refuse<S, H: Host>(host: &H, draft: Draft, refusal: Refusal) -> Reply<S> {
     Reply::Whole { response, record: recorded.then(|| Box::new(record)) }
 }
 
-/// A refusal in OpenAI's error shape.
+/// A refusal in OpenAI's error shape, for whoever's protocol is not known.
 pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes> {
+    error_in(&ChatCompletions, error, request_id)
+}
+
+/// A refusal in the caller's protocol.
+fn error_in(front: &dyn Front, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
     let status = error.status();
     let body = match error {
         Error::Upstream { error, provider } => {
-            let mut body = ErrorBody::upstream(error, request_id);
-            body.message = format!("{provider}: {}", body.message).into();
-            error::body(&body)
+            let body = ErrorBody::upstream(error, request_id);
+            ErrorBody { message: format!("{provider}: {}", body.message).into(), ..body }
         }
-        _ => error::body(&ErrorBody {
+        _ => ErrorBody {
             message: error.to_string().into(),
-            kind: error::kind(status),
+            status,
             param: error.param(),
             code: Some(error.code()),
             request_id,
-        }),
+        },
     };
-    let mut response = Response::new(Bytes::from(body));
+    let mut response = Response::new(Bytes::from(front.error(status, &body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Error::MethodNotAllowed { allowed, .. } = error {

@@ -63,7 +63,7 @@ pub enum Error {
     ModelNotAllowed(String),
     /// Nothing goes by this name.
     #[error(
-        "There is no model `{0}`. Name it as `provider/model`, or use an alias; GET /v1/models lists them."
+        "There is no model `{0}`. Name it as `provider/model` (`openai/gpt-5-mini`) or by an alias; GET /v1/models lists the known ones."
     )]
     ModelUnknown(String),
     /// There is no such thing.

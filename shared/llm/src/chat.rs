@@ -38,15 +38,30 @@ pub struct Request {
     pub stop: Vec<String>,
     /// How much to think before answering.
     pub reasoning_effort: Option<Effort>,
+    /// The same as a number of tokens; 0 is not at all. Goes before the effort where both are there.
+    pub reasoning_budget: Option<u64>,
+    /// Sampling among this many most likely tokens.
+    pub top_k: Option<u64>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// Whether a streamed answer is to end with its usage.
     pub include_usage: bool,
     /// The caller's name for its end user.
     pub user: Option<String>,
-    /// Fields that no other protocol has, by name, with their values. A dialect drops the harmless
-    /// ones and says so, and refuses those that change what the answer means.
-    pub extra: Vec<(String, Value)>,
+    /// Fields that no other protocol has. A dialect drops the harmless ones and says so, and refuses
+    /// those that change what the answer means.
+    pub extra: Vec<Extra>,
+}
+
+/// A field of the caller's protocol that has no place in [`Request`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extra {
+    /// Where it stands, as a path (`messages[2].name`).
+    pub name: String,
+    /// What it says.
+    pub value: Value,
+    /// Where the answer would mean something else without it: what the caller can do instead.
+    pub instead: Option<&'static str>,
 }
 
 /// One turn of the conversation.
@@ -76,8 +91,12 @@ pub enum Role {
 /// A piece of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
+    /// All up to here is worth keeping in the provider's prompt cache. Stands behind what it marks.
+    CachePoint(CacheTtl),
+    /// A document.
+    File(File),
     /// A picture.
-    Image(Image),
+    Image(Media),
     /// What the model thought before this answer; replayed so that a tool loop can go on.
     Reasoning(Reasoning),
     /// The model declined, in these words.
@@ -90,9 +109,28 @@ pub enum Part {
     ToolResult(ToolResult),
 }
 
-/// A picture, by address or by content.
+/// How long a provider's prompt cache is to keep something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CacheTtl {
+    /// Five minutes, or what the provider does by itself.
+    #[default]
+    Short,
+    /// An hour.
+    Hour,
+}
+
+/// A document, a PDF most often.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image {
+pub struct File {
+    /// Its name, where the caller gives one.
+    pub name: Option<String>,
+    /// What is in it.
+    pub media: Media,
+}
+
+/// A picture or a document, by address or by content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Media {
     /// The bytes, in base64, with their media type (`image/png`).
     Data {
         /// Media type.
@@ -204,6 +242,8 @@ pub enum Effort {
 /// A step of an answer. A whole answer decodes to the same events its stream would have given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// Where something of the text so far comes from.
+    Citation(Citation),
     /// The answer failed after it had begun.
     Error(UpstreamError),
     /// The answer ended by itself. At most once.
@@ -252,6 +292,17 @@ pub enum Event {
     Usage(Usage),
 }
 
+/// A source the answer names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Citation {
+    /// Its address, where it has one.
+    pub url: Option<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// The words of it that are cited.
+    pub quote: Option<String>,
+}
+
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
@@ -266,6 +317,14 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// Some providers say `stop` when the model waits for tool results.
+    pub(crate) fn after_calls(self, called: bool) -> Self {
+        match self {
+            Self::Stop if called => Self::ToolCalls,
+            other => other,
+        }
+    }
+
     /// As OpenAI spells it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,8 @@
 use crate::{
     Error, Usage,
     chat::{Event, FinishReason, Part, Request, Role},
-    dialect::chat_completions::answer::{self, Head},
+    dialect::chat_completions::answer,
+    front::{Head, Writer as _},
 };
 
 /// The built-in models' names.

@@ -3,17 +3,22 @@
 //! This crate knows how model APIs look on the wire and nothing else: no network, no clock, no
 //! database, no tenant. A caller's body becomes a [`chat::Request`], a [`dialect::Dialect`] turns that
 //! into a provider's HTTP request, and the provider's bytes come back as [`chat::Event`]s, whole or
-//! chunk by chunk. Where both ends speak the same protocol, [`dialect::chat_completions::forward`]
-//! passes the bytes on and only reads them in passing.
+//! chunk by chunk. A [`front::Front`] is the callers' side of a protocol. Where both ends speak the
+//! same one, the bytes are passed on and only read in passing.
 
 pub mod chat;
 pub mod demo;
 pub mod dialect;
 pub mod error;
+pub mod eventstream;
+mod fields;
+pub mod front;
 pub mod price;
 pub mod provider;
 pub mod relay;
+pub mod sigv4;
 pub mod sse;
+pub mod translate;
 pub mod usage;
 
 pub use error::{Error, ErrorClass, UpstreamError};

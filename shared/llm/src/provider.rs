@@ -1,6 +1,9 @@
 //! Who the providers are: one row each. What they speak is in [`crate::dialect`].
 
-use crate::dialect::{Dialect, generate_content::GenerateContent, messages::Messages};
+use crate::dialect::{
+    Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
+    generate_content::GenerateContent, messages::Messages, responses::Responses,
+};
 
 /// A provider, as data.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Provider {
     pub auth: Auth,
     /// What it speaks.
     pub api: Api,
+    /// What it speaks besides; used for callers who speak that.
+    pub also: Option<Api>,
     /// Whether a stream must be asked to end with its usage (`stream_options.include_usage`). A
     /// provider that always sends it, or that refuses fields it does not know, is not asked.
     pub ask_usage: bool,
@@ -34,24 +39,48 @@ pub enum Auth {
 /// What a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// OpenAI's Chat Completions: what callers speak too, so bytes are passed on.
+    /// OpenAI's Chat Completions.
     ChatCompletions,
+    /// Cohere's chat, version 2.
+    Cohere,
+    /// Amazon Bedrock's Converse.
+    Converse,
     /// The models built in here; see [`crate::demo`].
     Demo,
     /// Google's Gemini generateContent.
     GenerateContent,
     /// Anthropic's Messages.
     Messages,
+    /// OpenAI's Responses.
+    Responses,
 }
 
 impl Api {
-    /// The translator, where the provider does not speak the caller's protocol.
-    pub fn dialect(self) -> Option<&'static dyn Dialect> {
+    /// The translator, for callers who speak something else.
+    pub fn dialect(self) -> &'static dyn Dialect {
         match self {
-            Self::ChatCompletions | Self::Demo => None,
-            Self::GenerateContent => Some(&GenerateContent),
-            Self::Messages => Some(&Messages),
+            Self::Cohere => &Cohere,
+            Self::Converse => &Converse,
+            Self::GenerateContent => &GenerateContent,
+            Self::Messages => &Messages,
+            Self::Responses => &Responses,
+            Self::ChatCompletions | Self::Demo => &ChatCompletions,
         }
+    }
+
+    /// The protocol on the wire.
+    pub fn speaks(self) -> Self {
+        match self {
+            Self::Demo => Self::ChatCompletions,
+            other => other,
+        }
+    }
+}
+
+impl Provider {
+    /// What to speak with it for a caller who speaks `callers`: the same, if it can.
+    pub fn api_for(&self, callers: Api) -> Api {
+        self.also.filter(|also| *also == callers).unwrap_or(self.api)
     }
 }
 
@@ -88,8 +117,38 @@ pub const PROVIDERS: &[Provider] = &[
         base_url: "https://api.anthropic.com",
         auth: Auth::Header("x-api-key"),
         api: Api::Messages,
+        also: None,
         ask_usage: false,
     },
+    // Each resource has its own: AZURE_BASE_URL is https://<resource>.openai.azure.com/openai/v1; a model is the
+    // name of a deployment.
+    Provider {
+        auth: Auth::Header("api-key"),
+        also: Some(Api::Responses),
+        ..chat("azure", "azure.ai.openai", "")
+    },
+    // A key for Bedrock; in another region than this, BEDROCK_BASE_URL.
+    Provider {
+        name: "bedrock",
+        telemetry_name: "aws.bedrock",
+        base_url: "https://bedrock-runtime.us-east-1.amazonaws.com",
+        auth: Auth::Bearer,
+        api: Api::Converse,
+        also: None,
+        ask_usage: false,
+    },
+    chat("cerebras", "cerebras", "https://api.cerebras.ai/v1"),
+    Provider {
+        name: "cohere",
+        telemetry_name: "cohere",
+        base_url: "https://api.cohere.com",
+        auth: Auth::Bearer,
+        api: Api::Cohere,
+        also: None,
+        ask_usage: false,
+    },
+    chat("dashscope", "alibaba_cloud.dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+    chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai"),
     chat("deepseek", "deepseek", "https://api.deepseek.com/v1"),
     Provider {
         name: "demo",
@@ -97,6 +156,7 @@ pub const PROVIDERS: &[Provider] = &[
         base_url: "",
         auth: Auth::Optional,
         api: Api::Demo,
+        also: None,
         ask_usage: true,
     },
     chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1"),
@@ -106,22 +166,34 @@ pub const PROVIDERS: &[Provider] = &[
         base_url: "https://generativelanguage.googleapis.com",
         auth: Auth::Header("x-goog-api-key"),
         api: Api::GenerateContent,
+        also: None,
         ask_usage: false,
     },
+    chat("github", "github.models", "https://models.github.ai/inference"),
     chat("groq", "groq", "https://api.groq.com/openai/v1"),
+    chat("huggingface", "hugging_face", "https://router.huggingface.co/v1"),
+    chat("hyperbolic", "hyperbolic", "https://api.hyperbolic.xyz/v1"),
+    Provider { auth: Auth::Optional, ..chat("llama-cpp", "llama_cpp", "http://localhost:8080/v1") },
+    Provider { auth: Auth::Optional, ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1") },
+    chat("minimax", "minimax", "https://api.minimax.io/v1"),
     // Sends usage with its last chunk unasked, and answers 422 to fields it does not know.
     Provider { ask_usage: false, ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1") },
+    chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
+    chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1"),
+    chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1"),
     Provider { auth: Auth::Optional, ..chat("ollama", "ollama", "http://localhost:11434/v1") },
-    chat("openai", "openai", "https://api.openai.com/v1"),
+    Provider { also: Some(Api::Responses), ..chat("openai", "openai", "https://api.openai.com/v1") },
     chat("openrouter", "openrouter", "https://openrouter.ai/api/v1"),
     // Sends usage with every chunk.
     Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
+    chat("sambanova", "sambanova", "https://api.sambanova.ai/v1"),
     chat("together", "together_ai", "https://api.together.xyz/v1"),
     Provider { auth: Auth::Optional, ..chat("vllm", "vllm", "http://localhost:8000/v1") },
     // The account id is part of the address: WORKERS_AI_BASE_URL is
     // https://api.cloudflare.com/client/v4/accounts/<account id>/ai/v1
     chat("workers-ai", "cloudflare.workers_ai", ""),
     chat("xai", "x_ai", "https://api.x.ai/v1"),
+    chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4"),
 ];
 
 const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'static str) -> Provider {
@@ -131,6 +203,7 @@ const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'stat
         base_url,
         auth: Auth::Bearer,
         api: Api::ChatCompletions,
+        also: None,
         ask_usage: true,
     }
 }

@@ -67,6 +67,16 @@ impl Splitter {
     }
 }
 
+impl crate::translate::Frames for Splitter {
+    fn feed(&mut self, chunk: &[u8], frame: &mut dyn FnMut(&[u8])) {
+        Splitter::feed(self, chunk, frame);
+    }
+
+    fn held(&self) -> &[u8] {
+        &self.held
+    }
+}
+
 /// One event, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {

@@ -20,10 +20,18 @@
 //!   caller could not tell them from success (`malformed-function-call`, `missing-thought-signature`);
 //! - the wait after a 429 is in the body (`error-429`);
 //! - events end in `\r\n`, and a stream is whole once a chunk had a finish reason (`text`).
+//!
+//! Callers speak it too: `front` is their side, `parse` reads their body, `schema` their types, `write` writes
+//! the answer, and `array` gives a stream in the form of one JSON list.
 
 mod answer;
+mod array;
 mod failure;
+mod front;
+mod parse;
 mod request;
+mod schema;
+mod write;
 
 use http::HeaderMap;
 
@@ -62,10 +70,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        dialect::chat_completions::{
-            answer::{self, Head},
-            request,
-        },
+        dialect::chat_completions::{answer, request},
+        front::Head,
         provider,
     };
 

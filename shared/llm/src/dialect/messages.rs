@@ -23,9 +23,10 @@
 //! models that still have them are in use. Nothing else we send or read differs between the two.
 
 mod answer;
-mod model;
+mod front;
+pub(super) mod model;
 mod request;
-mod schema;
+pub(super) mod schema;
 
 use std::borrow::Cow;
 

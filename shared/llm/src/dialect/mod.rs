@@ -1,8 +1,11 @@
 //! What providers and callers speak: one module a protocol.
 
 pub mod chat_completions;
+pub mod cohere;
+pub mod converse;
 pub mod generate_content;
 pub mod messages;
+pub mod responses;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
@@ -111,6 +114,25 @@ pub(crate) fn post(
     value.set_sensitive(true);
     request.headers_mut().insert(name, value);
     Ok(request)
+}
+
+/// What a translation does with [`chat::Request::extra`]: refuses what changes the answer's meaning, lists
+/// the rest as dropped.
+pub(crate) fn drop_extra(extra: &[chat::Extra], dropped: &mut Vec<String>) -> Result<(), Error> {
+    for chat::Extra { name, instead, .. } in extra {
+        if let Some(instead) = instead {
+            let message = format!("`{name}` cannot be translated for this model. {instead}");
+            return Err(Error::unsupported(name, message));
+        }
+        dropped.push(name.clone());
+    }
+    Ok(())
+}
+
+/// Whether a signature over thought is Claude's own. Claude refuses any other; those that other providers'
+/// dialects make begin with a name and a colon, which base64 has not.
+pub(crate) fn is_claudes(signature: &str) -> bool {
+    !signature.contains(':')
 }
 
 /// The wait a provider asks for in its headers: `retry-after-ms`, or `retry-after` in seconds.

@@ -7,22 +7,12 @@
 
 use serde::Serialize;
 
-use super::error::{self, ErrorBody};
+use super::error;
 use crate::{
     UpstreamError, Usage,
-    chat::{Event, FinishReason},
+    chat::{Citation, Event, FinishReason},
+    front::{ErrorBody, Head, Writer},
 };
-
-/// What every answer and every chunk begins with.
-#[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
-    /// Our id of the answer.
-    pub id: &'a str,
-    /// Unix seconds.
-    pub created: i64,
-    /// The model, as the caller is to see it.
-    pub model: &'a str,
-}
 
 /// A whole answer. The error is the one among the events, or that they have no end.
 pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
@@ -32,6 +22,7 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
     let mut usage = None;
     for event in events {
         match event {
+            Event::Citation(citation) => message.annotations.push(Annotation::from(citation)),
             Event::Error(error) => return Err(error.clone()),
             Event::Finish { reason, native } => end = Some((*reason, native.as_str())),
             Event::Reasoning(text) => {
@@ -80,7 +71,7 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
         model: head.model,
         choices: [Choice {
             index: 0,
-            finish_reason: finish_reason(reason, !message.tool_calls.is_empty()).as_str(),
+            finish_reason: reason.after_calls(!message.tool_calls.is_empty()).as_str(),
             native_finish_reason: native,
             message,
             logprobs: (),
@@ -88,14 +79,6 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
         usage,
     };
     Ok(serde_json::to_vec(&answer).expect("strings and numbers into memory cannot fail"))
-}
-
-/// Some providers say `stop` when the model waits for tool results.
-pub(super) fn finish_reason(reason: FinishReason, called: bool) -> FinishReason {
-    match reason {
-        FinishReason::Stop if called => FinishReason::ToolCalls,
-        other => other,
-    }
 }
 
 /// Writes one streamed answer as server-sent events.
@@ -148,20 +131,12 @@ impl Stream {
         }
     }
 
-    /// Appends what these events mean to the caller. The first chunk, with the role, waits for the
-    /// first content: an answer that fails right after its start can still be asked for elsewhere.
-    pub fn events(&mut self, events: &[Event], out: &mut Vec<u8>) {
-        for event in events {
-            if self.state == State::Over {
-                return;
-            }
-            self.event(event, out);
-        }
-    }
-
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
-            Event::Error(error) => self.fail(error, None, out),
+            Event::Citation(citation) => {
+                self.delta(out, |out| member(out, "\"annotations\":", [Annotation::from(citation)]));
+            }
+            Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
             Event::Finish { reason, native } => self.finish(*reason, native, out),
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => {
@@ -240,40 +215,12 @@ impl Stream {
         self.begin(out);
         self.open(out);
         out.extend_from_slice(b"\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":");
-        json(out, finish_reason(reason, !self.calls.is_empty()).as_str());
+        json(out, reason.after_calls(!self.calls.is_empty()).as_str());
         out.extend_from_slice(b",\"native_finish_reason\":");
         json(out, native);
         out.extend_from_slice(b"}]");
         self.close(out);
         self.state = State::Finished;
-    }
-
-    /// Ends the stream with an error. What came before stands; nothing comes after.
-    pub fn fail(&mut self, error: &UpstreamError, request_id: Option<&str>, out: &mut Vec<u8>) {
-        if self.state < State::Over {
-            error::event(&ErrorBody::upstream(error, request_id), out);
-            self.state = State::Over;
-        }
-    }
-
-    /// Ends the stream well: usage if it was asked for and is known, and the mark of the end.
-    pub fn done(&mut self, out: &mut Vec<u8>) {
-        if self.state == State::Over {
-            return;
-        }
-        self.state = State::Over;
-        if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
-            self.open(out);
-            out.extend_from_slice(b"\"choices\":[],");
-            member(out, "\"usage\":", WireUsage::from(usage));
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
-    }
-
-    /// Whether the finish reason was sent: for the caller the answer is whole.
-    pub(super) fn is_finished(&self) -> bool {
-        self.state >= State::Finished
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -300,6 +247,45 @@ impl Stream {
         // OpenAI promises the field on every chunk of a stream that ends with it.
         let end: &[u8] = if self.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
         out.extend_from_slice(end);
+    }
+}
+
+impl Writer for Stream {
+    /// The first chunk, with the role, waits for the first content: an answer that fails right after its
+    /// start can still be asked for elsewhere.
+    fn events(&mut self, events: &[Event], out: &mut Vec<u8>) {
+        for event in events {
+            if self.state == State::Over {
+                return;
+            }
+            self.event(event, out);
+        }
+    }
+
+    fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
+        if self.state < State::Over {
+            error::event(error, out);
+            self.state = State::Over;
+        }
+    }
+
+    /// Usage if it was asked for and is known, and the mark of the end.
+    fn done(&mut self, out: &mut Vec<u8>) {
+        if self.state == State::Over {
+            return;
+        }
+        self.state = State::Over;
+        if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
+            self.open(out);
+            out.extend_from_slice(b"\"choices\":[],");
+            member(out, "\"usage\":", WireUsage::from(usage));
+            out.extend_from_slice(b"}\n\n");
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    fn is_finished(&self) -> bool {
+        self.state >= State::Finished
     }
 }
 
@@ -369,6 +355,27 @@ struct Message<'a> {
     reasoning_details: Vec<Detail>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<Annotation<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "url_citation")]
+struct Annotation<'a> {
+    url_citation: UrlCitation<'a>,
+}
+
+#[derive(Serialize)]
+struct UrlCitation<'a> {
+    url: &'a str,
+    title: &'a str,
+}
+
+impl<'a> From<&'a Citation> for Annotation<'a> {
+    fn from(citation: &'a Citation) -> Self {
+        let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
+        Self { url_citation: UrlCitation { url: text(&citation.url), title: text(&citation.title) } }
+    }
 }
 
 #[derive(Serialize)]

@@ -3,59 +3,11 @@
 //! Providers that speak Chat Completions agree on the way to success only. Their errors come as
 //! OpenAI's object, as a bare string, as a list, with FastAPI's `detail`, or as a web page.
 
-use std::borrow::Cow;
-
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{ErrorClass, UpstreamError, dialect::retry_after_ms};
-
-/// What a caller is told of a failure.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ErrorBody<'a> {
-    /// A sentence for a person.
-    pub message: Cow<'a, str>,
-    /// OpenAI's `type`; see [`kind`].
-    #[serde(rename = "type")]
-    pub kind: &'a str,
-    /// The request field to blame.
-    pub param: Option<&'a str>,
-    /// A stable name for a program.
-    pub code: Option<&'a str>,
-    /// The call's id, for whoever is asked about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<&'a str>,
-}
-
-impl<'a> ErrorBody<'a> {
-    /// A provider's failure: its own sentence, then what the caller can do.
-    pub fn upstream(error: &'a UpstreamError, request_id: Option<&'a str>) -> Self {
-        let message = match error.class {
-            // Providers quote parts of the key they refuse, and it is not the caller's key.
-            ErrorClass::Auth => Cow::Borrowed(error.class.advice()),
-            _ => Cow::Owned(sentences(&error.message, error.class.advice())),
-        };
-        // Where the caller is to correct something, the provider's name for it says more than ours.
-        let code = match error.class {
-            ErrorClass::Invalid => error.code.as_deref().unwrap_or(error.class.code()),
-            _ => error.class.code(),
-        };
-        Self {
-            message,
-            kind: kind(error.class.status()),
-            param: error.param.as_deref(),
-            code: Some(code),
-            request_id,
-        }
-    }
-}
-
-fn sentences(first: &str, second: &str) -> String {
-    let first = first.trim_end();
-    let stop = if first.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
-    format!("{first}{stop} {second}")
-}
+use crate::{ErrorClass, UpstreamError, dialect::retry_after_ms, front::ErrorBody};
 
 /// The body of an error answer.
 pub fn body(error: &ErrorBody<'_>) -> Vec<u8> {
@@ -74,8 +26,25 @@ pub fn event(error: &ErrorBody<'_>, out: &mut Vec<u8>) {
 fn write(error: &ErrorBody<'_>, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Wrapped<'a> {
-        error: &'a ErrorBody<'a>,
+        error: Wire<'a>,
     }
+    #[derive(Serialize)]
+    struct Wire<'a> {
+        message: &'a str,
+        #[serde(rename = "type")]
+        kind: &'a str,
+        param: Option<&'a str>,
+        code: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<&'a str>,
+    }
+    let error = Wire {
+        message: &error.message,
+        kind: kind(error.status),
+        param: error.param,
+        code: error.code,
+        request_id: error.request_id,
+    };
     serde_json::to_writer(out, &Wrapped { error }).expect("strings into memory cannot fail");
 }
 
@@ -358,6 +327,6 @@ mod tests {
         );
         let body = ErrorBody::upstream(&auth, None);
         assert!(!body.message.contains("sk-"), "{}", body.message);
-        assert_eq!((body.kind, body.code), ("api_error", Some("upstream_auth")));
+        assert_eq!((kind(body.status), body.code), ("api_error", Some("upstream_auth")));
     }
 }

@@ -14,37 +14,14 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::error::{self, ErrorBody};
+use super::{error, usage};
 use crate::{
-    Error, Target, UpstreamError, Usage,
+    Error, Target, UpstreamError,
     dialect::post,
+    front::{ErrorBody, Framing, Peek, Splice},
     relay::{Ending, Passed, Relay, Summary},
     sse,
 };
-
-/// What the gateway needs to know of a request, read without building it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Peek<'a> {
-    /// The model the caller asks for.
-    pub model: Cow<'a, str>,
-    /// Whether the answer is to be streamed.
-    pub stream: bool,
-    /// Whether the caller wants a stream to end with its usage.
-    pub include_usage: bool,
-    /// The caller's name for its end user.
-    pub user: Option<Cow<'a, str>>,
-    /// How many answers are asked for at once.
-    pub choices: u64,
-    model_at: Range<usize>,
-    usage_wish: Splice,
-}
-
-/// The edit that asks a provider for usage at the end of a stream.
-#[derive(Debug, Clone, PartialEq)]
-struct Splice {
-    at: Range<usize>,
-    text: &'static str,
-}
 
 /// Reads what the gateway needs from a Chat Completions body.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
@@ -83,7 +60,16 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
     };
     // Whether it is a number at all is the provider's to say.
     let choices = raw.choices.and_then(|count| count.get().parse().ok()).unwrap_or(1).max(1);
-    Ok(Peek { model, stream, include_usage, user, choices, model_at, usage_wish })
+    Ok(Peek {
+        model,
+        stream,
+        include_usage,
+        user,
+        choices,
+        framing: Framing::Events,
+        model_at: Some(model_at),
+        usage_wish: Some(usage_wish),
+    })
 }
 
 fn usage_wish(
@@ -112,28 +98,6 @@ fn usage_wish(
             let text = if empty { r#""include_usage":true"# } else { r#""include_usage":true,"# };
             Ok((false, Splice { at: at.start + 1..at.start + 1, text }))
         }
-    }
-}
-
-impl Peek<'_> {
-    /// The caller's body with the target's model in place of the caller's and, if `ask_usage`, with the
-    /// wish for usage at the end of a stream.
-    pub fn rewrite(&self, body: &[u8], model: &str, ask_usage: bool) -> Vec<u8> {
-        let name = serde_json::to_string(model).expect("a string is JSON");
-        let mut edits = [(self.model_at.clone(), name.as_str()), (0..0, "")];
-        if ask_usage && self.stream {
-            edits[1] = (self.usage_wish.at.clone(), self.usage_wish.text);
-        }
-        edits.sort_by_key(|(at, _)| at.start);
-        let mut rewritten = Vec::with_capacity(body.len() + name.len() + 48);
-        let mut copied = 0;
-        for (at, text) in edits {
-            rewritten.extend_from_slice(&body[copied..at.start]);
-            rewritten.extend_from_slice(text.as_bytes());
-            copied = at.end;
-        }
-        rewritten.extend_from_slice(&body[copied..]);
-        rewritten
     }
 }
 
@@ -176,7 +140,7 @@ pub fn summary(body: &[u8]) -> Result<Summary, UpstreamError> {
 }
 
 /// An error object that came with a 2xx.
-fn inner_error(raw: &RawValue) -> UpstreamError {
+pub(super) fn inner_error(raw: &RawValue) -> UpstreamError {
     let body = format!(r#"{{"error":{}}}"#, raw.get());
     // 502 stands for "the provider failed" where the body says nothing better.
     let mut error = error::upstream(502, &http::HeaderMap::new(), body.as_bytes());
@@ -443,47 +407,6 @@ struct Choice<'a> {
     finish_reason: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
-struct XGroq {
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    #[serde(default, deserialize_with = "count")]
-    prompt_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    completion_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    total_tokens: Option<u64>,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
-    /// DeepSeek's name for what was read from its cache.
-    #[serde(default, deserialize_with = "count")]
-    prompt_cache_hit_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct PromptDetails {
-    #[serde(default, deserialize_with = "count")]
-    cached_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    audio_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct CompletionDetails {
-    #[serde(default, deserialize_with = "count")]
-    reasoning_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    audio_tokens: Option<u64>,
-}
-
-/// A number of tokens; anything else is not known.
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Ok(<&RawValue>::deserialize(deserializer)?.get().parse().ok())
-}
-
 impl Answer<'_> {
     fn has_choices(&self) -> bool {
         self.choices.is_some_and(|choices| choices.get().starts_with('['))
@@ -501,9 +424,7 @@ impl Answer<'_> {
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        let usage = self.usage.and_then(|raw| serde_json::from_str::<WireUsage>(raw.get()).ok());
-        let groq = || serde_json::from_str::<XGroq>(self.x_groq?.get()).ok()?.usage;
-        if let Some(usage) = usage.or_else(groq).and_then(WireUsage::canonical) {
+        if let Some(usage) = usage::read(self.usage, self.x_groq) {
             summary.usage = Some(usage);
         }
         let choices =
@@ -515,31 +436,6 @@ impl Answer<'_> {
         let Some(first) = reasons.next() else { return 0 };
         summary.finish_reason = Some(first.into_owned());
         1 + reasons.count() as u64
-    }
-}
-
-impl WireUsage {
-    /// Cached tokens are inside `prompt_tokens` and reasoning tokens inside `completion_tokens`, except
-    /// where a provider's own total shows that it counts reasoning apart (xAI).
-    fn canonical(self) -> Option<Usage> {
-        let (input, output) = (self.prompt_tokens, self.completion_tokens);
-        // Neither known: nothing is.
-        input.or(output)?;
-        let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
-        let prompt = self.prompt_tokens_details.unwrap_or_default();
-        let completion = self.completion_tokens_details.unwrap_or_default();
-        let reasoning = completion.reasoning_tokens.unwrap_or(0);
-        let all = input.saturating_add(output).saturating_add(reasoning);
-        let apart = reasoning > 0 && self.total_tokens == Some(all);
-        Some(Usage {
-            input_tokens: input,
-            cache_read_input_tokens: prompt.cached_tokens.or(self.prompt_cache_hit_tokens).unwrap_or(0),
-            output_tokens: if apart { output.saturating_add(reasoning) } else { output },
-            reasoning_output_tokens: reasoning,
-            audio_input_tokens: prompt.audio_tokens.unwrap_or(0),
-            audio_output_tokens: completion.audio_tokens.unwrap_or(0),
-            ..Usage::default()
-        })
     }
 }
 

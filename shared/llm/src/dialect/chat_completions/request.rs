@@ -1,36 +1,24 @@
 //! A caller's Chat Completions body, read into the unified request.
 //!
-//! Strict, because a field misread in silence is a wrong answer paid for: every complaint names the
-//! field as a path and says what would be right. Null means absent, as in the official clients. A key
-//! that occurs twice is refused, so that nobody downstream can read another value than we did. Fields
+//! Strict, because a field misread in silence is a wrong answer paid for (see [`crate::fields`]). Fields
 //! that no other protocol has are kept in [`Request::extra`], nested ones under their path.
 
-use std::{
-    collections::HashSet,
-    fmt::{self, Display},
-};
+use std::collections::HashSet;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::{
     Error,
     chat::{
-        Effort, Image, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
-        ToolResult,
+        Effort, Extra, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
+        ToolChoice, ToolResult,
     },
+    fields::{self, At, Object, leave},
 };
 
 /// Reads a caller's body.
 pub fn parse(body: &[u8]) -> Result<Request, Error> {
-    let Once(body) = serde_json::from_slice(body).map_err(malformed)?;
-    let Value::Object(map) = body else {
-        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
-    };
-    let mut body = Object { map, at: At::Root };
+    let mut body = fields::body(body)?;
     let mut extra = Vec::new();
     let model = body.required_text("model", "`provider/model` or an alias")?;
     let messages = messages(&mut body, &mut extra)?;
@@ -52,6 +40,8 @@ pub fn parse(body: &[u8]) -> Result<Request, Error> {
         seed: body.integer("seed")?,
         stop: stop(&mut body)?,
         reasoning_effort: effort(&mut body)?,
+        reasoning_budget: None,
+        top_k: None,
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: match body.object("stream_options")? {
             Some(mut options) => options.boolean("include_usage")?.unwrap_or(false),
@@ -72,25 +62,17 @@ pub fn parse(body: &[u8]) -> Result<Request, Error> {
         "modalities" => value.as_array().is_some_and(|list| list.len() == 1 && list[0] == "text"),
         _ => value.is_null(),
     };
-    let mut fields: Vec<_> =
-        body.map.into_iter().filter(|(name, value)| !says_nothing(name, value)).collect();
-    fields.append(&mut extra);
-    Ok(Request { extra: fields, ..request })
-}
-
-/// What a translation does with [`Request::extra`]: refuses what changes the answer's meaning, lists
-/// the rest as dropped.
-pub(crate) fn drop_extra(extra: &[(String, Value)], dropped: &mut Vec<String>) -> Result<(), Error> {
-    for (name, _) in extra {
-        if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| refused == name) {
-            return Err(Error::unsupported(
-                name,
-                format!("`{name}` cannot be translated for this model. {instead}"),
-            ));
-        }
-        dropped.push(name.clone());
+    // Not OpenAI's, but many compatible servers'.
+    let top_k = body.map.get("top_k").and_then(Value::as_u64);
+    if top_k.is_some() {
+        body.map.remove("top_k");
     }
-    Ok(())
+    let rest = body.map.into_iter().filter(|(name, value)| !says_nothing(name, value));
+    let extra = rest.chain(extra).map(|(name, value)| {
+        let instead = REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, instead)| *instead);
+        Extra { name, value, instead }
+    });
+    Ok(Request { top_k, extra: extra.collect(), ..request })
 }
 
 fn messages(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<Vec<Message>, Error> {
@@ -275,9 +257,9 @@ fn part(object: &mut Object<'_>, role: Role, extra: &mut Vec<(String, Value)>) -
     }
 }
 
-fn picture(url: String, at: At<'_>) -> Result<Image, Error> {
+fn picture(url: String, at: At<'_>) -> Result<Media, Error> {
     if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) && url.len() > 8 {
-        return Ok(Image::Url(url));
+        return Ok(Media::Url(url));
     }
     let Some((head, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {
         return Err(at.wrong(URL_RULE));
@@ -297,7 +279,7 @@ fn picture(url: String, at: At<'_>) -> Result<Image, Error> {
         "image/jpg" => "image/jpeg".to_owned(),
         other => other.to_owned(),
     };
-    Ok(Image::Data { media_type, data: data.to_owned() })
+    Ok(Media::Data { media_type, data: data.to_owned() })
 }
 
 fn tool_call(value: Value, at: At<'_>, extra: &mut Vec<(String, Value)>) -> Result<ToolCall, Error> {
@@ -497,251 +479,8 @@ fn effort(body: &mut Object<'_>) -> Result<Option<Effort>, Error> {
     }))
 }
 
-/// Keeps what is left of a nested object under its path.
-fn leave(object: Object<'_>, extra: &mut Vec<(String, Value)>) {
-    for (name, value) in object.map {
-        if extra.len() >= MAX_NESTED_EXTRAS {
-            return;
-        }
-        if !value.is_null() {
-            extra.push((object.at.field(&name).to_string(), value));
-        }
-    }
-}
-
-// --- reading JSON ---
-
-/// A JSON object being taken apart, and where in the body it is.
-struct Object<'a> {
-    map: Map<String, Value>,
-    at: At<'a>,
-}
-
-impl<'a> Object<'a> {
-    fn from(value: Value, at: At<'a>) -> Result<Self, Error> {
-        match value {
-            Value::Object(map) => Ok(Self { map, at }),
-            other => Err(at.wrong_type("an object", &other)),
-        }
-    }
-
-    /// The field, unless it is null or absent.
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.map.remove(name).filter(|value| !value.is_null())
-    }
-
-    fn boolean(&mut self, name: &str) -> Result<Option<bool>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(value)),
-            Some(other) => Err(self.at.field(name).wrong_type("true or false", &other)),
-        }
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.at.field(name).wrong_type("a string", &other)),
-        }
-    }
-
-    fn required_string(&mut self, name: &str) -> Result<String, Error> {
-        self.text(name)?.ok_or_else(|| self.at.field(name).required("a string"))
-    }
-
-    /// A string that is not empty; `what` says what it is.
-    fn required_text(&mut self, name: &str, what: &str) -> Result<String, Error> {
-        let text = self.text(name)?.filter(|text| !text.is_empty());
-        text.ok_or_else(|| self.at.field(name).required(what))
-    }
-
-    fn number(&mut self, name: &str, least: f64, most: f64) -> Result<Option<f64>, Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let at = self.at.field(name);
-        match value.as_f64() {
-            None => Err(at.wrong_type("a number", &value)),
-            Some(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            Some(_) => Err(at.wrong(&format!("must be between {least} and {most}"))),
-        }
-    }
-
-    fn integer(&mut self, name: &str) -> Result<Option<i64>, Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let at = self.at.field(name);
-        value.as_i64().map(Some).ok_or_else(|| at.wrong_type("a whole number of at most 64 bits", &value))
-    }
-
-    fn count(&mut self, name: &str) -> Result<Option<u64>, Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let at = self.at.field(name);
-        match value.as_u64() {
-            Some(0) => Err(at.wrong("must be at least 1")),
-            Some(count) => Ok(Some(count)),
-            None => Err(at.wrong_type("a whole number of at least 1", &value)),
-        }
-    }
-
-    fn list(&mut self, name: &str, most: usize) -> Result<Option<Vec<Value>>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Array(list)) => self.at.field(name).bounded(list, most).map(Some),
-            Some(other) => Err(self.at.field(name).wrong_type("a list", &other)),
-        }
-    }
-
-    fn schema(&mut self, name: &str) -> Result<Option<Value>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(schema @ Value::Object(_)) => Ok(Some(schema)),
-            Some(other) => Err(self.at.field(name).wrong_type("a JSON Schema object", &other)),
-        }
-    }
-
-    fn object(&mut self, name: &'a str) -> Result<Option<Object<'_>>, Error> {
-        let value = self.take(name);
-        value.map(|value| Object::from(value, self.at.field(name))).transpose()
-    }
-}
-
-/// A place in the body. Costs nothing until something is wrong there.
-#[derive(Clone, Copy)]
-enum At<'a> {
-    Root,
-    Field(&'a At<'a>, &'a str),
-    Index(&'a At<'a>, usize),
-}
-
-impl<'a> At<'a> {
-    fn field(&'a self, name: &'a str) -> At<'a> {
-        At::Field(self, name)
-    }
-
-    fn index(&'a self, index: usize) -> At<'a> {
-        At::Index(self, index)
-    }
-
-    fn bounded(&self, list: Vec<Value>, most: usize) -> Result<Vec<Value>, Error> {
-        if list.len() > most {
-            return Err(self.wrong(&format!("must not hold more than {most} entries, not {}", list.len())));
-        }
-        Ok(list)
-    }
-
-    fn wrong(&self, rule: &str) -> Error {
-        Error::invalid(self.to_string(), format!("`{self}` {rule}."))
-    }
-
-    fn wrong_type(&self, right: &str, value: &Value) -> Error {
-        let found = match value {
-            Value::Array(_) => "a list",
-            Value::Bool(_) => "a boolean",
-            Value::Null => "null",
-            Value::Number(number) if number.is_f64() => "a fraction",
-            Value::Number(_) => "a number",
-            Value::Object(_) => "an object",
-            Value::String(_) => "a string",
-        };
-        self.wrong(&format!("must be {right}, not {found}"))
-    }
-
-    fn required(&self, what: &str) -> Error {
-        self.wrong(&format!("is required: {what}"))
-    }
-
-    fn cannot(&self, why: &str) -> Error {
-        Error::unsupported(self.to_string(), format!("`{self}` {why}."))
-    }
-}
-
-impl Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            At::Root => Ok(()),
-            At::Field(At::Root, name) => f.write_str(name),
-            At::Field(parent, name) => write!(f, "{parent}.{name}"),
-            At::Index(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
-
-fn malformed(error: serde_json::Error) -> Error {
-    let message = error.to_string();
-    match message.strip_prefix("duplicate field `").and_then(|rest| rest.rsplit_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice.")),
-        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
-    }
-}
-
-/// JSON in which no object has a key twice.
-struct Once(Value);
-
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OnceVisitor).map(Once)
-    }
-}
-
-struct OnceVisitor;
-
-impl<'de> Visitor<'de> for OnceVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Once(value)) = seq.next_element()? {
-            list.push(value);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some((name, Once(value))) = entries.next_entry::<String, Once>()? {
-            if map.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
-            }
-            map.insert(name, value);
-        }
-        Ok(Value::Object(map))
-    }
-}
-
 /// Far above what a model can read, far below what would hurt.
 const MAX_MESSAGES: usize = 10_000;
-const MAX_NESTED_EXTRAS: usize = 64;
 const MAX_PARTS: usize = 1_000;
 /// OpenAI's limit.
 const MAX_STOPS: usize = 4;
@@ -767,6 +506,7 @@ const REFUSED: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::drop_extra;
 
     const USER: &str = r#"{"role":"user","content":"Hi"}"#;
 
@@ -884,7 +624,7 @@ mod tests {
             r#"{{"zeta":1,"n":2,"model":"a/b","messages":[{messages}],"store":true,"logprobs":false,"logit_bias":{{}},"modalities":["text"],"metadata":null}}"#
         );
         let extra = parse(body.as_bytes()).expect("valid").extra;
-        let names: Vec<&str> = extra.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();
         assert_eq!(names, ["zeta", "store", "messages[0].content[0].cache_control", "messages[0].name", "n"]);
 
         let mut dropped = Vec::new();

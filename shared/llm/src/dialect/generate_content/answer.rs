@@ -15,13 +15,21 @@ use crate::{
 
 /// A whole 2xx answer.
 pub(super) fn whole(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
+    read(body, Reader::default())
+}
+
+/// What can be told of a whole 2xx answer that is passed on as it is.
+pub(super) fn observed(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
+    read(body, Reader::observing())
+}
+
+fn read(body: &[u8], mut reader: Reader) -> Result<Vec<Event>, UpstreamError> {
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| {
         UpstreamError::garbled(if body.trim_ascii().is_empty() { "it was empty" } else { "it is not JSON" })
     })?;
     if answer.candidates.is_empty() && answer.prompt_feedback.is_none() && answer.error.is_none() {
         return Err(UpstreamError::garbled("it has no `candidates`"));
     }
-    let mut reader = Reader::default();
     let mut events = Vec::new();
     reader.answer(answer, &mut events)?;
     if !reader.finished {
@@ -37,6 +45,8 @@ pub(super) struct Reader {
     finished: bool,
     response_id: String,
     call_ids: Vec<String>,
+    /// The caller gets the bytes, so a part that no event can tell is no failure.
+    observes: bool,
 }
 
 impl OnEvent for Reader {
@@ -52,6 +62,11 @@ impl OnEvent for Reader {
 }
 
 impl Reader {
+    /// For an answer that is passed on as it is.
+    pub(super) fn observing() -> Self {
+        Self { observes: true, ..Self::default() }
+    }
+
     fn answer(&mut self, answer: Answer<'_>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         if let Some(error) = answer.error {
             let error: Value = serde_json::from_str(error.get()).unwrap_or_default();
@@ -89,7 +104,7 @@ impl Reader {
             events.extend(call.args.map(|args| Event::ToolArguments { index, text: compact(args.get()) }));
             return Ok(());
         }
-        if let Some(inline) = part.inline_data {
+        if let Some(inline) = part.inline_data.filter(|_| !self.observes) {
             return Err(UpstreamError::new(
                 ErrorClass::Invalid,
                 format!("the model answered with {}, which a chat answer cannot carry", inline.mime_type),
@@ -123,7 +138,7 @@ impl Reader {
 }
 
 /// JSON without the spaces between its tokens. A whole answer comes indented.
-fn compact(json: &str) -> String {
+pub(super) fn compact(json: &str) -> String {
     let mut compact = String::with_capacity(json.len());
     let mut in_string = false;
     let mut escaped = false;
@@ -162,7 +177,7 @@ fn failed(native: &str, message: Option<String>) -> Option<UpstreamError> {
 }
 
 /// Most of Google's reasons are kinds of filters, and new ones have been too.
-fn finish_reason(native: &str, called: bool) -> FinishReason {
+pub(super) fn finish_reason(native: &str, called: bool) -> FinishReason {
     match native {
         "STOP" | "FINISH_REASON_UNSPECIFIED" if called => FinishReason::ToolCalls,
         "STOP" | "FINISH_REASON_UNSPECIFIED" => FinishReason::Stop,

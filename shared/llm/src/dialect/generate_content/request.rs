@@ -9,15 +9,13 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, chat_completions::request::drop_extra, post},
+    dialect::{Encoded, drop_extra, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let generation = Generation::of(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
-    let top_k = request.extra.iter().find(|(name, _)| name == "top_k").and_then(|(_, value)| value.as_u64());
-    dropped.retain(|name| name != "top_k" || top_k.is_none());
     if request.user.is_some() {
         dropped.push("user".to_owned());
     }
@@ -50,7 +48,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         system_instruction: (!instructions.is_empty()).then_some(Content { role: None, parts: instructions }),
         tools: tools(&request.tools),
         tool_config: request.tool_choice.as_ref().filter(|_| !request.tools.is_empty()).map(tool_config),
-        generation_config: generation_config(request, top_k, target.model, generation),
+        generation_config: generation_config(request, request.top_k, target.model, generation),
     };
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
 
@@ -126,14 +124,26 @@ fn plain(part: &chat::Part) -> Option<Part<'_>> {
         chat::Part::Refusal(text) | chat::Part::Text(text) => {
             (!text.is_empty()).then(|| Part { text: Some(text), ..Part::default() })
         }
-        chat::Part::Image(chat::Image::Data { media_type, data }) => {
+        chat::Part::Image(chat::Media::Data { media_type, data }) => {
             Some(Part { inline_data: Some(InlineData { mime_type: media_type, data }), ..Part::default() })
         }
-        chat::Part::Image(chat::Image::Url(url)) => {
+        chat::Part::Image(chat::Media::Url(url)) => {
             let file = FileData { mime_type: media_type(url), file_uri: url };
             Some(Part { file_data: Some(file), ..Part::default() })
         }
-        chat::Part::Reasoning(_) | chat::Part::ToolCall(_) | chat::Part::ToolResult(_) => None,
+        chat::Part::File(file) => Some(match &file.media {
+            chat::Media::Data { media_type, data } => {
+                Part { inline_data: Some(InlineData { mime_type: media_type, data }), ..Part::default() }
+            }
+            chat::Media::Url(url) => {
+                let file = FileData { mime_type: None, file_uri: url };
+                Part { file_data: Some(file), ..Part::default() }
+            }
+        }),
+        chat::Part::CachePoint(_)
+        | chat::Part::Reasoning(_)
+        | chat::Part::ToolCall(_)
+        | chat::Part::ToolResult(_) => None,
     }
 }
 
@@ -349,7 +359,7 @@ fn bare(model: &str) -> &str {
 }
 
 /// The model as one segment of a path: no character of it can change the address.
-fn escape(model: &str) -> String {
+pub(super) fn escape(model: &str) -> String {
     let mut escaped = String::with_capacity(model.len());
     for byte in bare(model).bytes() {
         match byte {
@@ -513,7 +523,7 @@ const MAX_STOPS: usize = 5;
 
 /// Google's word for a call whose signature there never was, because another model made it. Without
 /// either, Gemini 3 refuses the conversation; only the first call of a turn needs one.
-const SKIP_VALIDATION: &str = "skip_thought_signature_validator";
+pub(super) const SKIP_VALIDATION: &str = "skip_thought_signature_validator";
 
 #[cfg(test)]
 mod tests {

@@ -5,25 +5,25 @@
 
 /// What a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Model {
+pub(in crate::dialect) struct Model {
     /// `max_tokens` where the caller sets no bound: what the model can give, up to a size that leaves
     /// room for the prompt. An unused rest costs nothing and does not count against rate limits.
-    pub(super) max_tokens: u64,
+    pub(in crate::dialect) max_tokens: u64,
     /// How thinking is asked for.
-    pub(super) thinking: Thinking,
+    pub(in crate::dialect) thinking: Thinking,
     /// How thinking is turned off.
-    pub(super) off: Off,
+    pub(in crate::dialect) off: Off,
     /// Whether the model may be forced to call a tool.
-    pub(super) forced_tools: bool,
+    pub(in crate::dialect) forced_tools: bool,
     /// Whether `temperature` and its like are refused even without thinking.
-    pub(super) fixed_sampling: bool,
+    pub(in crate::dialect) fixed_sampling: bool,
     /// The most effort there is, as the API calls it.
-    pub(super) highest_effort: &'static str,
+    pub(in crate::dialect) highest_effort: &'static str,
 }
 
 /// How thinking is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thinking {
+pub(in crate::dialect) enum Thinking {
     /// The model decides; `output_config.effort` guides it.
     Adaptive,
     /// With a number of tokens.
@@ -32,7 +32,7 @@ pub(super) enum Thinking {
 
 /// How thinking is turned off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Off {
+pub(in crate::dialect) enum Off {
     /// `thinking: {"type": "between_tools"}`, which is nearly off.
     BetweenTools,
     /// By not asking for it.
@@ -45,7 +45,7 @@ pub(super) enum Off {
 
 impl Model {
     /// The model of this name.
-    pub(super) fn named(name: &str) -> Self {
+    pub(in crate::dialect) fn named(name: &str) -> Self {
         let version = version(name).unwrap_or(NEWEST);
         let is = |family: &str| name.contains(family);
         let off = match version {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -12,17 +13,14 @@ use super::{
 };
 use crate::{
     Error, Target,
-    chat::{self, Effort, Image, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, chat_completions::request::drop_extra, generate_content::SIGNATURE_PREFIX, post},
+    chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
+    dialect::{Encoded, drop_extra, is_claudes, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let model = Model::named(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
-    // A stranger to Chat Completions, but not to Messages.
-    let top_k = request.extra.iter().find(|(name, _)| name == "top_k").and_then(|(_, value)| value.as_u64());
-    dropped.retain(|name| name != "top_k" || top_k.is_none());
     let stop_sequences = stop_sequences(request)?;
     let conversation = conversation(request, &mut dropped)?;
     let tools = tools(request, &mut dropped);
@@ -34,7 +32,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let lost = model.thinking == model::Thinking::Budget && conversation.lost_its_thought();
     let (thinking, effort) = thinking(request, &model, max_tokens, forced, lost, &mut dropped);
     let thinks = matches!(thinking, Some(Thinking::Adaptive { .. } | Thinking::Enabled { .. }));
-    let sampling = sampling(request, top_k, model.fixed_sampling, thinks, &mut dropped);
+    let sampling = sampling(request, request.top_k, model.fixed_sampling, thinks, &mut dropped);
 
     let body = Body {
         model: target.model,
@@ -93,13 +91,12 @@ fn conversation<'a>(
                 let blocks = assistant(at, message, dropped)?;
                 conversation.turn("assistant", blocks);
             }
-            Role::Developer | Role::System => {
-                conversation.system.extend(message.parts.iter().filter_map(said))
-            }
+            Role::Developer | Role::System => conversation.system.extend(blocks(&message.parts)),
             Role::Tool => conversation.results(message),
-            Role::User => conversation.turn("user", message.parts.iter().filter_map(said).collect()),
+            Role::User => conversation.turn("user", blocks(&message.parts)),
         }
     }
+    conversation.limit_cache_points();
     if conversation.turns.is_empty() {
         let message = "Claude needs at least one message that is not a system message and not empty.";
         return Err(Error::invalid("messages", message));
@@ -125,20 +122,41 @@ impl<'a> Conversation<'a> {
         }
         let turn = self.turns.last_mut().expect("a turn was added where there was none");
         for part in &message.parts {
-            let Part::ToolResult(result) = part else { continue };
-            let content = result.parts.iter().filter_map(said).collect();
-            let block = Block::ToolResult { tool_use_id: call_id(&result.call_id), content };
-            turn.content.insert(turn.results, block);
+            let result = match part {
+                Part::CachePoint(ttl) => {
+                    mark(turn.content.get_mut(..turn.results).unwrap_or_default(), *ttl);
+                    continue;
+                }
+                Part::ToolResult(result) => result,
+                _ => continue,
+            };
+            let content = blocks(&result.parts);
+            let said = Said::ToolResult { tool_use_id: call_id(&result.call_id), content };
+            turn.content.insert(turn.results, said.into());
             turn.results += 1;
         }
+    }
+
+    /// Of more cache points than Claude takes the last ones stay: they cover what comes before them.
+    fn limit_cache_points(&mut self) {
+        let content = self.turns.iter_mut().flat_map(|turn| &mut turn.content);
+        let mut points = Vec::new();
+        for block in self.system.iter_mut().chain(content) {
+            if let Said::ToolResult { content, .. } = &mut block.said {
+                points.extend(content.iter_mut().map(|block| &mut block.cache_control));
+            }
+            points.push(&mut block.cache_control);
+        }
+        points.retain(|point| point.is_some());
+        let surplus = points.len().saturating_sub(MAX_CACHE_POINTS);
+        points.into_iter().take(surplus).for_each(|point| *point = None);
     }
 
     /// Whether a tool loop goes on whose call came without its thought. Models that think to a budget
     /// refuse to think on.
     fn lost_its_thought(&self) -> bool {
         let [.., call, results] = self.turns.as_slice() else { return false };
-        results.results > 0
-            && !matches!(call.content.first(), Some(Block::Thinking { .. } | Block::RedactedThinking { .. }))
+        results.results > 0 && !call.content.first().is_some_and(Block::is_thought)
     }
 }
 
@@ -154,13 +172,12 @@ fn assistant<'a>(
         match part {
             Part::Reasoning(reasoning) => {
                 // A conversation may have begun elsewhere: Claude refuses a signature that is not its own.
-                let own =
-                    reasoning.signature.as_ref().filter(|signature| !signature.starts_with(SIGNATURE_PREFIX));
+                let own = reasoning.signature.as_ref().filter(|signature| is_claudes(signature));
                 if let Some(signature) = own {
-                    thoughts.push(Block::Thinking { thinking: &reasoning.text, signature });
+                    thoughts.push(Said::Thinking { thinking: &reasoning.text, signature }.into());
                 }
                 if let Some(data) = &reasoning.redacted {
-                    thoughts.push(Block::RedactedThinking { data });
+                    thoughts.push(Said::RedactedThinking { data }.into());
                 }
                 // Without a signature it is not Claude's, or cannot be shown to be.
                 if own.is_none() && reasoning.redacted.is_none() {
@@ -174,9 +191,10 @@ fn assistant<'a>(
                         format!("`{param}` must be the text of a JSON object, as the model gave it.");
                     Error::invalid(param, message)
                 })?;
-                blocks.push(Block::ToolUse { id: call_id(&call.id), name: &call.name, input });
+                blocks.push(Said::ToolUse { id: call_id(&call.id), name: &call.name, input }.into());
                 calls += 1;
             }
+            Part::CachePoint(ttl) => mark(&mut blocks, *ttl),
             other => blocks.extend(said(other)),
         }
     }
@@ -184,24 +202,63 @@ fn assistant<'a>(
     Ok(thoughts)
 }
 
-/// What anyone may say. Text without a visible character is refused by the API, and says nothing.
+/// What anyone may say.
+fn blocks(parts: &[Part]) -> Vec<Block<'_>> {
+    let mut blocks = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Part::CachePoint(ttl) => mark(&mut blocks, *ttl),
+            other => blocks.extend(said(other)),
+        }
+    }
+    blocks
+}
+
+/// Text without a visible character is refused by the API, and says nothing.
 fn said(part: &Part) -> Option<Block<'_>> {
-    match part {
-        Part::Image(image) => Some(Block::Image { source: source(image) }),
-        Part::Refusal(text) | Part::Text(text) => (!text.trim().is_empty()).then_some(Block::Text { text }),
-        Part::Reasoning(_) | Part::ToolCall(_) | Part::ToolResult(_) => None,
+    let said = match part {
+        Part::File(file) => Said::Document { source: document(&file.media), title: file.name.as_deref() },
+        Part::Image(image) => Said::Image { source: source(image) },
+        Part::Refusal(text) | Part::Text(text) if !text.trim().is_empty() => Said::Text { text },
+        Part::CachePoint(_)
+        | Part::Reasoning(_)
+        | Part::Refusal(_)
+        | Part::Text(_)
+        | Part::ToolCall(_)
+        | Part::ToolResult(_) => return None,
+    };
+    Some(said.into())
+}
+
+/// Marks the last block for the prompt cache. Where none has been said there is nothing to keep.
+fn mark(blocks: &mut [Block<'_>], ttl: CacheTtl) {
+    if let Some(block) = blocks.last_mut() {
+        let ttl = (ttl == CacheTtl::Hour).then_some("1h");
+        block.cache_control = Some(CacheControl::Ephemeral { ttl });
     }
 }
 
-fn source(image: &Image) -> Source<'_> {
+fn source(image: &Media) -> Source<'_> {
     match image {
-        Image::Data { media_type, data } => Source::Base64 { media_type, data },
-        Image::Url(url) => Source::Url { url },
+        Media::Data { media_type, data } => Source::Base64 { media_type, data },
+        Media::Url(url) => Source::Url { url },
+    }
+}
+
+/// A document that is text is sent as such; base64 is for PDF only.
+fn document(media: &Media) -> Source<'_> {
+    let text = match media {
+        Media::Data { media_type, data } if media_type.starts_with("text/") => STANDARD.decode(data).ok(),
+        _ => None,
+    };
+    match text.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(data) => Source::Text { media_type: "text/plain", data },
+        None => source(media),
     }
 }
 
 /// Arguments, as the JSON they are text of; the bytes stay as the model wrote them.
-fn input(arguments: &str) -> Option<&RawValue> {
+pub(super) fn input(arguments: &str) -> Option<&RawValue> {
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
 }
@@ -317,7 +374,8 @@ fn thinking(
         Off::Disabled => (Some(Thinking::Disabled), None),
         Off::Never => (None, Some("low")),
     };
-    let effort = match request.reasoning_effort {
+    let budget = request.reasoning_budget;
+    let effort = match budget.map(effort_of).or(request.reasoning_effort) {
         Some(Effort::None) => return off,
         // A model that thinks unasked must be stopped before it can be forced to call a tool.
         None if forced && model.off == Off::Disabled => return off,
@@ -330,6 +388,7 @@ fn thinking(
         model::Thinking::Adaptive => Some(Thinking::Adaptive { display: "summarized" }),
         model::Thinking::Budget => {
             let wished = match effort {
+                _ if budget.is_some() => budget.unwrap_or_default().max(LEAST_BUDGET),
                 Effort::None | Effort::Minimal => LEAST_BUDGET,
                 Effort::Low => 4_096,
                 Effort::Medium => 8_192,
@@ -353,6 +412,16 @@ fn thinking(
         Effort::XHigh => model.highest_effort,
     };
     (Some(think), Some(effort))
+}
+
+/// The effort a number of tokens comes nearest to.
+pub(super) fn effort_of(budget: u64) -> Effort {
+    match budget {
+        0 => Effort::None,
+        1..=4_096 => Effort::Low,
+        4_097..=8_192 => Effort::Medium,
+        _ => Effort::High,
+    }
 }
 
 struct Sampling {
@@ -424,8 +493,42 @@ struct Turn<'a> {
 }
 
 #[derive(Serialize)]
+struct Block<'a> {
+    #[serde(flatten)]
+    said: Said<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+}
+
+impl<'a> From<Said<'a>> for Block<'a> {
+    fn from(said: Said<'a>) -> Self {
+        Self { said, cache_control: None }
+    }
+}
+
+impl Block<'_> {
+    fn is_thought(&self) -> bool {
+        matches!(self.said, Said::Thinking { .. } | Said::RedactedThinking { .. })
+    }
+}
+
+#[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Block<'a> {
+enum CacheControl {
+    Ephemeral {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<&'static str>,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Said<'a> {
+    Document {
+        source: Source<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
+    },
     Image {
         source: Source<'a>,
     },
@@ -455,6 +558,7 @@ enum Block<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Source<'a> {
     Base64 { media_type: &'a str, data: &'a str },
+    Text { media_type: &'a str, data: String },
     Url { url: &'a str },
 }
 
@@ -515,7 +619,144 @@ struct Metadata<'a> {
     user_id: &'a str,
 }
 
-const VERSION: &str = "2023-06-01";
+pub(super) const VERSION: &str = "2023-06-01";
 
 /// The smallest thinking budget there is.
 const LEAST_BUDGET: u64 = 1_024;
+
+/// How many cache points one request may have.
+const MAX_CACHE_POINTS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chat::{File, ToolCall, ToolResult},
+        provider,
+    };
+
+    const POINT: Part = Part::CachePoint(CacheTtl::Short);
+
+    fn encoded(request: &chat::Request, model: &str) -> Value {
+        let provider = provider::find("anthropic").expect("known");
+        let target = Target { provider, model, base_url: "https://api.example", credential: None };
+        let encoded = encode(request, &target).expect("a request");
+        serde_json::from_slice(encoded.request.body()).expect("JSON")
+    }
+
+    fn message(role: Role, parts: Vec<Part>) -> Message {
+        Message { role, parts }
+    }
+
+    fn text(text: &str) -> Part {
+        Part::Text(text.to_owned())
+    }
+
+    #[test]
+    fn a_cache_point_marks_the_block_before_it() {
+        let call =
+            Part::ToolCall(ToolCall { id: "t".to_owned(), name: "f".to_owned(), ..ToolCall::default() });
+        let result = Part::ToolResult(ToolResult { call_id: "t".to_owned(), parts: vec![text("7"), POINT] });
+        let request = chat::Request {
+            messages: vec![
+                message(
+                    Role::System,
+                    vec![POINT, text("a"), POINT, text(" "), Part::CachePoint(CacheTtl::Hour)],
+                ),
+                message(Role::User, vec![text("b")]),
+                message(Role::Assistant, vec![call, POINT]),
+                message(Role::Tool, vec![result]),
+            ],
+            ..chat::Request::default()
+        };
+        let body = encoded(&request, "claude-haiku-4-5");
+        assert_eq!(
+            body["system"].to_string(),
+            r#"[{"type":"text","text":"a","cache_control":{"type":"ephemeral","ttl":"1h"}}]"#
+        );
+        assert_eq!(
+            body["messages"].to_string(),
+            concat!(
+                r#"[{"role":"user","content":[{"type":"text","text":"b"}]},"#,
+                r#"{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{},"cache_control":{"type":"ephemeral"}}]},"#,
+                r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"7","cache_control":{"type":"ephemeral"}}]}]}]"#,
+            )
+        );
+    }
+
+    #[test]
+    fn of_too_many_cache_points_the_last_stay() {
+        let result =
+            |id: &str| Part::ToolResult(ToolResult { call_id: id.to_owned(), parts: vec![text(id), POINT] });
+        let request = chat::Request {
+            messages: vec![
+                message(Role::System, vec![text("0"), POINT]),
+                message(Role::User, vec![text("1"), POINT]),
+                message(Role::Tool, vec![result("2"), POINT]),
+                message(Role::Tool, vec![result("3"), POINT]),
+            ],
+            ..chat::Request::default()
+        };
+        let body = encoded(&request, "claude-haiku-4-5");
+        let content = &body["messages"][0]["content"];
+        let marked = |block: &Value| block.get("cache_control").is_some();
+        let blocks =
+            [&content[0], &content[0]["content"][0], &content[1], &content[1]["content"][0], &content[2]];
+        assert_eq!(blocks.map(marked), [true, false, true, true, true]);
+        assert!(!marked(&body["system"][0]));
+    }
+
+    #[test]
+    fn a_file_is_a_document() {
+        let file =
+            |name: Option<&str>, media: Media| Part::File(File { name: name.map(str::to_owned), media });
+        let data = |media_type: &str, data: &str| Media::Data {
+            media_type: media_type.to_owned(),
+            data: data.to_owned(),
+        };
+        let request = chat::Request {
+            messages: vec![message(
+                Role::User,
+                vec![
+                    file(Some("a.pdf"), data("application/pdf", "JVBE")),
+                    file(None, data("text/markdown", "aGk=")),
+                    file(None, Media::Url("https://x/y.pdf".to_owned())),
+                    POINT,
+                ],
+            )],
+            ..chat::Request::default()
+        };
+        assert_eq!(
+            encoded(&request, "claude-haiku-4-5")["messages"][0]["content"].to_string(),
+            concat!(
+                r#"[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBE"},"title":"a.pdf"},"#,
+                r#"{"type":"document","source":{"type":"text","media_type":"text/plain","data":"hi"}},"#,
+                r#"{"type":"document","source":{"type":"url","url":"https://x/y.pdf"},"cache_control":{"type":"ephemeral"}}]"#,
+            )
+        );
+    }
+
+    #[test]
+    fn a_budget_goes_before_an_effort() {
+        let thinking = |model: &str, budget: u64| {
+            let request = chat::Request {
+                messages: vec![message(Role::User, vec![text("a")])],
+                reasoning_effort: Some(Effort::XHigh),
+                reasoning_budget: Some(budget),
+                ..chat::Request::default()
+            };
+            let body = encoded(&request, model);
+            format!("{} {}", body["thinking"], body["output_config"])
+        };
+        let adaptive = r#"{"type":"adaptive","display":"summarized"}"#;
+        let cases = [
+            ("claude-haiku-4-5", 0, "null null".to_owned()),
+            ("claude-haiku-4-5", 1, r#"{"type":"enabled","budget_tokens":1024} null"#.to_owned()),
+            ("claude-haiku-4-5", 5000, r#"{"type":"enabled","budget_tokens":5000} null"#.to_owned()),
+            ("claude-opus-4-8", 5000, format!(r#"{adaptive} {{"effort":"medium"}}"#)),
+        ];
+        for (model, budget, expected) in cases {
+            assert_eq!(thinking(model, budget), expected, "{model} {budget}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 /// Narrows a schema; `lost` gets the name of each keyword that no longer binds.
-pub(super) fn narrow(schema: &mut Value, lost: &mut Vec<&'static str>) {
+pub(in crate::dialect) fn narrow(schema: &mut Value, lost: &mut Vec<&'static str>) {
     let Value::Object(schema) = schema else { return };
     for keyword in BOUNDS {
         if let Some(value) = schema.get(keyword)
@@ -52,7 +52,7 @@ fn is_known(keyword: &str, value: &Value) -> bool {
 }
 
 /// Adds to a schema's description.
-pub(super) fn describe(schema: &mut Map<String, Value>, remark: &str) {
+pub(in crate::dialect) fn describe(schema: &mut Map<String, Value>, remark: &str) {
     let text = match schema.get("description").and_then(Value::as_str) {
         Some(before) => format!("{before}\n{remark}"),
         None => remark.to_owned(),

@@ -1,19 +1,19 @@
-//! A stream from another protocol, on its way to a caller who speaks Chat Completions.
+//! A stream from one protocol on its way to a caller who speaks another.
 
-use super::answer::{self, Head};
 use crate::{
     UpstreamError,
     chat::{Event, FinishReason},
     dialect::Decoder,
+    front::{ErrorBody, Writer},
     relay::{Ending, Passed, Relay, Summary},
 };
 
 /// Decodes the provider's stream and writes the caller's.
 pub struct Translate {
     decoder: Box<dyn Decoder>,
-    stream: answer::Stream,
+    writer: Box<dyn Writer>,
     notes: Notes,
-    request_id: Option<String>,
+    request_id: String,
     /// Kept to spare an allocation a chunk.
     events: Vec<Event>,
     /// Bytes since the last event.
@@ -21,18 +21,13 @@ pub struct Translate {
 }
 
 impl Translate {
-    /// A fresh relay. With `include_usage` the stream ends with a chunk of usage.
-    pub fn new(
-        decoder: Box<dyn Decoder>,
-        head: &Head<'_>,
-        include_usage: bool,
-        request_id: Option<&str>,
-    ) -> Self {
+    /// A fresh relay.
+    pub fn new(decoder: Box<dyn Decoder>, writer: Box<dyn Writer>, request_id: &str) -> Self {
         Self {
             decoder,
-            stream: answer::Stream::new(head, include_usage),
+            writer,
             notes: Notes::default(),
-            request_id: request_id.map(str::to_owned),
+            request_id: request_id.to_owned(),
             events: Vec::new(),
             silent_bytes: 0,
         }
@@ -42,12 +37,12 @@ impl Translate {
     fn pass(&mut self, out: &mut Vec<u8>) {
         let mut events = std::mem::take(&mut self.events);
         let failed = events.iter().position(|event| matches!(event, Event::Error(_)));
-        self.stream.events(&events[..failed.unwrap_or(events.len())], out);
+        self.writer.events(&events[..failed.unwrap_or(events.len())], out);
         for event in &events {
             self.notes.take(event);
         }
         if let Some(error) = self.notes.summary.error.as_ref() {
-            self.stream.fail(error, self.request_id.as_deref(), out);
+            self.writer.fail(&ErrorBody::upstream(error, Some(&self.request_id)), out);
         }
         events.clear();
         self.events = events;
@@ -84,10 +79,103 @@ impl Relay for Translate {
                 self.pass(out);
             }
             // The caller has the whole answer; only the goodbye was lost.
-            Ending::Failed(_) if self.stream.is_finished() => {}
+            Ending::Failed(_) if self.writer.is_finished() => {}
             Ending::Failed(error) => self.fail(error, out),
         }
-        self.stream.done(out);
+        self.writer.done(out);
+    }
+
+    fn summary(&self) -> &Summary {
+        &self.notes.summary
+    }
+}
+
+/// Passes a stream on in the protocol it comes in, frame by frame, and reads it in passing.
+pub struct Observe<F> {
+    frames: F,
+    decoder: Box<dyn Decoder>,
+    /// Only for what has to be said in the provider's place.
+    writer: Box<dyn Writer>,
+    notes: Notes,
+    request_id: String,
+    events: Vec<Event>,
+}
+
+/// Cuts a byte stream into what must stay together.
+pub trait Frames {
+    /// Takes a chunk and gives each frame that is now whole. What is left over is kept.
+    fn feed(&mut self, chunk: &[u8], frame: &mut dyn FnMut(&[u8]));
+    /// Bytes of a frame that is not whole yet.
+    fn held(&self) -> &[u8];
+}
+
+impl<F: Frames> Observe<F> {
+    /// A fresh relay.
+    pub fn new(frames: F, decoder: Box<dyn Decoder>, writer: Box<dyn Writer>, request_id: &str) -> Self {
+        let (notes, request_id) = (Notes::default(), request_id.to_owned());
+        Self { frames, decoder, writer, notes, request_id, events: Vec::new() }
+    }
+
+    fn note(&mut self) {
+        for event in self.events.drain(..) {
+            self.notes.take(&event);
+        }
+    }
+
+    fn fail(&mut self, error: UpstreamError, out: &mut Vec<u8>) {
+        self.writer.fail(&ErrorBody::upstream(&error, Some(&self.request_id)), out);
+        self.notes.summary.error = Some(error);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.notes.summary.finish_reason.is_some()
+    }
+}
+
+impl<F: Frames> Relay for Observe<F> {
+    fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.frames.held().len() + bytes.len() > MAX_SILENT_BYTES {
+            if self.notes.summary.error.is_none() {
+                self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
+            }
+            return Passed::Instead;
+        }
+        let was_held = !self.frames.held().is_empty();
+        let (decoder, events) = (&mut self.decoder, &mut self.events);
+        self.frames.feed(bytes, &mut |frame| {
+            out.extend_from_slice(frame);
+            decoder.feed(frame, events);
+        });
+        self.note();
+        if was_held || out.len() != bytes.len() {
+            return Passed::Instead;
+        }
+        out.clear();
+        Passed::AsIs
+    }
+
+    fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        if self.notes.summary.error.is_some() {
+            return;
+        }
+        match ending {
+            Ending::Failed(_) if self.is_finished() => {}
+            Ending::Failed(error) => self.fail(error, out),
+            Ending::Closed => {
+                self.decoder.feed(self.frames.held(), &mut self.events);
+                self.decoder.finish(&mut self.events);
+                self.note();
+                match self.notes.summary.error.take() {
+                    // The last event may lack its blank line.
+                    None if !self.frames.held().is_empty() => {
+                        out.extend_from_slice(self.frames.held());
+                        out.extend_from_slice(b"\n\n");
+                    }
+                    None => {}
+                    Some(error) => self.fail(error, out),
+                }
+            }
+        }
     }
 
     fn summary(&self) -> &Summary {
@@ -123,7 +211,7 @@ impl Notes {
     }
 
     fn finish(&mut self, reason: FinishReason) {
-        self.summary.finish_reason = Some(answer::finish_reason(reason, self.called).as_str().to_owned());
+        self.summary.finish_reason = Some(reason.after_calls(self.called).as_str().to_owned());
     }
 }
 
@@ -133,7 +221,7 @@ const MAX_SILENT_BYTES: usize = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorClass;
+    use crate::{ErrorClass, dialect::chat_completions::answer, front::Head};
 
     /// Each byte is an event: `t`ext, `s`top, `!` failure, anything else is none. Whole after a stop.
     #[derive(Default)]
@@ -166,7 +254,8 @@ mod tests {
     /// What the caller sees: `r`ole, `t`ext, `f`inish, `!` error, `.` done; and the record's error.
     fn seen(chunks: &[&str], ending: Ending) -> (String, Option<ErrorClass>) {
         let head = Head { id: "1", created: 0, model: "m" };
-        let mut relay = Translate::new(Box::new(Script::default()), &head, false, Some("req_1"));
+        let writer = Box::new(answer::Stream::new(&head, false));
+        let mut relay = Translate::new(Box::new(Script::default()), writer, "req_1");
         let mut out = Vec::new();
         for chunk in chunks {
             assert_eq!(relay.chunk(chunk.as_bytes(), &mut out), Passed::Instead);

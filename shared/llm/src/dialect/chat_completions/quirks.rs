@@ -1,0 +1,294 @@
+//! In what compatible providers differ from OpenAI, and OpenAI's models from one another.
+//!
+//! Sent is what a provider documents. What it does not is left out, because some refuse fields they do
+//! not know.
+
+use crate::{Target, chat::Effort};
+
+/// How one provider wants one model asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Quirks {
+    /// The role of instructions from the developer.
+    pub(super) developer: &'static str,
+    /// Whether instructions must come before the conversation.
+    pub(super) system_first: bool,
+    /// Whether one side's messages in a row must be one message.
+    pub(super) alternates: bool,
+    /// `max_tokens`, or what it is called now.
+    pub(super) max_tokens: &'static str,
+    /// The name of the seed, where there is one.
+    pub(super) seed: Option<&'static str>,
+    /// Whether the model takes temperature and its like.
+    pub(super) sampling: bool,
+    pub(super) penalties: bool,
+    pub(super) top_k: bool,
+    pub(super) user: bool,
+    /// Whether a tool may bind its arguments to the schema.
+    pub(super) strict_tools: bool,
+    /// The word for "call some tool".
+    pub(super) required: &'static str,
+    pub(super) files: Files,
+    /// How many stop texts there may be.
+    pub(super) max_stops: usize,
+    /// Whether parts can be marked for the prompt cache.
+    pub(super) cache_marks: bool,
+    pub(super) replay: Replay,
+    pub(super) thinking: Thinking,
+    pub(super) call_ids: CallIds,
+}
+
+/// How documents are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    No,
+    ByContent,
+    ByContentOrAddress,
+}
+
+/// How earlier thought is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replay {
+    No,
+    /// As text in `reasoning_content`.
+    Content,
+    /// The same, and present, if empty, beside every tool call.
+    ContentBesideCalls,
+    /// As Claude's signed blocks, in `reasoning_details`.
+    Details,
+    /// As text in `reasoning`.
+    Reasoning,
+}
+
+/// How a model is told how much to think.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Thinking {
+    /// Not at all.
+    No,
+    /// `thinking.type` and `reasoning_effort`, of which the highest is `max` (DeepSeek).
+    DeepSeek,
+    /// `reasoning_effort`, one of these. `none` may be missing; the ends stand for what is beyond them.
+    Efforts(&'static [Effort]),
+    /// OpenRouter's `reasoning`, which takes a budget too.
+    OpenRouter,
+    /// `reasoning_effort` is `none` or `default`; without `reasoning_format` the thought would be in the
+    /// text (Qwen at Groq).
+    OnOrOff,
+}
+
+/// What ids of tool calls may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallIds {
+    Any,
+    /// OpenAI refuses longer ones.
+    UpTo40,
+    /// Exactly nine letters and digits (Mistral).
+    Nine,
+}
+
+impl Quirks {
+    pub(super) fn of(target: &Target<'_>) -> Self {
+        let model = target.model.to_ascii_lowercase();
+        let common = Self {
+            developer: "system",
+            system_first: false,
+            alternates: false,
+            max_tokens: "max_tokens",
+            seed: Some("seed"),
+            sampling: true,
+            penalties: true,
+            top_k: false,
+            user: false,
+            strict_tools: true,
+            required: "required",
+            files: Files::No,
+            max_stops: usize::MAX,
+            cache_marks: false,
+            replay: Replay::No,
+            thinking: Thinking::Efforts(LOW_TO_HIGH),
+            call_ids: CallIds::Any,
+        };
+        match target.provider.name {
+            "deepseek" => Self {
+                seed: None,
+                strict_tools: false,
+                replay: Replay::ContentBesideCalls,
+                thinking: Thinking::DeepSeek,
+                ..common
+            },
+            "fireworks" => Self {
+                top_k: true,
+                user: true,
+                replay: Replay::Content,
+                thinking: Thinking::Efforts(NONE_TO_HIGH),
+                ..common
+            },
+            "groq" => Self { user: true, max_stops: 4, thinking: groq(&model), ..common },
+            "mistral" => Self {
+                system_first: true,
+                seed: Some("random_seed"),
+                required: "any",
+                thinking: Thinking::No,
+                call_ids: CallIds::Nine,
+                ..common
+            },
+            "ollama" => Self { thinking: Thinking::Efforts(NONE_TO_HIGH), ..common },
+            "openai" => Self::openai(&model, common),
+            "openrouter" => Self {
+                top_k: true,
+                user: true,
+                files: Files::ByContentOrAddress,
+                cache_marks: true,
+                replay: if model.starts_with("anthropic/") { Replay::Details } else { Replay::Reasoning },
+                thinking: Thinking::OpenRouter,
+                ..common
+            },
+            "perplexity" => Self { system_first: true, alternates: true, seed: None, ..common },
+            "together" => Self { top_k: true, ..common },
+            "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, ..common },
+            "xai" => {
+                Self { penalties: false, user: true, strict_tools: false, thinking: xai(&model), ..common }
+            }
+            _ => common,
+        }
+    }
+
+    fn openai(model: &str, common: Self) -> Self {
+        let efforts = openai_efforts(model);
+        Self {
+            developer: "developer",
+            max_tokens: "max_completion_tokens",
+            sampling: efforts.is_empty(),
+            penalties: efforts.is_empty(),
+            user: true,
+            files: Files::ByContent,
+            max_stops: 4,
+            thinking: if efforts.is_empty() { Thinking::No } else { Thinking::Efforts(efforts) },
+            call_ids: CallIds::UpTo40,
+            ..common
+        }
+    }
+}
+
+/// The efforts of one of OpenAI's own models; none where it does not reason.
+fn openai_efforts(model: &str) -> &'static [Effort] {
+    // A tuned model says what it was made of: `ft:gpt-4.1-mini:…`.
+    let model = model.strip_prefix("ft:").unwrap_or(model);
+    let digit = |text: &str| text.starts_with(|letter: char| letter.is_ascii_digit());
+    if model.strip_prefix('o').is_some_and(digit) {
+        return LOW_TO_HIGH;
+    }
+    let Some(version) = model.strip_prefix("gpt-") else { return &[] };
+    match version {
+        _ if version.contains("chat") || version.starts_with(['3', '4']) => &[],
+        _ if version.starts_with("5.1") => NONE_TO_HIGH,
+        _ if version.starts_with("5.") => NONE_TO_XHIGH,
+        _ if version == "5" || version.starts_with("5-") => MINIMAL_TO_HIGH,
+        _ if version.starts_with("oss") => LOW_TO_HIGH,
+        // Newer than known.
+        _ if digit(version) => NONE_TO_XHIGH,
+        _ => &[],
+    }
+}
+
+fn groq(model: &str) -> Thinking {
+    match model {
+        _ if model.contains("gpt-oss") => Thinking::Efforts(LOW_TO_HIGH),
+        _ if model.contains("qwen3") => Thinking::OnOrOff,
+        _ => Thinking::No,
+    }
+}
+
+/// Models that think to a fixed measure refuse the field.
+fn xai(model: &str) -> Thinking {
+    const FIXED: [&str; 6] = ["grok-2", "grok-3", "grok-4-", "grok-4.20", "grok-build", "grok-code"];
+    match model {
+        _ if model.starts_with("grok-3-mini") => Thinking::Efforts(&[Effort::Low, Effort::High]),
+        _ if model == "grok-4" || FIXED.iter().any(|fixed| model.starts_with(fixed)) => Thinking::No,
+        _ if model.starts_with("grok-4.3") => Thinking::Efforts(NONE_TO_HIGH),
+        _ => Thinking::Efforts(LOW_TO_HIGH),
+    }
+}
+
+const LOW_TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
+const MINIMAL_TO_HIGH: &[Effort] = &[Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];
+const NONE_TO_HIGH: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High];
+const NONE_TO_XHIGH: &[Effort] = &[Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
+
+/// The nearest effort there is: the next one up, or else the highest. Not thinking at all is not the
+/// same as thinking a little, so that has no next one.
+pub(super) fn nearest(wanted: Effort, efforts: &[Effort]) -> Option<Effort> {
+    if wanted == Effort::None {
+        return efforts.iter().copied().find(|effort| *effort == Effort::None);
+    }
+    efforts.iter().copied().find(|effort| *effort >= wanted).or(efforts.last().copied())
+}
+
+/// As an effort, what another API says as a number of tokens. Only what every provider knows comes out.
+pub(super) fn effort(budget: u64) -> Effort {
+    match budget {
+        0 => Effort::None,
+        1..=6_144 => Effort::Low,
+        6_145..=12_288 => Effort::Medium,
+        _ => Effort::High,
+    }
+}
+
+/// In OpenAI's spelling.
+pub(super) fn word(effort: Effort) -> &'static str {
+    match effort {
+        Effort::None => "none",
+        Effort::Minimal => "minimal",
+        Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+        Effort::XHigh => "xhigh",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_efforts_are_read_off_its_name() {
+        let cases = [
+            ("o3", LOW_TO_HIGH),
+            ("o4-mini", LOW_TO_HIGH),
+            ("gpt-4.1", &[]),
+            ("ft:gpt-4o-mini:acme::x", &[]),
+            ("gpt-3.5-turbo", &[]),
+            ("chatgpt-4o-latest", &[]),
+            ("gpt-5", MINIMAL_TO_HIGH),
+            ("gpt-5-mini-2025-08-07", MINIMAL_TO_HIGH),
+            ("gpt-5-chat-latest", &[]),
+            ("gpt-5.1", NONE_TO_HIGH),
+            ("gpt-5.2-pro", NONE_TO_XHIGH),
+            ("gpt-6", NONE_TO_XHIGH),
+            ("my-own", &[]),
+        ];
+        for (model, efforts) in cases {
+            assert_eq!(openai_efforts(model), efforts, "{model}");
+        }
+        assert_eq!(xai("grok-4-fast-reasoning"), Thinking::No);
+        assert_eq!(xai("grok-4.3"), Thinking::Efforts(NONE_TO_HIGH));
+        assert_eq!(groq("qwen/qwen3-32b"), Thinking::OnOrOff);
+        assert_eq!(groq("llama-3.3-70b-versatile"), Thinking::No);
+    }
+
+    #[test]
+    fn an_effort_becomes_the_nearest_there_is() {
+        let cases = [
+            (Effort::None, NONE_TO_HIGH, Some(Effort::None)),
+            (Effort::None, LOW_TO_HIGH, None),
+            (Effort::Minimal, NONE_TO_HIGH, Some(Effort::Low)),
+            (Effort::Minimal, MINIMAL_TO_HIGH, Some(Effort::Minimal)),
+            (Effort::XHigh, LOW_TO_HIGH, Some(Effort::High)),
+            (Effort::Medium, &[Effort::Low, Effort::High], Some(Effort::High)),
+        ];
+        for (wanted, efforts, expected) in cases {
+            assert_eq!(nearest(wanted, efforts), expected, "{wanted:?} of {efforts:?}");
+        }
+        let budgets = [0, 1_024, 4_096, 10_000, 32_000].map(effort);
+        assert_eq!(budgets, [Effort::None, Effort::Low, Effort::Low, Effort::Medium, Effort::High]);
+    }
+}

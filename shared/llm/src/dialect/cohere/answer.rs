@@ -1,0 +1,552 @@
+//! A chat answer, whole or streamed, as unified events.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::Failure;
+use crate::{
+    ErrorClass, UpstreamError, Usage,
+    chat::{Citation, Event, FinishReason},
+    dialect::OnEvent,
+    sse,
+};
+
+/// A whole answer is read in the order its stream would have come.
+pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
+    let garbled = |what: &str| UpstreamError::garbled(what);
+    if body.trim_ascii().is_empty() {
+        return Err(garbled("it was empty"));
+    }
+    // Some proxies answer 200 to everything.
+    if let Ok(failure) = serde_json::from_slice::<Failure>(body) {
+        return Err(failure.classified());
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| garbled("it is not a chat answer"))?;
+    let Some(message) = answer.message else { return Err(garbled("it has no `message`")) };
+    let mut events = vec![Event::Start { id: answer.id, model: None }];
+    push_text(&mut events, message.tool_plan, Event::Reasoning);
+    match message.content {
+        Some(Content::Items(items)) => items.into_iter().for_each(|item| item.say(&mut events)),
+        Some(Content::Text(text)) => push_text(&mut events, Some(text), Event::Text),
+        None => {}
+    }
+    let mut reader = Reader::default();
+    for call in message.tool_calls.unwrap_or_default() {
+        reader.call(None, call, &mut events);
+    }
+    for citation in message.citations.unwrap_or_default() {
+        citation.tell(&mut events);
+    }
+    if answer.finish_reason.is_none() {
+        return Err(UpstreamError::truncated());
+    }
+    reader.end(End { error: None, finish_reason: answer.finish_reason, usage: answer.usage }, &mut events)?;
+    Ok(events)
+}
+
+/// Reads one streamed answer.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// The `index` of each call on the wire, where it has one.
+    calls: Vec<Option<u64>>,
+    whole: bool,
+}
+
+impl OnEvent for Reader {
+    fn event(&mut self, event: sse::Event<'_>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        // What comes after the end, `[DONE]` above all, is not ours to judge.
+        if self.whole || event.data.trim_ascii() == b"[DONE]" {
+            return Ok(());
+        }
+        let garbled = |_| UpstreamError::garbled("an event in it is not what its name says");
+        let Typed { kind, message } = serde_json::from_slice(&event.data).map_err(garbled)?;
+        let kind = match (&kind, std::str::from_utf8(event.name)) {
+            (Some(kind), _) => kind.as_str(),
+            (None, Ok(name)) => name,
+            (None, Err(_)) => "",
+        };
+        match kind {
+            "message-end" => {
+                let end: MessageEnd = serde_json::from_slice(&event.data).map_err(garbled)?;
+                self.end(end.delta.unwrap_or_default(), events)?;
+            }
+            "citation-start" | "content-delta" | "content-start" | "message-start" | "tool-call-delta"
+            | "tool-call-start" | "tool-plan-delta" => {
+                let step: Step = serde_json::from_slice(&event.data).map_err(garbled)?;
+                self.step(kind, step, events);
+            }
+            "error" => return Err(Failure { message: message.unwrap_or_default() }.classified()),
+            // An error body in place of an event.
+            "" if message.is_some() => {
+                return Err(Failure { message: message.unwrap_or_default() }.classified());
+            }
+            // The ends of blocks, `debug`, and what the API adds one day.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.whole
+    }
+}
+
+impl Reader {
+    fn step(&mut self, kind: &str, step: Step, events: &mut Vec<Event>) {
+        if kind == "message-start" {
+            events.push(Event::Start { id: step.id, model: None });
+        }
+        let Some(message) = step.delta.and_then(|delta| delta.message) else { return };
+        push_text(events, message.tool_plan, Event::Reasoning);
+        match message.content {
+            Some(OneOrMany::One(item)) => item.say(events),
+            Some(OneOrMany::Many(items)) => items.into_iter().for_each(|item| item.say(events)),
+            None => {}
+        }
+        for call in message.tool_calls.into_iter().flat_map(OneOrMany::list) {
+            if kind == "tool-call-start" {
+                self.call(step.index, call, events);
+            } else {
+                self.arguments(step.index, call.function.unwrap_or_default().arguments, events);
+            }
+        }
+        for citation in message.citations.into_iter().flat_map(OneOrMany::list) {
+            citation.tell(events);
+        }
+    }
+
+    fn call(&mut self, wire: Option<u64>, call: Call, events: &mut Vec<Event>) {
+        let index = self.calls.len() as u32;
+        self.calls.push(wire);
+        let function = call.function.unwrap_or_default();
+        events.push(Event::ToolCall {
+            index,
+            id: call.id.unwrap_or_else(|| format!("call_{index}")),
+            name: function.name.unwrap_or_default(),
+            signature: None,
+        });
+        push_text(events, function.arguments, |text| Event::ToolArguments { index, text });
+    }
+
+    /// Adds to the call with this index, or to the last where it has none.
+    fn arguments(&self, wire: Option<u64>, text: Option<String>, events: &mut Vec<Event>) {
+        let Some(last) = self.calls.len().checked_sub(1) else { return };
+        let named = wire.and_then(|_| self.calls.iter().rposition(|call| *call == wire));
+        let index = named.unwrap_or(last) as u32;
+        push_text(events, text, |text| Event::ToolArguments { index, text });
+    }
+
+    fn end(&mut self, end: End, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        if let Some(usage) = end.usage.as_ref().and_then(WireUsage::canonical) {
+            events.push(Event::Usage(usage));
+        }
+        let native = end.finish_reason.unwrap_or_default();
+        let failure = match native.as_str() {
+            "TIMEOUT" => Some((ErrorClass::Timeout, "the provider gave up before the answer was whole")),
+            "ERROR" => Some((ErrorClass::Server, "the provider failed before the answer was whole")),
+            "USER_CANCEL" => Some((ErrorClass::Truncated, "the answer was cancelled at the provider")),
+            _ if end.error.is_some() => Some((ErrorClass::Server, "the provider failed")),
+            _ => None,
+        };
+        if let Some((class, message)) = failure {
+            let said = end.error.filter(|error| !error.is_empty()).map(|message| Failure { message });
+            let error = match said.map(|failure| failure.classified()) {
+                Some(error) if class == ErrorClass::Server => error,
+                Some(error) => UpstreamError { class, ..error },
+                None => UpstreamError::new(class, message),
+            };
+            return Err(UpstreamError { code: Some(native).filter(|native| !native.is_empty()), ..error });
+        }
+        let reason = match native.as_str() {
+            "ERROR_LIMIT" | "MAX_TOKENS" => FinishReason::Length,
+            "ERROR_TOXIC" => FinishReason::ContentFilter,
+            "TOOL_CALL" => FinishReason::ToolCalls,
+            // `COMPLETE`, `STOP_SEQUENCE`, and what the API adds one day.
+            _ => FinishReason::Stop,
+        };
+        events.push(Event::Finish { reason, native });
+        self.whole = true;
+        Ok(())
+    }
+}
+
+fn push_text(events: &mut Vec<Event>, text: Option<String>, event: impl FnOnce(String) -> Event) {
+    events.extend(text.filter(|text| !text.is_empty()).map(event));
+}
+
+// --- wire ---
+
+#[derive(Deserialize)]
+struct Answer {
+    id: Option<String>,
+    message: Option<Message>,
+    finish_reason: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<Content>,
+    tool_plan: Option<String>,
+    tool_calls: Option<Vec<Call>>,
+    citations: Option<Vec<Cited>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Items(Vec<Item>),
+    Text(String),
+}
+
+/// Text or thought, whichever it has.
+#[derive(Deserialize)]
+struct Item {
+    text: Option<String>,
+    thinking: Option<String>,
+}
+
+impl Item {
+    fn say(self, events: &mut Vec<Event>) {
+        push_text(events, self.thinking, Event::Reasoning);
+        push_text(events, self.text, Event::Text);
+    }
+}
+
+#[derive(Deserialize)]
+struct Call {
+    id: Option<String>,
+    function: Option<Function>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function {
+    name: Option<String>,
+    arguments: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Cited {
+    text: Option<String>,
+    sources: Option<Vec<Source>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Source {
+    id: Option<String>,
+    document: Option<Map<String, Value>>,
+    tool_output: Option<Map<String, Value>>,
+}
+
+impl Cited {
+    /// One citation a source: what is cited is the same, where it comes from is not.
+    fn tell(self, events: &mut Vec<Event>) {
+        let mut sources = self.sources.unwrap_or_default();
+        if sources.is_empty() {
+            sources.push(Source::default());
+        }
+        for source in sources {
+            let data = source.document.or(source.tool_output).unwrap_or_default();
+            let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
+            let citation = Citation {
+                url: text("url"),
+                title: text("title").or(source.id),
+                quote: self.text.clone().filter(|quote| !quote.is_empty()),
+            };
+            events.push(Event::Citation(citation));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    id: Option<String>,
+    index: Option<u64>,
+    delta: Option<Delta>,
+}
+
+#[derive(Deserialize)]
+struct Delta {
+    message: Option<DeltaMessage>,
+}
+
+#[derive(Deserialize)]
+struct DeltaMessage {
+    content: Option<OneOrMany<Item>>,
+    tool_plan: Option<String>,
+    tool_calls: Option<OneOrMany<Call>>,
+    citations: Option<OneOrMany<Cited>>,
+}
+
+/// Deltas carry one thing where a whole message has a list; a start has empty lists.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    Many(Vec<T>),
+    One(T),
+}
+
+impl<T> OneOrMany<T> {
+    fn list(self) -> Vec<T> {
+        match self {
+            Self::Many(list) => list,
+            Self::One(one) => vec![one],
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct MessageEnd {
+    delta: Option<End>,
+}
+
+#[derive(Default, Deserialize)]
+struct End {
+    error: Option<String>,
+    finish_reason: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    #[serde(default, deserialize_with = "lenient")]
+    billed_units: Option<Counts>,
+    #[serde(default, deserialize_with = "lenient")]
+    tokens: Option<Counts>,
+    #[serde(default, deserialize_with = "lenient")]
+    cached_tokens: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Counts {
+    #[serde(default, deserialize_with = "lenient")]
+    input_tokens: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
+    output_tokens: Option<f64>,
+}
+
+impl WireUsage {
+    /// What is charged, or where that is not said, what the model read and wrote. Cached tokens are of
+    /// the latter, so they may be more than the former.
+    fn canonical(&self) -> Option<Usage> {
+        let none = Counts::default();
+        let (billed, all) =
+            (self.billed_units.as_ref().unwrap_or(&none), self.tokens.as_ref().unwrap_or(&none));
+        let input = billed.input_tokens.or(all.input_tokens);
+        let output = billed.output_tokens.or(all.output_tokens);
+        input.or(output)?;
+        // Counts come as floating point numbers.
+        let count = |number: Option<f64>| number.unwrap_or(0.0) as u64;
+        Some(Usage {
+            input_tokens: count(input),
+            cache_read_input_tokens: count(self.cached_tokens).min(count(input)),
+            output_tokens: count(output),
+            ..Usage::default()
+        })
+    }
+}
+
+/// What is only counted is read as it can be: an odd number must not make a good answer a bad one.
+fn lenient<'de, D: Deserializer<'de>, T: for<'a> Deserialize<'a>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Decoder, SseDecoder};
+
+    const STREAM: &str = concat!(
+        "event: message-start\ndata: {\"id\":\"m1\",\"type\":\"message-start\",\"delta\":{\"message\":{\"role\":\"assistant\",\"content\":[],\"tool_plan\":\"\",\"tool_calls\":[],\"citations\":[]}}}\n\n",
+        "event: tool-plan-delta\ndata: {\"type\":\"tool-plan-delta\",\"delta\":{\"message\":{\"tool_plan\":\"I look.\"}}}\n\n",
+        "event: content-start\ndata: {\"type\":\"content-start\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"type\":\"thinking\",\"thinking\":\"\"}}}}\n\n",
+        "event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"thinking\":\"Hm\"}}}}\n\n",
+        "event: content-end\ndata: {\"type\":\"content-end\",\"index\":0}\n\n",
+        "event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":1,\"delta\":{\"message\":{\"content\":{\"text\":\"Grüße\"}}}}\n\n",
+        "event: tool-call-start\ndata: {\"type\":\"tool-call-start\",\"index\":0,\"delta\":{\"message\":{\"tool_calls\":{\"id\":\"f_1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}}}}\n\n",
+        "event: tool-call-delta\ndata: {\"type\":\"tool-call-delta\",\"index\":0,\"delta\":{\"message\":{\"tool_calls\":{\"function\":{\"arguments\":\"{}\"}}}}}\n\n",
+        "event: tool-call-end\ndata: {\"type\":\"tool-call-end\",\"index\":0}\n\n",
+        "event: tool-call-start\ndata: {\"type\":\"tool-call-start\",\"index\":1,\"delta\":{\"message\":{\"tool_calls\":{\"id\":\"g_2\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"\"}}}}}\n\n",
+        "event: tool-call-delta\ndata: {\"type\":\"tool-call-delta\",\"index\":1,\"delta\":{\"message\":{\"tool_calls\":{\"function\":{\"arguments\":\"{\\\"a\\\":1}\"}}}}}\n\n",
+        "event: citation-start\ndata: {\"type\":\"citation-start\",\"index\":0,\"delta\":{\"message\":{\"citations\":{\"start\":0,\"end\":2,\"text\":\"Gr\",\"sources\":[{\"type\":\"document\",\"id\":\"d1\",\"document\":{\"url\":\"https://x\",\"title\":\"X\"}},{\"type\":\"tool\",\"id\":\"f_1:0\",\"tool_output\":{}}]}}}}\n\n",
+        "event: citation-end\ndata: {\"type\":\"citation-end\",\"index\":0}\n\n",
+        "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"TOOL_CALL\",\"usage\":{\"billed_units\":{\"input_tokens\":50.0,\"output_tokens\":26},\"tokens\":{\"input_tokens\":793,\"output_tokens\":61},\"cached_tokens\":16}}}\n\n",
+    );
+
+    const WHOLE: &str = r#"{"id":"m1","message":{"role":"assistant","tool_plan":"I look.",
+        "content":[{"type":"thinking","thinking":"Hm"},{"type":"text","text":"Grüße"}],
+        "tool_calls":[{"id":"f_1","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"g_2","type":"function","function":{"name":"g","arguments":"{\"a\":1}"}}],
+        "citations":[{"start":0,"end":2,"text":"Gr","sources":[{"type":"document","id":"d1","document":{"url":"https://x","title":"X"}},{"type":"tool","id":"f_1:0","tool_output":{}}]}]},
+        "finish_reason":"TOOL_CALL","usage":{"billed_units":{"input_tokens":50,"output_tokens":26},"tokens":{"input_tokens":793,"output_tokens":61},"cached_tokens":16}}"#;
+
+    fn expected() -> Vec<Event> {
+        let text = str::to_owned;
+        let call = |index, id: &str, name: &str| Event::ToolCall {
+            index,
+            id: text(id),
+            name: text(name),
+            signature: None,
+        };
+        let cite = |url: Option<&str>, title: &str| {
+            Event::Citation(Citation {
+                url: url.map(text),
+                title: Some(text(title)),
+                quote: Some(text("Gr")),
+            })
+        };
+        vec![
+            Event::Start { id: Some(text("m1")), model: None },
+            Event::Reasoning(text("I look.")),
+            Event::Reasoning(text("Hm")),
+            Event::Text(text("Grüße")),
+            call(0, "f_1", "f"),
+            Event::ToolArguments { index: 0, text: text("{}") },
+            call(1, "g_2", "g"),
+            Event::ToolArguments { index: 1, text: text("{\"a\":1}") },
+            cite(Some("https://x"), "X"),
+            cite(None, "f_1:0"),
+            Event::Usage(Usage {
+                input_tokens: 50,
+                cache_read_input_tokens: 16,
+                output_tokens: 26,
+                ..Usage::default()
+            }),
+            Event::Finish { reason: FinishReason::ToolCalls, native: text("TOOL_CALL") },
+        ]
+    }
+
+    fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
+        let mut decoder = SseDecoder::new(Reader::default());
+        let mut events = Vec::new();
+        for piece in pieces {
+            decoder.feed(piece, &mut events);
+        }
+        decoder.finish(&mut events);
+        events
+    }
+
+    #[test]
+    fn whole_and_streamed_and_cut_anywhere_it_is_the_same() {
+        assert_eq!(decode(WHOLE.as_bytes()), Ok(expected()));
+        let done = format!("{STREAM}data: [DONE]\n\n");
+        for cut in 0..=done.len() {
+            let (first, second) = done.as_bytes().split_at(cut);
+            assert_eq!(decoded(&[first, second]), expected(), "cut at {cut}");
+        }
+        // Names may be lost on the way, and so may types.
+        let nameless: String = STREAM
+            .lines()
+            .filter(|line| !line.starts_with("event"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(decoded(&[nameless.as_bytes()]), expected());
+    }
+
+    #[test]
+    fn a_stream_without_its_end_is_a_failure() {
+        let events: Vec<&str> = STREAM.split_inclusive("\n\n").collect();
+        for count in 0..events.len() {
+            for end in ["", "data: [DONE]\n\n"] {
+                let stream = events[..count].concat() + end;
+                let found = decoded(&[stream.as_bytes()]);
+                assert_eq!(found.last(), Some(&Event::Error(UpstreamError::truncated())), "{count}");
+                assert!(!found.iter().any(|event| matches!(event, Event::Finish { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn finish_reasons_are_translated_and_failures_are_failures() {
+        use FinishReason::{ContentFilter, Length, Stop, ToolCalls};
+        let ends = [
+            ("COMPLETE", Stop),
+            ("STOP_SEQUENCE", Stop),
+            ("MAX_TOKENS", Length),
+            ("ERROR_LIMIT", Length),
+            ("ERROR_TOXIC", ContentFilter),
+            ("TOOL_CALL", ToolCalls),
+            ("SOMETHING_NEW", Stop),
+        ];
+        for (native, reason) in ends {
+            let body = format!(r#"{{"message":{{"content":"Hi"}},"finish_reason":"{native}"}}"#);
+            let events = decode(body.as_bytes()).expect("an answer");
+            assert_eq!(events.last(), Some(&Event::Finish { reason, native: native.to_owned() }));
+        }
+        let failures = [
+            (
+                r#"{"finish_reason":"ERROR"}"#,
+                ErrorClass::Server,
+                "the provider failed before the answer was whole",
+            ),
+            (r#"{"finish_reason":"ERROR","error":"Oh."}"#, ErrorClass::Server, "Oh."),
+            (r#"{"finish_reason":"TIMEOUT","error":"Slow."}"#, ErrorClass::Timeout, "Slow."),
+            (r#"{"error":"Oh."}"#, ErrorClass::Server, "Oh."),
+        ];
+        for (delta, class, message) in failures {
+            let stream = format!("data: {{\"type\":\"message-end\",\"delta\":{delta}}}\n\n");
+            let found = decoded(&[stream.as_bytes()]);
+            let [Event::Error(error)] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((error.class, &*error.message), (class, message), "{delta}");
+        }
+        let whole = br#"{"message":{"content":[]},"finish_reason":"ERROR"}"#;
+        assert_eq!(decode(whole).map_err(|error| error.class), Err(ErrorClass::Server));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_a_failure() {
+        let bodies = ["", " ", "<html>", "[]", "{}", r#"{"finish_reason":"COMPLETE"}"#];
+        for body in bodies {
+            assert_eq!(
+                decode(body.as_bytes()).map_err(|error| error.class),
+                Err(ErrorClass::Garbled),
+                "{body}"
+            );
+        }
+        let error = decode(br#"{"id":"1","message":"Ouch."}"#).expect_err("an error");
+        assert_eq!((error.class, error.status, &*error.message), (ErrorClass::Server, None, "Ouch."));
+        for event in ["data: {\"message\":\"Ouch.\"}\n\n", "event: error\ndata: {\"message\":\"Ouch.\"}\n\n"]
+        {
+            let found = decoded(&[event.as_bytes()]);
+            assert!(matches!(&found[..], [Event::Error(error)] if error.message == "Ouch."), "{found:?}");
+        }
+        assert!(matches!(&decoded(&[b"data: <html>\n\n"])[..], [Event::Error(_)]));
+    }
+
+    #[test]
+    fn usage_is_what_is_charged_or_else_what_was_read() {
+        let cases = [
+            (r#"{"tokens":{"input_tokens":9,"output_tokens":2},"cached_tokens":4}"#, Some((9, 4, 2))),
+            (
+                r#"{"billed_units":{"input_tokens":3},"tokens":{"input_tokens":9,"output_tokens":2},"cached_tokens":4}"#,
+                Some((3, 3, 2)),
+            ),
+            (r#"{"billed_units":{"search_units":1},"tokens":{"input_tokens":"9"}}"#, None),
+            (r#"{}"#, None),
+            (r#"7"#, None),
+        ];
+        for (usage, expected) in cases {
+            let body =
+                format!(r#"{{"message":{{"content":"Hi"}},"finish_reason":"COMPLETE","usage":{usage}}}"#);
+            let found =
+                decode(body.as_bytes()).expect("an answer").into_iter().find_map(|event| match event {
+                    Event::Usage(usage) => {
+                        Some((usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens))
+                    }
+                    _ => None,
+                });
+            assert_eq!(found, expected, "{usage}");
+        }
+    }
+}

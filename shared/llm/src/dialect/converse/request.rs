@@ -1,0 +1,885 @@
+//! A unified request, as Converse wants it.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use serde_json::{Map, Value, json, value::RawValue};
+use sha2::{Digest as _, Sha256};
+
+use super::{DOCUMENT_FORMATS, url};
+use crate::{
+    Error, Target,
+    chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
+    dialect::{
+        Encoded, drop_extra, is_claudes,
+        messages::{
+            model::{Model, Off, Thinking},
+            schema,
+        },
+        post,
+    },
+};
+
+pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
+    let maker = Maker::of(target.model);
+    let mut dropped = Vec::new();
+    drop_extra(&request.extra, &mut dropped)?;
+    let stop_sequences = stop_sequences(request, &maker)?;
+    let mut conversation = conversation(request, &maker, &mut dropped)?;
+    let tools = tools(request, &mut conversation, &mut dropped)?;
+    let tool_choice = tool_choice(request, target, &maker, &tools)?;
+    let text_format = text_format(request, &mut dropped)?;
+
+    let forced = matches!(tool_choice, Some(ToolChoice::Any {} | ToolChoice::Tool { .. }));
+    let thought = thought(request, &maker, forced, &conversation, &mut dropped);
+    let sampling = sampling(request, &maker, thought.thinks, &mut dropped);
+    let mut more = thought.more;
+    if let Some(top_k) = sampling.top_k {
+        maker.top_k(top_k, &mut more);
+    }
+    let inference = Inference {
+        max_tokens: request.max_output_tokens.or(thought.max_tokens),
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        stop_sequences,
+    };
+    let output = Output { text_format, effort: thought.effort };
+    let body = Body {
+        system: conversation.system,
+        messages: conversation.turns,
+        inference_config: inference.some(),
+        tool_config: (!tools.is_empty()).then_some(ToolConfig { tools, tool_choice }),
+        output_config: (output.text_format.is_some() || output.effort.is_some()).then_some(output),
+        additional_model_request_fields: more,
+    };
+    dropped.extend(unknown(request).map(str::to_owned));
+    let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
+    Ok(Encoded { request: post(url(target, request.stream), target, body)?, dropped })
+}
+
+/// What Converse has no words for, and the answer means the same without.
+fn unknown(request: &chat::Request) -> impl Iterator<Item = &'static str> {
+    let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
+    let fields = [
+        ("frequency_penalty", is_set(request.frequency_penalty)),
+        ("parallel_tool_calls", request.parallel_tool_calls == Some(false) && !request.tools.is_empty()),
+        ("presence_penalty", is_set(request.presence_penalty)),
+        ("seed", request.seed.is_some()),
+        ("user", request.user.is_some()),
+    ];
+    fields.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
+}
+
+/// Who made the model: what goes beside Converse's own fields is theirs to say.
+enum Maker {
+    Anthropic(Model),
+    Mistral,
+    Nova,
+    /// The open models, `gpt-oss`.
+    OpenAi,
+    Other,
+}
+
+impl Maker {
+    fn of(model: &str) -> Self {
+        // An ARN has numbers before the name that are no version.
+        let name = model.rsplit('/').next().unwrap_or(model);
+        let is = |word: &str| name.contains(word);
+        match () {
+            () if is("anthropic.") || is("claude") => Self::Anthropic(Model::named(name)),
+            () if is("mistral.") => Self::Mistral,
+            () if is("amazon.nova") => Self::Nova,
+            () if is("openai.") => Self::OpenAi,
+            () => Self::Other,
+        }
+    }
+
+    fn claude(&self) -> Option<&Model> {
+        match self {
+            Self::Anthropic(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// The others refuse a request with cache points.
+    fn caches(&self) -> bool {
+        matches!(self, Self::Anthropic(_) | Self::Nova)
+    }
+
+    fn has_top_k(&self) -> bool {
+        matches!(self, Self::Anthropic(_) | Self::Mistral | Self::Nova)
+    }
+
+    fn top_k(&self, top_k: u64, more: &mut Map<String, Value>) {
+        let (name, value) = match self {
+            Self::Nova => ("inferenceConfig", json!({ "topK": top_k })),
+            _ => ("top_k", Value::from(top_k)),
+        };
+        more.insert(name.to_owned(), value);
+    }
+}
+
+fn stop_sequences<'a>(request: &'a chat::Request, maker: &Maker) -> Result<&'a [String], Error> {
+    let is_blank = |text: &String| match maker {
+        Maker::Anthropic(_) => text.trim().is_empty(),
+        _ => text.is_empty(),
+    };
+    // Left out, the answer would run on past where the caller wants it to end.
+    if request.stop.iter().any(is_blank) {
+        let message = "This model cannot stop at nothing, and Claude not at white space alone. Use a stop sequence \
+                       with a visible character.";
+        return Err(Error::unsupported("stop", message));
+    }
+    Ok(&request.stop)
+}
+
+/// The system prompt and the turns.
+#[derive(Default)]
+struct Conversation<'a> {
+    system: Vec<Block<'a>>,
+    turns: Vec<Turn<'a>>,
+    /// Names of documents, which must differ, and the number to try next for one that is taken.
+    documents: HashMap<String, usize>,
+    /// Names of the tools that were called, in order.
+    called: Vec<Cow<'a, str>>,
+    caches: bool,
+}
+
+fn conversation<'a>(
+    request: &'a chat::Request,
+    maker: &Maker,
+    dropped: &mut Vec<String>,
+) -> Result<Conversation<'a>, Error> {
+    let mut conversation = Conversation { caches: maker.caches(), ..Conversation::default() };
+    for (at, message) in request.messages.iter().enumerate() {
+        match message.role {
+            Role::Assistant => conversation.assistant(at, message, dropped)?,
+            Role::Developer | Role::System => conversation.system(at, message)?,
+            Role::Tool => conversation.results(at, message)?,
+            Role::User => conversation.user(at, message)?,
+        }
+    }
+    if conversation.turns.is_empty() {
+        let message = "Converse needs at least one message that is not a system message and not empty.";
+        return Err(Error::invalid("messages", message));
+    }
+    for turn in &mut conversation.turns {
+        let has = |kind: fn(&Block<'_>) -> bool| turn.content.iter().any(kind);
+        // Refused otherwise.
+        if has(|block| matches!(block, Block::Document(_))) && !has(|block| matches!(block, Block::Text(_))) {
+            turn.content.push(Block::Text("See the document."));
+        }
+    }
+    Ok(conversation)
+}
+
+impl<'a> Conversation<'a> {
+    fn system(&mut self, at: usize, message: &'a Message) -> Result<(), Error> {
+        for part in &message.parts {
+            match part {
+                Part::CachePoint(ttl) => push_cache_point(&mut self.system, *ttl, self.caches),
+                Part::File(_) | Part::Image(_) => return Err(misplaced(at, "a system message")),
+                part => self.system.extend(said(part)),
+            }
+        }
+        Ok(())
+    }
+
+    fn user(&mut self, at: usize, message: &'a Message) -> Result<(), Error> {
+        let mut blocks = Vec::new();
+        for part in &message.parts {
+            match part {
+                Part::CachePoint(ttl) => push_cache_point(&mut blocks, *ttl, self.caches),
+                part => blocks.extend(self.shown(at, part)?),
+            }
+        }
+        self.turn("user", blocks);
+        Ok(())
+    }
+
+    fn assistant(&mut self, at: usize, message: &'a Message, dropped: &mut Vec<String>) -> Result<(), Error> {
+        let mut thoughts = Vec::new();
+        let mut blocks = Vec::new();
+        let mut calls = 0;
+        for part in &message.parts {
+            match part {
+                Part::CachePoint(ttl) => push_cache_point(&mut blocks, *ttl, self.caches),
+                Part::File(_) | Part::Image(_) => return Err(misplaced(at, "an assistant message")),
+                Part::Reasoning(reasoning) => {
+                    let before = thoughts.len();
+                    thoughts.extend(thoughts_of(reasoning));
+                    if thoughts.len() == before {
+                        dropped.push(format!("messages[{at}].reasoning_content"));
+                    }
+                }
+                Part::ToolCall(call) => {
+                    let input = input(&call.arguments).ok_or_else(|| {
+                        let param = format!("messages[{at}].tool_calls[{calls}].function.arguments");
+                        let message =
+                            format!("`{param}` must be the text of a JSON object, as the model gave it.");
+                        Error::invalid(param, message)
+                    })?;
+                    let name = past_name(&call.name);
+                    if !self.called.contains(&name) {
+                        self.called.push(name.clone());
+                    }
+                    blocks.push(Block::ToolUse(ToolUse { tool_use_id: call_id(&call.id), name, input }));
+                    calls += 1;
+                }
+                part => blocks.extend(said(part)),
+            }
+        }
+        // Thought comes first, whatever the order it was kept in.
+        thoughts.append(&mut blocks);
+        self.turn("assistant", thoughts);
+        Ok(())
+    }
+
+    /// Adds tool results to the user's turn, before what else is in it.
+    fn results(&mut self, at: usize, message: &'a Message) -> Result<(), Error> {
+        let mut blocks = Vec::new();
+        for part in &message.parts {
+            match part {
+                Part::CachePoint(ttl) => push_cache_point(&mut blocks, *ttl, self.caches),
+                Part::ToolResult(result) => {
+                    let mut content = Vec::new();
+                    let mut points = Vec::new();
+                    for part in &result.parts {
+                        match part {
+                            Part::CachePoint(ttl) => points.push(*ttl),
+                            part => content.extend(self.shown(at, part)?),
+                        }
+                    }
+                    if content.is_empty() {
+                        content.push(Block::Text("(no output)"));
+                    }
+                    let tool_use_id = call_id(&result.call_id);
+                    blocks.push(Block::ToolResult(ToolResult { tool_use_id, content }));
+                    points.into_iter().for_each(|ttl| push_cache_point(&mut blocks, ttl, self.caches));
+                }
+                _ => {}
+            }
+        }
+        match self.turns.last_mut().filter(|turn| turn.role == "user") {
+            Some(turn) => {
+                let count = blocks.len();
+                turn.content.splice(turn.results..turn.results, blocks);
+                turn.results += count;
+            }
+            None if blocks.is_empty() => {}
+            None => self.turns.push(Turn { role: "user", results: blocks.len(), content: blocks }),
+        }
+        Ok(())
+    }
+
+    /// Adds to the turn of `role`, a new one where the other side spoke last.
+    fn turn(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
+        match self.turns.last_mut() {
+            // All that was said was empty.
+            _ if blocks.is_empty() => {}
+            Some(turn) if turn.role == role => turn.content.extend(blocks),
+            _ => self.turns.push(Turn { role, content: blocks, results: 0 }),
+        }
+    }
+
+    /// What a user or a tool may show.
+    fn shown(&mut self, at: usize, part: &'a Part) -> Result<Option<Block<'a>>, Error> {
+        match part {
+            Part::File(file) => self.document(at, file).map(Some),
+            Part::Image(image) => picture(at, image).map(Some),
+            part => Ok(said(part)),
+        }
+    }
+
+    fn document(&mut self, at: usize, file: &'a chat::File) -> Result<Block<'a>, Error> {
+        let (media_type, data) = bytes(at, &file.media, "document")?;
+        let known = DOCUMENT_FORMATS.iter().find(|(_, known)| *known == media_type);
+        let Some((format, _)) = known else {
+            let message = format!(
+                "`messages[{at}].content` has a document of the type `{media_type}`. Bedrock takes PDF, CSV, Word, \
+                 Excel, HTML, text and Markdown."
+            );
+            return Err(Error::unsupported(format!("messages[{at}].content"), message));
+        };
+        let name = self.name(file.name.as_deref().unwrap_or_default());
+        Ok(Block::Document(Document { format, name, source: Source { bytes: data } }))
+    }
+
+    /// A name in the letters that are allowed, and not taken yet.
+    fn name(&mut self, wished: &str) -> String {
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "-()[]".contains(letter);
+        let words = wished.split_whitespace().map(|word| word.replace(|letter| !fits(letter), "-"));
+        let mut name: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_NAME_CHARS).collect();
+        if name.trim().is_empty() {
+            name = "Document".to_owned();
+        }
+        let mut unique = name.clone();
+        while let Some(next) = self.documents.get_mut(&unique) {
+            unique = format!("{} ({next})", name.trim_end());
+            *next += 1;
+        }
+        self.documents.insert(unique.clone(), 2);
+        unique
+    }
+
+    /// Whether there are calls or results, for which Converse demands tools.
+    fn has_calls(&self) -> bool {
+        !self.called.is_empty() || self.turns.iter().any(|turn| turn.results > 0)
+    }
+
+    /// Whether a tool loop goes on whose call came without its thought. Models that think to a budget
+    /// refuse to think on.
+    fn lost_its_thought(&self) -> bool {
+        let [.., call, results] = self.turns.as_slice() else { return false };
+        results.results > 0 && !matches!(call.content.first(), Some(Block::ReasoningContent(_)))
+    }
+}
+
+fn misplaced(at: usize, place: &str) -> Error {
+    let message = format!(
+        "`messages[{at}].content` has an image or a document in {place}. Bedrock takes them from the user only."
+    );
+    Error::unsupported(format!("messages[{at}].content"), message)
+}
+
+/// A cache point marks what stands before it, so it cannot come first.
+fn push_cache_point(blocks: &mut Vec<Block<'_>>, ttl: CacheTtl, caches: bool) {
+    if caches && blocks.last().is_some_and(|block| !matches!(block, Block::CachePoint(_))) {
+        let ttl = (ttl == CacheTtl::Hour).then_some("1h");
+        blocks.push(Block::CachePoint(CachePoint { kind: "default", ttl }));
+    }
+}
+
+/// What anyone may say. Text without a visible character is refused by the API, and says nothing.
+fn said(part: &Part) -> Option<Block<'_>> {
+    match part {
+        Part::Refusal(text) | Part::Text(text) => (!text.trim().is_empty()).then_some(Block::Text(text)),
+        _ => None,
+    }
+}
+
+/// Only what carries Claude's own signature or is encrypted can be shown to it again.
+fn thoughts_of(reasoning: &chat::Reasoning) -> impl Iterator<Item = Block<'_>> {
+    let own = reasoning.signature.as_deref().filter(|signature| is_claudes(signature));
+    let signed = own.map(|signature| Thought::ReasoningText { text: &reasoning.text, signature });
+    let redacted = reasoning.redacted.as_deref().filter(|data| STANDARD.decode(data).is_ok());
+    let redacted = redacted.map(Thought::RedactedContent);
+    signed.into_iter().chain(redacted).map(Block::ReasoningContent)
+}
+
+fn picture(at: usize, image: &Media) -> Result<Block<'_>, Error> {
+    let (media_type, data) = bytes(at, image, "image")?;
+    let format = media_type.strip_prefix("image/").filter(|format| IMAGE_FORMATS.contains(format));
+    let Some(format) = format else {
+        let message = format!(
+            "`messages[{at}].content` has an image of the type `{media_type}`. Bedrock takes PNG, JPEG, GIF and WebP."
+        );
+        return Err(Error::unsupported(format!("messages[{at}].content"), message));
+    };
+    Ok(Block::Image(Picture { format, source: Source { bytes: data } }))
+}
+
+fn bytes<'a>(at: usize, media: &'a Media, what: &str) -> Result<(&'a str, &'a str), Error> {
+    match media {
+        Media::Data { media_type, data } => Ok((media_type, data)),
+        Media::Url(_) => {
+            let message = format!(
+                "`messages[{at}].content` has an {what} by address, which Bedrock does not fetch. Send the {what} \
+                 itself, in base64."
+            );
+            Err(Error::unsupported(
+                format!("messages[{at}].content"),
+                message.replace("an document", "a document"),
+            ))
+        }
+    }
+}
+
+/// Arguments, as the JSON they are text of; the bytes stay as the model wrote them.
+fn input(arguments: &str) -> Option<&RawValue> {
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+    serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
+}
+
+/// A call's id in the letters the API takes. Another provider's may be longer or use others: those are
+/// replaced by a digest, so that two ids stay two and a call and its result stay together.
+fn call_id(id: &str) -> Cow<'_, str> {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.:-".contains(letter);
+    if (1..=MAX_ID_CHARS).contains(&id.len()) && id.chars().all(fits) {
+        return Cow::Borrowed(id);
+    }
+    let digest = Sha256::digest(id.as_bytes());
+    Cow::Owned(digest.iter().take(16).fold("call_".to_owned(), |id, byte| format!("{id}{byte:02x}")))
+}
+
+fn is_tool_name(name: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    (1..=MAX_ID_CHARS).contains(&name.len()) && name.chars().all(fits)
+}
+
+/// The name of a tool in an earlier call, which nobody asks for again.
+fn past_name(name: &str) -> Cow<'_, str> {
+    if is_tool_name(name) {
+        return Cow::Borrowed(name);
+    }
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    let name: String =
+        name.chars().map(|letter| if fits(letter) { letter } else { '_' }).take(MAX_ID_CHARS).collect();
+    Cow::Owned(if name.is_empty() { "_".to_owned() } else { name })
+}
+
+/// The tools. Where none are given but some were called, or none may be called any more, those of the
+/// past stand in, because the history is refused without them.
+fn tools<'a>(
+    request: &'a chat::Request,
+    conversation: &mut Conversation<'a>,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<Tool<'a>>, Error> {
+    let forbidden = request.tool_choice == Some(chat::ToolChoice::None);
+    if forbidden && !conversation.has_calls() {
+        return Ok(Vec::new());
+    }
+    let mut tools = Vec::with_capacity(request.tools.len());
+    for (at, tool) in request.tools.iter().enumerate() {
+        if !is_tool_name(&tool.name) {
+            let param = format!("tools[{at}].function.name");
+            let message = format!(
+                "`{param}` must have at most {MAX_ID_CHARS} characters, of a-z, A-Z, 0-9, _ and - only, for this model."
+            );
+            return Err(Error::unsupported(param, message));
+        }
+        let strict = tool.strict == Some(true);
+        let mut json = input_schema(tool.parameters.as_ref());
+        if strict {
+            let field = format!("tools[{at}].function.parameters");
+            json = Cow::Owned(narrowed(json.into_owned(), &field, dropped));
+        }
+        let description = tool.description.as_deref().filter(|text| !text.is_empty());
+        let name = Cow::Borrowed(tool.name.as_str());
+        tools.push(Tool::ToolSpec { name, description, input_schema: InputSchema { json }, strict });
+    }
+    if tools.is_empty() && conversation.has_calls() {
+        let names =
+            if conversation.called.is_empty() { vec!["none".into()] } else { conversation.called.clone() };
+        tools.extend(names.into_iter().map(|name| Tool::ToolSpec {
+            name,
+            description: Some("No longer available. Do not call it."),
+            input_schema: InputSchema { json: input_schema(None) },
+            strict: false,
+        }));
+    }
+    if forbidden {
+        // There is no word for it; the model is asked instead.
+        conversation.system.push(Block::Text("Do not call any tool in your next answer."));
+        dropped.push("tool_choice".to_owned());
+    }
+    Ok(tools)
+}
+
+/// A tool's schema, which must say that it describes an object.
+fn input_schema(parameters: Option<&Value>) -> Cow<'_, Value> {
+    match parameters {
+        Some(schema) if schema.get("type").is_some() => Cow::Borrowed(schema),
+        Some(Value::Object(schema)) => {
+            let mut schema = schema.clone();
+            schema.insert("type".to_owned(), "object".into());
+            Cow::Owned(Value::Object(schema))
+        }
+        _ => Cow::Owned(json!({ "type": "object", "properties": {} })),
+    }
+}
+
+fn narrowed(mut schema: Value, field: &str, dropped: &mut Vec<String>) -> Value {
+    let mut lost = Vec::new();
+    schema::narrow(&mut schema, &mut lost);
+    dropped.extend(lost.iter().map(|keyword| format!("{field}: {keyword}")));
+    schema
+}
+
+fn tool_choice<'a>(
+    request: &'a chat::Request,
+    target: &Target<'_>,
+    maker: &Maker,
+    tools: &[Tool<'_>],
+) -> Result<Option<ToolChoice<'a>>, Error> {
+    match &request.tool_choice {
+        None | Some(chat::ToolChoice::Auto | chat::ToolChoice::None) => Ok(None),
+        Some(_) if tools.is_empty() => Ok(None),
+        Some(_) if maker.claude().is_some_and(|model| !model.forced_tools) => {
+            let message = format!(
+                "`{}` always thinks, and thinking excludes forced tools. Use `\"tool_choice\": \"auto\"` and ask \
+                 for the tool in a message, or use `response_format` for structured output.",
+                target.model
+            );
+            Err(Error::unsupported("tool_choice", message))
+        }
+        Some(chat::ToolChoice::Required) => Ok(Some(ToolChoice::Any {})),
+        Some(chat::ToolChoice::Function(name)) => Ok(Some(ToolChoice::Tool { name })),
+    }
+}
+
+fn text_format<'a>(
+    request: &'a chat::Request,
+    dropped: &mut Vec<String>,
+) -> Result<Option<TextFormat<'a>>, Error> {
+    match &request.response_format {
+        ResponseFormat::JsonObject => {
+            let message =
+                "Bedrock has no JSON mode without a schema. Use `response_format` with `json_schema`.";
+            Err(Error::unsupported("response_format", message))
+        }
+        ResponseFormat::JsonSchema { name, description, schema, .. } => {
+            let schema = narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
+            let json_schema =
+                JsonSchema { schema: schema.to_string(), name, description: description.as_deref() };
+            Ok(Some(TextFormat { kind: "json_schema", structure: Structure { json_schema } }))
+        }
+        ResponseFormat::Text => Ok(None),
+    }
+}
+
+/// What a wish for thought becomes.
+#[derive(Default)]
+struct Thoughts {
+    /// For `additionalModelRequestFields`.
+    more: Map<String, Value>,
+    effort: Option<&'static str>,
+    /// Where the caller sets no bound but a budget of thought needs one.
+    max_tokens: Option<u64>,
+    thinks: bool,
+}
+
+fn thought(
+    request: &chat::Request,
+    maker: &Maker,
+    forced: bool,
+    conversation: &Conversation<'_>,
+    dropped: &mut Vec<String>,
+) -> Thoughts {
+    let wish = Wish::of(request);
+    let thoughts = match (maker, wish) {
+        (Maker::Anthropic(model), wish) => {
+            let lost = model.thinking == Thinking::Budget && conversation.lost_its_thought();
+            claude(wish, model, request.max_output_tokens, forced, lost)
+        }
+        (_, None) => Some(Thoughts::default()),
+        (Maker::OpenAi, Some(wish)) => {
+            // They think always; their scale has three steps.
+            let effort = match wish.effort() {
+                Effort::None | Effort::Minimal | Effort::Low => "low",
+                Effort::Medium => "medium",
+                Effort::High | Effort::XHigh => "high",
+            };
+            let more = Map::from_iter([("reasoning_effort".to_owned(), effort.into())]);
+            Some(Thoughts { more, ..Thoughts::default() })
+        }
+        (_, Some(_)) => None,
+    };
+    thoughts.unwrap_or_else(|| {
+        let name = if request.reasoning_budget.is_some() { "reasoning_budget" } else { "reasoning_effort" };
+        dropped.push(name.to_owned());
+        // A model that thinks unasked must be stopped before it can be forced to call a tool.
+        maker.claude().filter(|model| forced && model.off == Off::Disabled).map(off).unwrap_or_default()
+    })
+}
+
+/// How much thought is wished for.
+#[derive(Clone, Copy)]
+enum Wish {
+    Budget(u64),
+    Effort(Effort),
+}
+
+impl Wish {
+    fn of(request: &chat::Request) -> Option<Self> {
+        request.reasoning_budget.map(Self::Budget).or(request.reasoning_effort.map(Self::Effort))
+    }
+
+    fn effort(self) -> Effort {
+        match self {
+            Self::Effort(effort) => effort,
+            Self::Budget(0) => Effort::None,
+            Self::Budget(..=4_096) => Effort::Low,
+            Self::Budget(..=8_192) => Effort::Medium,
+            Self::Budget(..=24_576) => Effort::High,
+            Self::Budget(_) => Effort::XHigh,
+        }
+    }
+
+    fn budget(self) -> u64 {
+        match self {
+            Self::Budget(tokens) => tokens.max(LEAST_BUDGET),
+            Self::Effort(Effort::None | Effort::Minimal) => LEAST_BUDGET,
+            Self::Effort(Effort::Low) => 4_096,
+            Self::Effort(Effort::Medium) => 8_192,
+            Self::Effort(Effort::High) => 16_384,
+            Self::Effort(Effort::XHigh) => 32_768,
+        }
+    }
+}
+
+/// `None` where the wish cannot be met.
+fn claude(
+    wish: Option<Wish>,
+    model: &Model,
+    max_tokens: Option<u64>,
+    forced: bool,
+    lost: bool,
+) -> Option<Thoughts> {
+    let wish = match wish {
+        None if forced && model.off == Off::Disabled => return Some(off(model)),
+        None => return Some(Thoughts::default()),
+        Some(wish) if wish.effort() == Effort::None => return Some(off(model)),
+        Some(_) if forced || lost => return None,
+        Some(wish) => wish,
+    };
+    if model.thinking == Thinking::Budget {
+        let bound = max_tokens.unwrap_or(model.max_tokens);
+        // The answer needs room too.
+        let budget = wish.budget().min(bound / 4 * 3);
+        let more = thinking(json!({ "type": "enabled", "budget_tokens": budget }));
+        let thoughts = Thoughts { more, max_tokens: Some(bound), thinks: true, effort: None };
+        return (budget >= LEAST_BUDGET).then_some(thoughts);
+    }
+    let effort = match wish.effort() {
+        Effort::None | Effort::Minimal | Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+        Effort::XHigh => model.highest_effort,
+    };
+    // The text of thought is left out by newer models where it is not asked for.
+    let more = thinking(json!({ "type": "adaptive", "display": "summarized" }));
+    Some(Thoughts { more, effort: Some(effort), max_tokens: None, thinks: true })
+}
+
+fn off(model: &Model) -> Thoughts {
+    match model.off {
+        Off::BetweenTools => {
+            Thoughts { more: thinking(json!({ "type": "between_tools" })), ..Thoughts::default() }
+        }
+        Off::Default => Thoughts::default(),
+        Off::Disabled => Thoughts { more: thinking(json!({ "type": "disabled" })), ..Thoughts::default() },
+        Off::Never => Thoughts { effort: Some("low"), ..Thoughts::default() },
+    }
+}
+
+fn thinking(value: Value) -> Map<String, Value> {
+    Map::from_iter([("thinking".to_owned(), value)])
+}
+
+struct Sampling {
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_k: Option<u64>,
+}
+
+/// Sampling, as far as the model has it. Converse's scale of temperature ends at 1.
+fn sampling(request: &chat::Request, maker: &Maker, thinks: bool, dropped: &mut Vec<String>) -> Sampling {
+    let mut keep = |name: &str, allowed: bool| {
+        if !allowed {
+            dropped.push(name.to_owned());
+        }
+        allowed
+    };
+    let Some(model) = maker.claude() else {
+        let temperature =
+            request.temperature.map(|value| if keep("temperature", value <= 1.0) { value } else { 1.0 });
+        let top_k = request.top_k.filter(|_| keep("top_k", maker.has_top_k()));
+        return Sampling { temperature, top_p: request.top_p, top_k };
+    };
+    let fixed = model.fixed_sampling;
+    // A value of 1 is Claude's default and need not be sent.
+    let temperature = request.temperature.filter(|value| *value != 1.0);
+    let temperature = temperature.filter(|value| keep("temperature", !fixed && !thinks && *value < 1.0));
+    let top_p = request.top_p.filter(|value| *value != 1.0);
+    // Newer models refuse the two together, and thinking leaves little room for this one.
+    let top_p =
+        top_p.filter(|value| keep("top_p", !fixed && temperature.is_none() && (!thinks || *value >= 0.95)));
+    let top_k = request.top_k.filter(|_| keep("top_k", !fixed && !thinks));
+    Sampling { temperature, top_p, top_k }
+}
+
+// --- wire ---
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<Block<'a>>,
+    messages: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference_config: Option<Inference<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<ToolConfig<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<Output<'a>>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    additional_model_request_fields: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Inference<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stop_sequences: &'a [String],
+}
+
+impl Inference<'_> {
+    /// Itself, unless it says nothing.
+    fn some(self) -> Option<Self> {
+        let says = self.max_tokens.is_some()
+            || self.temperature.is_some()
+            || self.top_p.is_some()
+            || !self.stop_sequences.is_empty();
+        says.then_some(self)
+    }
+}
+
+#[derive(Serialize)]
+struct Turn<'a> {
+    role: &'static str,
+    content: Vec<Block<'a>>,
+    /// How many blocks of tool results `content` opens with.
+    #[serde(skip)]
+    results: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Block<'a> {
+    CachePoint(CachePoint),
+    Document(Document<'a>),
+    Image(Picture<'a>),
+    ReasoningContent(Thought<'a>),
+    Text(&'a str),
+    ToolResult(ToolResult<'a>),
+    ToolUse(ToolUse<'a>),
+}
+
+#[derive(Serialize)]
+struct CachePoint {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: &'static str,
+    name: String,
+    source: Source<'a>,
+}
+
+#[derive(Serialize)]
+struct Picture<'a> {
+    format: &'a str,
+    source: Source<'a>,
+}
+
+#[derive(Serialize)]
+struct Source<'a> {
+    bytes: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Thought<'a> {
+    ReasoningText { text: &'a str, signature: &'a str },
+    RedactedContent(&'a str),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolUse<'a> {
+    tool_use_id: Cow<'a, str>,
+    name: Cow<'a, str>,
+    input: &'a RawValue,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolResult<'a> {
+    tool_use_id: Cow<'a, str>,
+    content: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolConfig<'a> {
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ToolChoice<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Tool<'a> {
+    ToolSpec {
+        name: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<&'a str>,
+        input_schema: InputSchema<'a>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        strict: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct InputSchema<'a> {
+    json: Cow<'a, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum ToolChoice<'a> {
+    Any {},
+    Tool { name: &'a str },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_format: Option<TextFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct TextFormat<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    structure: Structure<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Structure<'a> {
+    json_schema: JsonSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonSchema<'a> {
+    /// As text, not as an object.
+    schema: String,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+}
+
+const IMAGE_FORMATS: [&str; 4] = ["gif", "jpeg", "png", "webp"];
+
+/// Of 200, the rest for a number that makes it unique.
+const MAX_NAME_CHARS: usize = 190;
+/// For the ids of calls and the names of tools.
+const MAX_ID_CHARS: usize = 64;
+/// The smallest thinking budget there is.
+const LEAST_BUDGET: u64 = 1_024;

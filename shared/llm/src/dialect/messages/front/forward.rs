@@ -1,0 +1,389 @@
+//! The caller's bytes, on their way to a provider that speaks Messages too.
+//!
+//! Nothing is re-serialised, so fields unknown here survive. Only the model's name is spliced in, and
+//! thought that is not Claude's is left out: Claude refuses a signature that is not its own.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    Error, Target,
+    dialect::{is_claudes, messages::request::VERSION, post},
+    front::{Framing, Peek},
+};
+
+/// Reads what the gateway needs from a Messages body.
+pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
+    }
+    let raw: RawBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    let Some(model) = raw.model else {
+        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
+    };
+    let model_at = place(model.get(), body);
+    let model = text(model, "model")?;
+    if !raw.messages.is_some_and(|messages| messages.get().starts_with('[')) {
+        return Err(Error::invalid("messages", "`messages` is required and must be a list."));
+    }
+    let stream = match raw.stream.map(RawValue::get) {
+        Some("true") => true,
+        None | Some("false" | "null") => false,
+        Some(_) => return Err(Error::invalid("stream", "`stream` must be true or false.")),
+    };
+    Ok(Peek {
+        model,
+        stream,
+        include_usage: true,
+        user: raw.metadata.map(user).transpose()?.flatten(),
+        choices: 1,
+        framing: Framing::Events,
+        model_at: Some(model_at),
+        usage_wish: None,
+    })
+}
+
+fn user(metadata: &RawValue) -> Result<Option<Cow<'_, str>>, Error> {
+    // A derived struct would take a list for an object.
+    let object = match metadata.get() {
+        "null" => return Ok(None),
+        object if object.starts_with('{') => serde_json::from_str::<RawMetadata<'_>>(object).ok(),
+        _ => None,
+    };
+    let Some(metadata) = object else {
+        return Err(Error::invalid("metadata", "`metadata` must be an object with at most one `user_id`."));
+    };
+    metadata.user_id.map(|user| text(user, "metadata.user_id")).transpose()
+}
+
+/// Where `part` stands in `whole`, of which it was read.
+fn place(part: &str, whole: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'a>>(value.get())
+        .map(|text| text.0)
+        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    let message = error.to_string();
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
+        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
+    }
+}
+
+/// The request for `target`.
+pub(super) fn request(
+    body: &[u8],
+    peek: &Peek<'_>,
+    headers: &HeaderMap,
+    target: &Target<'_>,
+) -> Result<http::Request<Bytes>, Error> {
+    let url = format!("{}/v1/messages", target.base_url);
+    let body = peek.rewrite(body, target.model, false);
+    let body = without_foreign_thought(&body).unwrap_or(body);
+    let mut request = post(url, target, body)?;
+    let ours = HeaderValue::from_static(VERSION);
+    let version = headers.get("anthropic-version").filter(|value| is_word(value.as_bytes())).cloned();
+    request.headers_mut().insert("anthropic-version", version.unwrap_or(ours));
+    if let Ok(betas) = HeaderValue::from_str(&betas(headers).join(","))
+        && !betas.is_empty()
+    {
+        request.headers_mut().insert("anthropic-beta", betas);
+    }
+    Ok(request)
+}
+
+/// The betas the caller asks for, each once.
+fn betas(headers: &HeaderMap) -> Vec<&str> {
+    let lines = headers.get_all("anthropic-beta").iter().filter_map(|line| line.to_str().ok());
+    let mut betas = Vec::new();
+    for beta in lines.flat_map(|line| line.split(',')).map(str::trim) {
+        if betas.len() < MAX_BETAS && is_word(beta.as_bytes()) && !betas.contains(&beta) {
+            betas.push(beta);
+        }
+    }
+    betas
+}
+
+fn is_word(word: &[u8]) -> bool {
+    let fits = |letter: &u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || *letter == b'-';
+    (1..=MAX_WORD).contains(&word.len()) && word.iter().all(fits)
+}
+
+/// The body without thought that cannot be Claude's; `None` where there is none, or where it is not
+/// ours to judge.
+fn without_foreign_thought(body: &[u8]) -> Option<Vec<u8>> {
+    let foreign = |at: usize| {
+        let rest = body.get(at + SIGNATURE.len()..).unwrap_or_default().trim_ascii_start();
+        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        let text = value.and_then(|value| value.strip_prefix(b"\"")).unwrap_or_default();
+        let signature = text.split(|byte| *byte == b'"').next().unwrap_or_default();
+        signature.is_empty() || signature.contains(&b':')
+    };
+    // A quote inside JSON text is escaped, so this finds fields only. Most bodies have none.
+    if !memmem::find_iter(body, SIGNATURE).any(foreign) {
+        return None;
+    }
+    let list = serde_json::from_slice::<RawBody<'_>>(body).ok()?.messages?;
+    let messages: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
+    let kept: Vec<Cow<'_, str>> = messages.into_iter().filter_map(own_thought).collect();
+    let at = place(list.get(), body);
+    let kept = kept.join(",");
+    let parts = [body.get(..at.start)?, b"[", kept.as_bytes(), b"]", body.get(at.end..)?];
+    Some(parts.concat())
+}
+
+/// A message without foreign thought; `None` where nothing else was in it.
+fn own_thought(message: &RawValue) -> Option<Cow<'_, str>> {
+    let whole = message.get();
+    let unchanged = Some(Cow::Borrowed(whole));
+    let Ok(RawMessage { content: Some(content) }) = serde_json::from_str(whole) else { return unchanged };
+    let Ok(blocks) = serde_json::from_str::<Vec<&RawValue>>(content.get()) else { return unchanged };
+    let kept: Vec<&str> = blocks.iter().filter(|block| !is_foreign(block)).map(|block| block.get()).collect();
+    if kept.len() == blocks.len() {
+        return unchanged;
+    }
+    if kept.is_empty() {
+        return None;
+    }
+    let at = place(content.get(), whole.as_bytes());
+    let (before, after) = (whole.get(..at.start)?, whole.get(at.end..)?);
+    Some(Cow::Owned(format!("{before}[{}]{after}", kept.join(","))))
+}
+
+fn is_foreign(block: &RawValue) -> bool {
+    let Ok(block) = serde_json::from_str::<RawThought<'_>>(block.get()) else { return false };
+    block.kind == "thinking"
+        && block.signature.is_some_and(|signed| signed.is_empty() || !is_claudes(&signed))
+}
+
+// --- wire ---
+
+/// The fields that are read, as they stand in the body.
+#[derive(Default)]
+struct RawBody<'a> {
+    messages: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
+    model: Option<&'a RawValue>,
+    stream: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BodyVisitor)
+    }
+}
+
+struct BodyVisitor;
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = RawBody<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBody<'de>, A::Error> {
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        let mut body = RawBody::default();
+        while let Some(Key(key)) = map.next_key()? {
+            let (name, slot) = match &*key {
+                "messages" => ("messages", &mut body.messages),
+                "metadata" => ("metadata", &mut body.metadata),
+                "model" => ("model", &mut body.model),
+                "stream" => ("stream", &mut body.stream),
+                other => {
+                    // Some servers do not mind the case of a name: what we read and what they read must be the same.
+                    if let Some(known) = READ.iter().find(|known| known.eq_ignore_ascii_case(other)) {
+                        return Err(A::Error::duplicate_field(known));
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if slot.replace(map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+        }
+        body.model.take_if(|value| value.get() == "null");
+        Ok(body)
+    }
+}
+
+/// The fields the gateway goes by.
+const READ: [&str; 4] = ["messages", "metadata", "model", "stream"];
+
+#[derive(Deserialize)]
+struct RawMetadata<'a> {
+    #[serde(borrow)]
+    user_id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawThought<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    signature: Option<Cow<'a, str>>,
+}
+
+const SIGNATURE: &[u8] = b"\"signature\"";
+/// More than there are of any use at once.
+const MAX_BETAS: usize = 20;
+/// Longer than any date or beta's name.
+const MAX_WORD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider;
+
+    fn forwarded(body: &str, headers: &[(&'static str, &'static str)]) -> http::Request<Bytes> {
+        let target = Target {
+            provider: provider::find("anthropic").expect("known"),
+            model: "claude-x",
+            base_url: "https://api.example",
+            credential: Some("sk-1"),
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        let peek = peek(body.as_bytes()).expect("valid");
+        request(body.as_bytes(), &peek, &map, &target).expect("a request")
+    }
+
+    #[test]
+    fn peeks_at_what_the_gateway_needs() {
+        let body = br#" {"messages":[{"role":"user","content":"{\"model\":\"x\"}"}],"metadata":{"user_id":"u\u0031","x":{}},"model":"anthropic\/c","stream":true}"#;
+        let peek = peek(body).expect("valid");
+        assert_eq!((&*peek.model, peek.stream, peek.include_usage), ("anthropic/c", true, true));
+        assert_eq!((peek.user.as_deref(), peek.choices, &peek.usage_wish), (Some("u1"), 1, &None));
+        let at = peek.model_at.expect("in the body");
+        assert_eq!(&body[at], br#""anthropic\/c""#);
+        for none in ["null", "{}", r#"{"user_id":null}"#] {
+            let body = format!(r#"{{"model":"a/b","messages":[],"metadata":{none}}}"#);
+            assert_eq!(super::peek(body.as_bytes()).expect("valid").user, None);
+        }
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let cases = [
+            ("", None),
+            ("[]", None),
+            (r#"{"model":"a/b""#, None),
+            (r#"{"model":"a/b","messages":[]} x"#, None),
+            (r#"{"messages":[]}"#, Some("model")),
+            (r#"{"model":null,"messages":[]}"#, Some("model")),
+            (r#"{"model":7,"messages":[]}"#, Some("model")),
+            (r#"{"model":"a/b"}"#, Some("messages")),
+            (r#"{"model":"a/b","messages":null}"#, Some("messages")),
+            (r#"{"model":"a/b","messages":"hello"}"#, Some("messages")),
+            (r#"{"model":"a/b","messages":[],"stream":"yes"}"#, Some("stream")),
+            (r#"{"model":"a/b","messages":[],"metadata":[]}"#, Some("metadata")),
+            (r#"{"model":"a/b","messages":[],"metadata":{"user_id":"a","user_id":"b"}}"#, Some("metadata")),
+            (r#"{"model":"a/b","messages":[],"metadata":{"user_id":5}}"#, Some("metadata.user_id")),
+            (r#"{"model":"a/b","messages":[],"mod\u0065l":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","messages":[],"MODEL":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","messages":[],"Stream":true}"#, Some("stream")),
+        ];
+        for (body, expected) in cases {
+            let Err(Error::Invalid { param, message }) = peek(body.as_bytes()) else {
+                panic!("{body} was accepted")
+            };
+            assert_eq!(param.as_deref(), expected, "{body}: {message}");
+        }
+    }
+
+    #[test]
+    fn changes_the_model_and_nothing_else() {
+        let request =
+            forwarded(r#"{"model": "fast", "messages": [], "x": {"y": [1.50]}, "stream":true}"#, &[]);
+        assert_eq!(request.uri(), "https://api.example/v1/messages");
+        assert_eq!(
+            String::from_utf8_lossy(request.body()),
+            r#"{"model": "claude-x", "messages": [], "x": {"y": [1.50]}, "stream":true}"#
+        );
+        let headers = request.headers();
+        assert_eq!(
+            (&headers["x-api-key"], &headers["anthropic-version"]),
+            (&HeaderValue::from_static("sk-1"), &HeaderValue::from_static(VERSION))
+        );
+        assert!(!headers.contains_key("anthropic-beta"));
+    }
+
+    #[test]
+    fn of_the_headers_only_versions_and_betas_go_along() {
+        let many: Vec<String> = (0..30).map(|number| format!("b-{number}")).collect();
+        let many: &'static str = many.join(",").leak();
+        let first_20 = many.split(',').take(20).collect::<Vec<_>>().join(",");
+        let cases = [
+            (vec![("anthropic-beta", "a-1, b-2"), ("anthropic-beta", "c-3,a-1")], "a-1,b-2,c-3"),
+            (vec![("anthropic-beta", "A,b c,,x_y,ok-1")], "ok-1"),
+            (vec![("anthropic-beta", many)], &first_20),
+            (vec![("x-api-key", "hg_secret"), ("cookie", "a=b"), ("authorization", "Bearer hg")], ""),
+        ];
+        for (headers, expected) in cases {
+            let request = forwarded(r#"{"model":"fast","messages":[]}"#, &headers);
+            let betas = request.headers().get("anthropic-beta").map(|value| value.to_str().expect("text"));
+            assert_eq!(betas.unwrap_or_default(), expected);
+            assert_eq!(request.headers()["x-api-key"], "sk-1");
+            assert_eq!(request.headers().len(), 3 + usize::from(betas.is_some()));
+        }
+        let version = |value| {
+            let request = forwarded(r#"{"model":"fast","messages":[]}"#, &[("anthropic-version", value)]);
+            request.headers()["anthropic-version"].to_str().expect("text").to_owned()
+        };
+        assert_eq!((version("2026-10-21").as_str(), version("a,b").as_str()), ("2026-10-21", VERSION));
+    }
+
+    #[test]
+    fn thought_that_is_not_claudes_is_left_out() {
+        const USER: &str = r#"{"role":"user","content":"What is \"signature\":\"\"?"}"#;
+        const TEXT: &str = r#"{"type":"text", "text":"Hi"}"#;
+        let said =
+            |blocks: &[&str]| format!(r#"{{ "content" : [ {} ], "role":"assistant"}}"#, blocks.join(" , "));
+        let rest =
+            |blocks: &[&str]| format!(r#"{{ "content" : [{}], "role":"assistant"}}"#, blocks.join(","));
+        let thought =
+            |signature: &str| format!(r#"{{"type":"thinking","thinking":"Hm","signature": "{signature}"}}"#);
+        let (own, unsigned, google) = (thought("EqB"), thought(""), thought("google:call:abc"));
+        let cases = [
+            (said(&[&own, TEXT]), Some(said(&[&own, TEXT]))),
+            (said(&[&unsigned, TEXT]), Some(rest(&[TEXT]))),
+            (said(&[&own, &google, TEXT, &unsigned]), Some(rest(&[&own, TEXT]))),
+            (said(&[&unsigned]), None),
+        ];
+        for (message, expected) in cases {
+            let body = |message: Option<&str>| {
+                let messages: Vec<&str> = [Some(USER), message, Some(USER)].into_iter().flatten().collect();
+                format!(r#"{{"model":"claude-x","messages":[{}],"max_tokens":1}}"#, messages.join(","))
+            };
+            let sent = forwarded(&body(Some(&message)), &[]);
+            assert_eq!(String::from_utf8_lossy(sent.body()), body(expected.as_deref()));
+        }
+    }
+}

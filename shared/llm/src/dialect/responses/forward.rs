@@ -1,0 +1,338 @@
+//! Responses in and out: the caller's bytes go on, and the provider's come back.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{Kept, MARK, answer, decode};
+use crate::{
+    Error, Target, UpstreamError,
+    dialect::{SseDecoder, post},
+    front::{ErrorBody, Framing, Peek, Writer},
+    relay::{Relay, Summary},
+    sse,
+    translate::{self, Observe},
+};
+
+/// Reads what the gateway needs from a Responses body.
+pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
+    }
+    let raw: RawBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    let Some(model) = raw.model.filter(|model| model.get() != "null") else {
+        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
+    };
+    let start = model.get().as_ptr() as usize - body.as_ptr() as usize;
+    let model_at = start..start + model.get().len();
+    let model = text(model, "model")?;
+    let stream = match raw.stream.map(RawValue::get) {
+        Some("true") => true,
+        None | Some("false" | "null") => false,
+        Some(_) => return Err(Error::invalid("stream", "`stream` must be true or false.")),
+    };
+    // Kept answers belong to the provider's account, which others here share.
+    let is_set =
+        |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "null" | "false"));
+    for (field, value) in [
+        ("background", raw.background),
+        ("conversation", raw.conversation),
+        ("previous_response_id", raw.previous_response_id),
+    ] {
+        if is_set(value) {
+            return Err(Error::unsupported(field, format!("`{field}` {STATELESS}.")));
+        }
+    }
+    let name = |value: Option<&'_ RawValue>| value.is_some_and(|value| value.get() != "null");
+    let user = match (raw.user, raw.safety_identifier) {
+        (Some(user), _) if name(Some(user)) => Some(text(user, "user")?),
+        (_, Some(user)) if name(Some(user)) => Some(text(user, "safety_identifier")?),
+        _ => None,
+    };
+    Ok(Peek {
+        model,
+        stream,
+        // A stream of this API always ends with it.
+        include_usage: true,
+        user,
+        choices: 1,
+        framing: Framing::Events,
+        model_at: Some(model_at),
+        usage_wish: None,
+    })
+}
+
+/// The request for `target`: the caller's body, with the model's name in the target's words.
+pub(super) fn request(
+    body: &[u8],
+    peek: &Peek<'_>,
+    target: &Target<'_>,
+) -> Result<http::Request<Bytes>, Error> {
+    let url = format!("{}/responses", target.base_url);
+    if memmem::find(body, MARK.as_bytes()).is_some()
+        && let Some(body) = without_kept_thought(body, target.model)
+    {
+        return post(url, target, body);
+    }
+    post(url, target, peek.rewrite(body, target.model, false))
+}
+
+/// The body without what another provider thought earlier in the conversation: this one cannot read it,
+/// and refuses items it has not made. `None` where there is nothing of the kind.
+fn without_kept_thought(body: &[u8], model: &str) -> Option<Vec<u8>> {
+    let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let input = body.get_mut("input")?.as_array_mut()?;
+    let count = input.len();
+    input.retain(|item| {
+        let kept = item["encrypted_content"].as_str().and_then(Kept::read);
+        item["type"] != "reasoning" || kept.is_none()
+    });
+    if input.len() == count {
+        return None;
+    }
+    body.insert("model".to_owned(), Value::from(model));
+    serde_json::to_vec(&body).ok()
+}
+
+/// What a whole 2xx answer says about itself, or why it is none.
+pub(super) fn summary(body: &[u8]) -> Result<Summary, UpstreamError> {
+    decode::read(body).map(|(events, _)| translate::summary(&events))
+}
+
+/// Passes a stream on.
+pub(super) fn forwarder(request_id: &str) -> Box<dyn Relay> {
+    let decoder = Box::new(SseDecoder::new(decode::Reader::default()));
+    Box::new(Observe::new(sse::Splitter::default(), decoder, Box::new(Farewell), request_id))
+}
+
+/// Says that a forwarded stream failed. The events before it are not ours, nor is their count.
+struct Farewell;
+
+impl Writer for Farewell {
+    fn events(&mut self, _events: &[crate::chat::Event], _out: &mut Vec<u8>) {}
+
+    fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
+        answer::error_event(error, 0, out);
+    }
+
+    fn done(&mut self, _out: &mut Vec<u8>) {}
+
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'a>>(value.get())
+        .map(|text| text.0)
+        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    let message = error.to_string();
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
+        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
+    }
+}
+
+// --- wire ---
+
+/// The fields that are read, as they stand in the body.
+#[derive(Default)]
+struct RawBody<'a> {
+    background: Option<&'a RawValue>,
+    conversation: Option<&'a RawValue>,
+    input: Option<&'a RawValue>,
+    model: Option<&'a RawValue>,
+    previous_response_id: Option<&'a RawValue>,
+    safety_identifier: Option<&'a RawValue>,
+    stream: Option<&'a RawValue>,
+    user: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BodyVisitor)
+    }
+}
+
+struct BodyVisitor;
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = RawBody<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBody<'de>, A::Error> {
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        let mut body = RawBody::default();
+        while let Some(Key(key)) = map.next_key()? {
+            let (name, slot) = match &*key {
+                "background" => ("background", &mut body.background),
+                "conversation" => ("conversation", &mut body.conversation),
+                "input" => ("input", &mut body.input),
+                "model" => ("model", &mut body.model),
+                "previous_response_id" => ("previous_response_id", &mut body.previous_response_id),
+                "safety_identifier" => ("safety_identifier", &mut body.safety_identifier),
+                "stream" => ("stream", &mut body.stream),
+                "user" => ("user", &mut body.user),
+                other => {
+                    // Some servers do not mind the case of a name: what we read and what they read must be the same.
+                    if let Some(known) = READ.iter().find(|known| known.eq_ignore_ascii_case(other)) {
+                        return Err(A::Error::duplicate_field(known));
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if slot.replace(map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+        }
+        Ok(body)
+    }
+}
+
+/// The fields the gateway goes by.
+const READ: [&str; 6] = ["background", "conversation", "input", "model", "previous_response_id", "stream"];
+
+const STATELESS: &str = "needs answers that are kept, and none are kept for you alone. Send the earlier items in \
+                         `input` instead, `reasoning` items as they came, and wait for the answer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ErrorClass,
+        provider::find,
+        relay::{Ending, Passed},
+    };
+
+    #[test]
+    fn peeks_at_what_the_gateway_needs() {
+        let body = br#" {"input":[{"role":"user","content":"{\"model\":\"x\"}"}],"model":"openai\/gpt-5","stream":true,"user":null,"safety_identifier":"u1"}"#;
+        let peek = peek(body).expect("valid");
+        assert_eq!((&*peek.model, peek.stream, peek.include_usage), ("openai/gpt-5", true, true));
+        assert_eq!((peek.user.as_deref(), peek.choices, &peek.usage_wish), (Some("u1"), 1, &None));
+        assert_eq!(&body[peek.model_at.expect("in the body")], br#""openai\/gpt-5""#);
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let cases = [
+            ("", None),
+            ("[]", None),
+            (r#"{"model":"a/b""#, None),
+            (r#"{"model":"a/b","input":"Hi"} x"#, None),
+            (r#"{"input":"Hi"}"#, Some("model")),
+            (r#"{"model":null,"input":"Hi"}"#, Some("model")),
+            (r#"{"model":7,"input":"Hi"}"#, Some("model")),
+            (r#"{"model":"a/b","stream":"yes"}"#, Some("stream")),
+            (r#"{"model":"a/b","user":5}"#, Some("user")),
+            (r#"{"model":"a/b","safety_identifier":[]}"#, Some("safety_identifier")),
+            (r#"{"model":"a/b","mod\u0065l":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","MODEL":"c/d"}"#, Some("model")),
+            (r#"{"model":"a/b","Input":"c/d"}"#, Some("input")),
+        ];
+        for (body, expected) in cases {
+            let Err(Error::Invalid { param, message }) = peek(body.as_bytes()) else {
+                panic!("{body} was accepted")
+            };
+            assert_eq!(param.as_deref(), expected, "{body}: {message}");
+        }
+    }
+
+    fn sent(body: &str) -> (String, String) {
+        let target = Target {
+            provider: find("openai").expect("known"),
+            model: "gpt-5",
+            base_url: "https://api.openai.com/v1",
+            credential: Some("sk-1"),
+        };
+        let peek = peek(body.as_bytes()).expect("valid");
+        let sent = request(body.as_bytes(), &peek, &target).expect("valid");
+        (sent.uri().to_string(), String::from_utf8(sent.body().to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn the_body_goes_on_but_for_the_model_and_what_others_thought() {
+        let (url, body) = sent(r#"{"model": "fast", "input": "hypergate: hi", "x": {"y": [1.50]}}"#);
+        assert_eq!(url, "https://api.openai.com/v1/responses");
+        assert_eq!(body, r#"{"model": "gpt-5", "input": "hypergate: hi", "x": {"y": [1.50]}}"#);
+        let (_, body) = sent(
+            r#"{"model":"fast","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"hypergate:signature:s"},{"type":"reasoning","id":"rs_2","encrypted_content":"gAAA"},{"role":"user","content":"Hi"}],"x":1.50}"#,
+        );
+        assert_eq!(
+            body,
+            r#"{"model":"gpt-5","input":[{"type":"reasoning","id":"rs_2","encrypted_content":"gAAA"},{"role":"user","content":"Hi"}],"x":1.5}"#
+        );
+    }
+
+    #[test]
+    fn a_whole_answer_says_what_it_used() {
+        let usage = r#"{"input_tokens":5,"input_tokens_details":{"cached_tokens":2},"output_tokens":3,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":8}"#;
+        let body = format!(
+            r#"{{"id":"resp_1","model":"gpt-5-1","status":"completed","error":null,"output":[{{"type":"web_search_call","id":"ws_1"}}],"usage":{usage}}}"#
+        );
+        let seen = summary(body.as_bytes()).expect("whole");
+        assert_eq!(
+            (seen.response_model.as_deref(), seen.finish_reason.as_deref()),
+            (Some("gpt-5-1"), Some("stop"))
+        );
+        let tokens = seen.usage.expect("usage");
+        assert_eq!((tokens.input_tokens, tokens.cache_read_input_tokens), (5, 2));
+        assert_eq!((tokens.output_tokens, tokens.reasoning_output_tokens), (3, 1));
+        // Made in the background: there is nothing to say yet.
+        let queued =
+            summary(br#"{"id":"resp_1","model":"m","status":"queued","output":[]}"#).expect("an answer");
+        assert_eq!((queued.finish_reason, queued.usage), (None, None));
+        for (body, class) in [
+            ("", ErrorClass::Garbled),
+            ("<html>", ErrorClass::Garbled),
+            ("{}", ErrorClass::Garbled),
+            (r#"{"error":{"message":"Slow down.","code":"rate_limit_exceeded"}}"#, ErrorClass::Rate),
+            (
+                r#"{"output":[],"status":"failed","error":{"code":"server_error","message":"Ouch."}}"#,
+                ErrorClass::Server,
+            ),
+            (
+                r#"{"output":[],"status":"failed","error":{"code":"invalid_prompt","message":"No."}}"#,
+                ErrorClass::Content,
+            ),
+            (r#"{"output":[],"status":"cancelled","error":null}"#, ErrorClass::Server),
+        ] {
+            assert_eq!(summary(body.as_bytes()).map_err(|error| error.class), Err(class), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_forwarded_stream_is_passed_as_it_is_and_its_failure_is_said() {
+        let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"model\":\"m\"}}\n\n";
+        let end = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[]}}\n\n";
+        let mut relay = forwarder("req_1");
+        let mut out = Vec::new();
+        assert_eq!(relay.chunk(created.as_bytes(), &mut out), Passed::AsIs);
+        assert_eq!(relay.chunk(end.as_bytes(), &mut out), Passed::AsIs);
+        relay.end(Ending::Closed, &mut out);
+        assert_eq!((out.as_slice(), relay.summary().finish_reason.as_deref()), (&b""[..], Some("stop")));
+
+        let mut relay = forwarder("req_1");
+        relay.chunk(created.as_bytes(), &mut out);
+        relay.end(Ending::Closed, &mut out);
+        let said = String::from_utf8(out).expect("UTF-8");
+        assert!(said.starts_with("event: error\ndata: {\"type\":\"error\",\"sequence_number\":0,\"code\":\"upstream_truncated\","), "{said}");
+        assert!(said.ends_with("\"request_id\":\"req_1\"}}\n\n"), "{said}");
+    }
+}
