@@ -32,6 +32,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/model/{model}/converse-stream"),
     ("POST", "/v1beta/models/{model}:generateContent"),
     ("POST", "/v1beta/models/{model}:streamGenerateContent"),
+    ("POST", "/v1/models/{model}:generateContent"),
+    ("POST", "/v1/models/{model}:streamGenerateContent"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
     ("GET", "/admin/v1/alerts"),
@@ -85,16 +87,20 @@ fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
             "converse-stream" => Some((&Converse, "/model/{model}/converse-stream")),
             _ => None,
         },
-        _ => {
-            let (_, method) = path.strip_prefix("/v1beta/models/")?.rsplit_once(':')?;
-            match method {
-                "generateContent" => Some((&GenerateContent, "/v1beta/models/{model}:generateContent")),
-                "streamGenerateContent" => {
-                    Some((&GenerateContent, "/v1beta/models/{model}:streamGenerateContent"))
-                }
-                _ => None,
+        // Google's newer clients leave out the `beta`.
+        _ => match path
+            .strip_prefix("/v1beta/")
+            .or(path.strip_prefix("/v1/"))?
+            .strip_prefix("models/")?
+            .rsplit_once(':')?
+            .1
+        {
+            "generateContent" => Some((&GenerateContent, "/v1beta/models/{model}:generateContent")),
+            "streamGenerateContent" => {
+                Some((&GenerateContent, "/v1beta/models/{model}:streamGenerateContent"))
             }
-        }
+            _ => None,
+        },
     }
 }
 

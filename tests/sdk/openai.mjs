@@ -118,6 +118,50 @@ describe('the openai package', () => {
     });
   }
 
+  for (const model of [...MODELS, 'fast', 'demo/echo']) {
+    const isDemo = model === 'demo/echo';
+    const input = isDemo ? WORDS : 'greet me';
+
+    it(`answers as Responses, whole and streamed: ${model}`, async () => {
+      const whole = await client.responses.create({ model, input });
+      assert.deepEqual([whole.output_text, whole.status], [WORDS, 'completed']);
+      assert.equal(whole.usage.output_tokens, isDemo ? 4 : 7);
+      const events = await Array.fromAsync(await client.responses.create({ model, input, stream: true }));
+      const said = events.filter(({ type }) => type === 'response.output_text.delta').map(({ delta }) => delta);
+      assert.ok(said.length > 1, 'in more than one piece');
+      assert.equal(said.join(''), WORDS);
+      assert.deepEqual([events[0].type, events.at(-1).type], ['response.created', 'response.completed']);
+      assert.equal(events.at(-1).response.usage.output_tokens, isDemo ? 4 : 7);
+    });
+  }
+
+  for (const model of MODELS) {
+    it(`runs tools as Responses, two at once, over two turns: ${model}`, async () => {
+      const tools = [{ type: 'function', strict: false, ...TOOLS[0].function }];
+      for (const stream of [false, true]) {
+        const ask = async (input) => {
+          const request = { model, input, tools };
+          return stream ? client.responses.stream(request).finalResponse() : client.responses.create(request);
+        };
+        const input = [{ role: 'user', content: 'weather?' }];
+        const { output } = await ask(input);
+        const calls = output.filter(({ type }) => type === 'function_call');
+        assert.deepEqual(calls.map((call) => JSON.parse(call.arguments).city), ['Oslo', 'Bern']);
+        const results = calls.map(({ call_id }) => ({ type: 'function_call_output', call_id, output: 'cold' }));
+        const second = await ask([...input, ...output, ...results]);
+        assert.equal(second.output_text, 'Cold in Oslo, warm in Bern.');
+      }
+    });
+
+    it(`throws what the SDK throws for Responses: ${model}`, async () => {
+      const ask = (input, more) => client.responses.create({ model, input, ...more });
+      await assert.rejects(ask('hurry'), OpenAI.RateLimitError);
+      await assert.rejects(ask('fail'), OpenAI.InternalServerError);
+      await assert.rejects(async () => Array.fromAsync(await ask('break off', { stream: true })), /broke off/);
+      await assert.rejects(ask('greet me', { previous_response_id: 'resp_1' }), OpenAI.BadRequestError);
+    });
+  }
+
   it('throws for a wrong key, a model that is not there or not allowed, and a bad request', async () => {
     const ask = (client, model, more) => client.chat.completions.create({ model, messages: say('hello'), ...more });
     const hot = { temperature: 'hot' };
