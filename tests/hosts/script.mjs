@@ -348,6 +348,38 @@ export function script(name, start) {
       assert.equal(streamed.usage[0].usage.completion_tokens, 3);
     });
 
+    it('answers callers of every protocol, streamed', async () => {
+      const visitors = await op.tenant('visitors');
+      const { key } = await op.key(visitors);
+      const parts = [{ text: 'hello' }];
+      const tokens = { max_tokens: 9 };
+      const calls = [
+        ['/v1/responses', 'authorization', { model: ECHO, input: 'hello', stream: true }],
+        ['/v1/messages', 'x-api-key', { model: ECHO, messages: say('hello'), stream: true, ...tokens }],
+        [`/v1beta/models/${ECHO}:streamGenerateContent?alt=sse`, 'x-goog-api-key', { contents: [{ parts }] }],
+        [`/v1/models/${ECHO}:streamGenerateContent`, 'x-goog-api-key', { contents: [{ parts }] }, 'application/json'],
+        ['/v2/chat', 'authorization', { model: ECHO, messages: say('hello'), stream: true }],
+        [
+          `/model/${encodeURIComponent(ECHO)}/converse-stream`,
+          'authorization',
+          { messages: [{ role: 'user', content: parts }] },
+          'application/vnd.amazon.eventstream',
+        ],
+      ];
+      for (const [path, header, body, type = 'text/event-stream'] of calls) {
+        const headers = { [header]: header === 'authorization' ? `Bearer ${key}` : key };
+        const answer = await fetch(host.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+        made.push({ id: answer.headers.get('x-hypergate-call-id'), status: answer.status });
+        assert.equal(answer.status, 200, path);
+        assert.ok(answer.headers.get('content-type').startsWith(type), path);
+        assert.match(await answer.text(), /"hello"/, path);
+      }
+      await until('their records', async () => (await op.calls({ tenant: visitors.id })).length === calls.length);
+      for (const call of await op.calls({ tenant: visitors.id })) {
+        assert.deepEqual([call.outcome, call.stream, call.output_tokens], ['ok', true, 1], call.route);
+      }
+    });
+
     it('hands on what it does not know', async () => {
       // Numbers that do not survive a parser, a field nobody knows, and odd spacing.
       const body = `{ "x_new": {"deep": [1.50, null]},"seed":12345678901234567890,\n "model":"groq/html","messages":[] }`;

@@ -4,14 +4,11 @@
 //! know is read ([`peek`]) and only the model's name, and the wish for usage, are spliced in
 //! ([`Peek::rewrite`]). Of the answer, usage and the finish reason are read in passing.
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{error, usage};
@@ -19,47 +16,33 @@ use crate::{
     Error, Target, UpstreamError,
     dialect::post,
     front::{ErrorBody, Framing, Peek, Splice},
+    peek,
     relay::{Ending, Passed, Relay, Summary},
     sse,
 };
 
 /// Reads what the gateway needs from a Chat Completions body.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
-    let Some(open) = body.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|&at| body[at] == b'{')
-    else {
-        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
-    };
-    let raw: RawBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
-    let place = |value: &RawValue| {
-        let start = value.get().as_ptr() as usize - body.as_ptr() as usize;
-        start..start + value.get().len()
-    };
-
-    let Some(model) = raw.model else {
-        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
-    };
-    let model_at = place(model);
-    let model = text(model, "model")?;
-    if !raw.messages.is_some_and(|messages| messages.get().starts_with('[')) {
+    const NAMES: [&str; 6] = ["messages", "model", "stream", "stream_options", "n", "user"];
+    let [messages, model, stream, stream_options, choices, user] = peek::fields(body, NAMES, 4)?;
+    let (model, model_at) = peek::model(model, body)?;
+    if !messages.is_some_and(|messages| messages.get().starts_with('[')) {
         return Err(Error::invalid("messages", "`messages` is required and must be a list."));
     }
-    let stream = match raw.stream.map(RawValue::get) {
-        Some("true") => true,
-        None | Some("false" | "null") => false,
-        Some(_) => return Err(Error::invalid("stream", "`stream` must be true or false.")),
-    };
-    let user = match raw.user {
-        Some(user) if user.get() != "null" => Some(text(user, "user")?),
+    let stream = peek::stream(stream)?;
+    let user = match user {
+        Some(user) if user.get() != "null" => Some(peek::text(user, "user")?),
         _ => None,
     };
-    let (include_usage, usage_wish) = match raw.stream_options {
+    let (include_usage, usage_wish) = match stream_options {
         None => {
+            let open = body.iter().position(|byte| *byte == b'{').unwrap_or_default();
             (false, Splice { at: open + 1..open + 1, text: r#""stream_options":{"include_usage":true},"# })
         }
-        Some(options) => usage_wish(options, &place)?,
+        Some(options) => usage_wish(options, body)?,
     };
     // Whether it is a number at all is the provider's to say.
-    let choices = raw.choices.and_then(|count| count.get().parse().ok()).unwrap_or(1).max(1);
+    let choices = choices.and_then(|count| count.get().parse().ok()).unwrap_or(1).max(1);
     Ok(Peek {
         model,
         stream,
@@ -72,11 +55,8 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
     })
 }
 
-fn usage_wish(
-    options: &RawValue,
-    place: &dyn Fn(&RawValue) -> Range<usize>,
-) -> Result<(bool, Splice), Error> {
-    let at = place(options);
+fn usage_wish(options: &RawValue, body: &[u8]) -> Result<(bool, Splice), Error> {
+    let at = peek::place(options, body);
     if options.get() == "null" {
         return Ok((false, Splice { at, text: r#"{"include_usage":true}"# }));
     }
@@ -88,7 +68,7 @@ fn usage_wish(
     match parsed.include_usage {
         Some(wish) => match wish.get() {
             "true" => Ok((true, Splice { at: at.start..at.start, text: "" })),
-            "false" | "null" => Ok((false, Splice { at: place(wish), text: "true" })),
+            "false" | "null" => Ok((false, Splice { at: peek::place(wish, body), text: "true" })),
             _ => {
                 Err(Error::invalid("stream_options.include_usage", "`include_usage` must be true or false."))
             }
@@ -105,22 +85,6 @@ fn usage_wish(
 pub fn request(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<http::Request<Bytes>, Error> {
     let url = format!("{}/chat/completions", target.base_url);
     post(url, target, peek.rewrite(body, target.model, target.provider.ask_usage))
-}
-
-fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'a>>(value.get())
-        .map(|text| text.0)
-        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
-}
-
-fn malformed(error: serde_json::Error) -> Error {
-    let message = error.to_string();
-    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
-        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
-    }
 }
 
 /// What a whole 2xx answer says about itself, or why it is none.
@@ -310,69 +274,6 @@ fn has_value(raw: &[u8], name: &[u8], first: u8) -> bool {
 
 // --- wire ---
 
-/// The fields that are read, as they stand in the body.
-#[derive(Default)]
-struct RawBody<'a> {
-    model: Option<&'a RawValue>,
-    messages: Option<&'a RawValue>,
-    stream: Option<&'a RawValue>,
-    stream_options: Option<&'a RawValue>,
-    user: Option<&'a RawValue>,
-    choices: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(BodyVisitor)
-    }
-}
-
-struct BodyVisitor;
-
-impl<'de> Visitor<'de> for BodyVisitor {
-    type Value = RawBody<'de>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBody<'de>, A::Error> {
-        #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut body = RawBody::default();
-        while let Some(Key(key)) = map.next_key()? {
-            let (name, slot) = match &*key {
-                "messages" => ("messages", &mut body.messages),
-                "n" => ("n", &mut body.choices),
-                "model" => ("model", &mut body.model),
-                "stream" => ("stream", &mut body.stream),
-                "stream_options" => ("stream_options", &mut body.stream_options),
-                "user" => ("user", &mut body.user),
-                other => {
-                    // Some servers do not mind the case of a name: what we read and what they read must be the same.
-                    if let Some(known) = READ.iter().find(|known| known.eq_ignore_ascii_case(other)) {
-                        return Err(A::Error::duplicate_field(known));
-                    }
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            if slot.replace(map.next_value()?).is_some() {
-                return Err(A::Error::duplicate_field(name));
-            }
-        }
-        let is_null = |value: &mut &RawValue| value.get() == "null";
-        for slot in [&mut body.model, &mut body.messages] {
-            // As good as absent; the others tell a null apart.
-            slot.take_if(is_null);
-        }
-        Ok(body)
-    }
-}
-
-/// The fields the gateway goes by.
-const READ: [&str; 4] = ["messages", "model", "stream", "stream_options"];
-
 #[derive(Deserialize)]
 struct RawStreamOptions<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -420,7 +321,8 @@ impl Answer<'_> {
 
     /// Returns how many answers say why they finished.
     fn tell(self, summary: &mut Summary) -> u64 {
-        let model = self.model.and_then(|raw| text(raw, "model").ok()).filter(|model| !model.is_empty());
+        let model =
+            self.model.and_then(|raw| peek::text(raw, "model").ok()).filter(|model| !model.is_empty());
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }

@@ -1,13 +1,7 @@
 //! Responses in and out: the caller's bytes go on, and the provider's come back.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use memchr::memmem;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
-};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{Kept, MARK, answer, decode};
@@ -15,6 +9,7 @@ use crate::{
     Error, Target, UpstreamError,
     dialect::{SseDecoder, post},
     front::{ErrorBody, Framing, Peek, Writer},
+    peek,
     relay::{Relay, Summary},
     sse,
     translate::{self, Observe},
@@ -22,37 +17,34 @@ use crate::{
 
 /// Reads what the gateway needs from a Responses body.
 pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
-    }
-    let raw: RawBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
-    let Some(model) = raw.model.filter(|model| model.get() != "null") else {
-        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
-    };
-    let start = model.get().as_ptr() as usize - body.as_ptr() as usize;
-    let model_at = start..start + model.get().len();
-    let model = text(model, "model")?;
-    let stream = match raw.stream.map(RawValue::get) {
-        Some("true") => true,
-        None | Some("false" | "null") => false,
-        Some(_) => return Err(Error::invalid("stream", "`stream` must be true or false.")),
-    };
+    const NAMES: [&str; 8] = [
+        "background",
+        "conversation",
+        "input",
+        "model",
+        "previous_response_id",
+        "stream",
+        "safety_identifier",
+        "user",
+    ];
+    let [background, conversation, _, model, previous, stream, safety_identifier, user] =
+        peek::fields(body, NAMES, 6)?;
+    let (model, model_at) = peek::model(model, body)?;
+    let stream = peek::stream(stream)?;
     // Kept answers belong to the provider's account, which others here share.
     let is_set =
         |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "null" | "false"));
-    for (field, value) in [
-        ("background", raw.background),
-        ("conversation", raw.conversation),
-        ("previous_response_id", raw.previous_response_id),
-    ] {
+    for (field, value) in
+        [("background", background), ("conversation", conversation), ("previous_response_id", previous)]
+    {
         if is_set(value) {
             return Err(Error::unsupported(field, format!("`{field}` {STATELESS}.")));
         }
     }
     let name = |value: Option<&'_ RawValue>| value.is_some_and(|value| value.get() != "null");
-    let user = match (raw.user, raw.safety_identifier) {
-        (Some(user), _) if name(Some(user)) => Some(text(user, "user")?),
-        (_, Some(user)) if name(Some(user)) => Some(text(user, "safety_identifier")?),
+    let user = match (user, safety_identifier) {
+        (Some(user), _) if name(Some(user)) => Some(peek::text(user, "user")?),
+        (_, Some(user)) if name(Some(user)) => Some(peek::text(user, "safety_identifier")?),
         _ => None,
     };
     Ok(Peek {
@@ -127,86 +119,6 @@ impl Writer for Farewell {
         false
     }
 }
-
-fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'a>>(value.get())
-        .map(|text| text.0)
-        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
-}
-
-fn malformed(error: serde_json::Error) -> Error {
-    let message = error.to_string();
-    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
-        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
-    }
-}
-
-// --- wire ---
-
-/// The fields that are read, as they stand in the body.
-#[derive(Default)]
-struct RawBody<'a> {
-    background: Option<&'a RawValue>,
-    conversation: Option<&'a RawValue>,
-    input: Option<&'a RawValue>,
-    model: Option<&'a RawValue>,
-    previous_response_id: Option<&'a RawValue>,
-    safety_identifier: Option<&'a RawValue>,
-    stream: Option<&'a RawValue>,
-    user: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(BodyVisitor)
-    }
-}
-
-struct BodyVisitor;
-
-impl<'de> Visitor<'de> for BodyVisitor {
-    type Value = RawBody<'de>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBody<'de>, A::Error> {
-        #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut body = RawBody::default();
-        while let Some(Key(key)) = map.next_key()? {
-            let (name, slot) = match &*key {
-                "background" => ("background", &mut body.background),
-                "conversation" => ("conversation", &mut body.conversation),
-                "input" => ("input", &mut body.input),
-                "model" => ("model", &mut body.model),
-                "previous_response_id" => ("previous_response_id", &mut body.previous_response_id),
-                "safety_identifier" => ("safety_identifier", &mut body.safety_identifier),
-                "stream" => ("stream", &mut body.stream),
-                "user" => ("user", &mut body.user),
-                other => {
-                    // Some servers do not mind the case of a name: what we read and what they read must be the same.
-                    if let Some(known) = READ.iter().find(|known| known.eq_ignore_ascii_case(other)) {
-                        return Err(A::Error::duplicate_field(known));
-                    }
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            if slot.replace(map.next_value()?).is_some() {
-                return Err(A::Error::duplicate_field(name));
-            }
-        }
-        Ok(body)
-    }
-}
-
-/// The fields the gateway goes by.
-const READ: [&str; 6] = ["background", "conversation", "input", "model", "previous_response_id", "stream"];
 
 const STATELESS: &str = "needs answers that are kept, and none are kept for you alone. Send the earlier items in \
                          `input` instead, `reasoning` items as they came, and wait for the answer";

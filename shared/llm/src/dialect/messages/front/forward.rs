@@ -3,47 +3,35 @@
 //! Nothing is re-serialised, so fields unknown here survive. Only the model's name is spliced in, and
 //! thought that is not Claude's is left out: Claude refuses a signature that is not its own.
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     Error, Target,
     dialect::{is_claudes, messages::request::VERSION, post},
     front::{Framing, Peek},
+    peek,
 };
 
 /// Reads what the gateway needs from a Messages body.
 pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
-    }
-    let raw: RawBody<'_> = serde_json::from_slice(body).map_err(malformed)?;
-    let Some(model) = raw.model else {
-        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
-    };
-    let model_at = place(model.get(), body);
-    let model = text(model, "model")?;
-    if !raw.messages.is_some_and(|messages| messages.get().starts_with('[')) {
+    let [messages, metadata, model, stream] =
+        peek::fields(body, ["messages", "metadata", "model", "stream"], 4)?;
+    let (model, model_at) = peek::model(model, body)?;
+    if !messages.is_some_and(|messages| messages.get().starts_with('[')) {
         return Err(Error::invalid("messages", "`messages` is required and must be a list."));
     }
-    let stream = match raw.stream.map(RawValue::get) {
-        Some("true") => true,
-        None | Some("false" | "null") => false,
-        Some(_) => return Err(Error::invalid("stream", "`stream` must be true or false.")),
-    };
+    let stream = peek::stream(stream)?;
     Ok(Peek {
         model,
         stream,
         include_usage: true,
-        user: raw.metadata.map(user).transpose()?.flatten(),
+        user: metadata.map(user).transpose()?.flatten(),
         choices: 1,
         framing: Framing::Events,
         model_at: Some(model_at),
@@ -61,31 +49,10 @@ fn user(metadata: &RawValue) -> Result<Option<Cow<'_, str>>, Error> {
     let Some(metadata) = object else {
         return Err(Error::invalid("metadata", "`metadata` must be an object with at most one `user_id`."));
     };
-    metadata.user_id.map(|user| text(user, "metadata.user_id")).transpose()
+    metadata.user_id.map(|user| peek::text(user, "metadata.user_id")).transpose()
 }
 
 /// Where `part` stands in `whole`, of which it was read.
-fn place(part: &str, whole: &[u8]) -> Range<usize> {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    start..start + part.len()
-}
-
-fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'a>>(value.get())
-        .map(|text| text.0)
-        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
-}
-
-fn malformed(error: serde_json::Error) -> Error {
-    let message = error.to_string();
-    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
-        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
-    }
-}
-
 /// The request for `target`.
 pub(super) fn request(
     body: &[u8],
@@ -139,10 +106,11 @@ fn without_foreign_thought(body: &[u8]) -> Option<Vec<u8>> {
     if !memmem::find_iter(body, SIGNATURE).any(foreign) {
         return None;
     }
-    let list = serde_json::from_slice::<RawBody<'_>>(body).ok()?.messages?;
+    let [list] = peek::fields(body, ["messages"], 1).ok()?;
+    let list = list?;
     let messages: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
     let kept: Vec<Cow<'_, str>> = messages.into_iter().filter_map(own_thought).collect();
-    let at = place(list.get(), body);
+    let at = peek::place(list, body);
     let kept = kept.join(",");
     let parts = [body.get(..at.start)?, b"[", kept.as_bytes(), b"]", body.get(at.end..)?];
     Some(parts.concat())
@@ -161,7 +129,7 @@ fn own_thought(message: &RawValue) -> Option<Cow<'_, str>> {
     if kept.is_empty() {
         return None;
     }
-    let at = place(content.get(), whole.as_bytes());
+    let at = peek::place(content, whole.as_bytes());
     let (before, after) = (whole.get(..at.start)?, whole.get(at.end..)?);
     Some(Cow::Owned(format!("{before}[{}]{after}", kept.join(","))))
 }
@@ -173,61 +141,6 @@ fn is_foreign(block: &RawValue) -> bool {
 }
 
 // --- wire ---
-
-/// The fields that are read, as they stand in the body.
-#[derive(Default)]
-struct RawBody<'a> {
-    messages: Option<&'a RawValue>,
-    metadata: Option<&'a RawValue>,
-    model: Option<&'a RawValue>,
-    stream: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawBody<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(BodyVisitor)
-    }
-}
-
-struct BodyVisitor;
-
-impl<'de> Visitor<'de> for BodyVisitor {
-    type Value = RawBody<'de>;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBody<'de>, A::Error> {
-        #[derive(Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut body = RawBody::default();
-        while let Some(Key(key)) = map.next_key()? {
-            let (name, slot) = match &*key {
-                "messages" => ("messages", &mut body.messages),
-                "metadata" => ("metadata", &mut body.metadata),
-                "model" => ("model", &mut body.model),
-                "stream" => ("stream", &mut body.stream),
-                other => {
-                    // Some servers do not mind the case of a name: what we read and what they read must be the same.
-                    if let Some(known) = READ.iter().find(|known| known.eq_ignore_ascii_case(other)) {
-                        return Err(A::Error::duplicate_field(known));
-                    }
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            if slot.replace(map.next_value()?).is_some() {
-                return Err(A::Error::duplicate_field(name));
-            }
-        }
-        body.model.take_if(|value| value.get() == "null");
-        Ok(body)
-    }
-}
-
-/// The fields the gateway goes by.
-const READ: [&str; 4] = ["messages", "metadata", "model", "stream"];
 
 #[derive(Deserialize)]
 struct RawMetadata<'a> {

@@ -1,0 +1,110 @@
+//! A few fields of a body, read without building the rest of it.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::Error;
+
+/// The fields of these names, as they stand in the body. The first `read` of them are what the gateway goes
+/// by: some servers do not mind the case of a name, and what we read and what they read must be the same.
+pub(crate) fn fields<'a, const N: usize>(
+    body: &'a [u8],
+    names: [&'static str; N],
+    read: usize,
+) -> Result<[Option<&'a RawValue>; N], Error> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let found = Names { names, read }.deserialize(&mut reader).and_then(|found| reader.end().map(|()| found));
+    found.map_err(malformed)
+}
+
+/// Where a value stands in the body it was read from.
+pub(crate) fn place(value: &RawValue, body: &[u8]) -> Range<usize> {
+    let start = value.get().as_ptr() as usize - body.as_ptr() as usize;
+    start..start + value.get().len()
+}
+
+/// The required model, and where it stands.
+pub(crate) fn model<'a>(
+    value: Option<&'a RawValue>,
+    body: &[u8],
+) -> Result<(Cow<'a, str>, Range<usize>), Error> {
+    let Some(model) = value.filter(|model| model.get() != "null") else {
+        return Err(Error::invalid("model", "`model` is required: `provider/model` or an alias."));
+    };
+    Ok((text(model, "model")?, place(model, body)))
+}
+
+/// Whether the answer is to be streamed.
+pub(crate) fn stream(value: Option<&RawValue>) -> Result<bool, Error> {
+    match value.map(RawValue::get) {
+        Some("true") => Ok(true),
+        None | Some("false" | "null") => Ok(false),
+        Some(_) => Err(Error::invalid("stream", "`stream` must be true or false.")),
+    }
+}
+
+/// A string.
+pub(crate) fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>, Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'a>>(value.get())
+        .map(|text| text.0)
+        .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    let message = error.to_string();
+    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
+        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
+    }
+}
+
+struct Names<const N: usize> {
+    names: [&'static str; N],
+    read: usize,
+}
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Names<N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Names<N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        #[derive(Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+        let mut found = [None; N];
+        while let Some(Key(key)) = map.next_key()? {
+            let Some(at) = self.names.iter().position(|name| *name == key) else {
+                let mut read = self.names.iter().take(self.read);
+                if let Some(known) = read.find(|known| known.eq_ignore_ascii_case(&key)) {
+                    return Err(A::Error::duplicate_field(known));
+                }
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if found[at].replace(map.next_value()?).is_some() {
+                return Err(A::Error::duplicate_field(self.names[at]));
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,164 @@
+//! The routes of every caller's protocol: where the key is, what a refusal looks like, what is on record.
+
+use gateway::record::Outcome;
+use serde_json::{Value, json};
+use tests::{Answer, Answered, Gateway, OPENAI};
+
+/// A way in: where, with what body for a model, and where the protocol's clients put the key.
+struct Door {
+    path: fn(&str) -> String,
+    route: &'static str,
+    body: fn(&str) -> Value,
+    key: (&'static str, &'static str),
+    /// Where an answer has its text, and a refusal its sentence.
+    text: &'static str,
+    message: &'static str,
+}
+
+const DOORS: [Door; 7] = [
+    Door {
+        path: |_| "/v1/chat/completions".to_owned(),
+        route: "/v1/chat/completions",
+        body: |model| json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }),
+        key: ("authorization", "Bearer "),
+        text: "/choices/0/message/content",
+        message: "/error/message",
+    },
+    Door {
+        path: |_| "/v1/responses".to_owned(),
+        route: "/v1/responses",
+        body: |model| json!({ "model": model, "input": "Hi" }),
+        key: ("authorization", "Bearer "),
+        text: "/output/0/content/0/text",
+        message: "/error/message",
+    },
+    Door {
+        path: |_| "/v1/messages".to_owned(),
+        route: "/v1/messages",
+        body: |model| json!({ "model": model, "max_tokens": 9, "messages": [{ "role": "user", "content": "Hi" }] }),
+        key: ("x-api-key", ""),
+        text: "/content/0/text",
+        message: "/error/message",
+    },
+    Door {
+        path: |model| format!("/v1beta/models/{model}:generateContent"),
+        route: "/v1beta/models/{model}:generateContent",
+        body: |_| json!({ "contents": [{ "parts": [{ "text": "Hi" }] }] }),
+        key: ("x-goog-api-key", ""),
+        text: "/candidates/0/content/parts/0/text",
+        message: "/error/message",
+    },
+    Door {
+        path: |model| format!("/v1/models/{}:generateContent", model.replace('/', "%2F")),
+        route: "/v1beta/models/{model}:generateContent",
+        body: |_| json!({ "contents": [{ "parts": [{ "text": "Hi" }] }] }),
+        key: ("x-goog-api-key", ""),
+        text: "/candidates/0/content/parts/0/text",
+        message: "/error/message",
+    },
+    Door {
+        path: |model| format!("/model/{}/converse", model.replace('/', "%2F")),
+        route: "/model/{model}/converse",
+        body: |_| json!({ "messages": [{ "role": "user", "content": [{ "text": "Hi" }] }] }),
+        key: ("authorization", "Bearer "),
+        text: "/output/message/content/0/text",
+        message: "/message",
+    },
+    Door {
+        path: |_| "/v2/chat".to_owned(),
+        route: "/v2/chat",
+        body: |model| json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }),
+        key: ("authorization", "Bearer "),
+        text: "/message/content/0/text",
+        message: "/message",
+    },
+];
+
+impl Door {
+    fn knock(&self, gateway: &Gateway, key: &str, model: &str, body: impl Into<bytes::Bytes>) -> Answered {
+        let (header, scheme) = self.key;
+        gateway.request("POST", &(self.path)(model), &[(header, &format!("{scheme}{key}"))], body)
+    }
+
+    fn ask(&self, gateway: &Gateway, model: &str) -> Answered {
+        self.knock(gateway, &gateway.key, model, (self.body)(model).to_string())
+    }
+}
+
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
+}
+
+#[test]
+fn every_protocols_clients_are_let_in_and_answered_in_it() {
+    let gateway = Gateway::default();
+    for door in &DOORS {
+        let answered = door.ask(&gateway, "demo/echo");
+        assert_eq!(answered.status, 200, "{}: {}", door.route, answered.text());
+        assert_eq!(at(&answered.json(), door.text), "Hi", "{}", door.route);
+        let record = answered.record.as_ref().unwrap();
+        // Under the template, so that there are not as many routes as models.
+        assert_eq!(record.route, door.route);
+        assert_eq!((&*record.request_model, record.outcome), ("demo/echo", Outcome::Ok));
+    }
+}
+
+#[test]
+fn google_clients_may_put_the_key_into_the_address() {
+    let gateway = Gateway::default();
+    let path = format!("/v1beta/models/demo/echo:generateContent?key={}", gateway.key);
+    let body = json!({ "contents": [{ "parts": [{ "text": "Hi" }] }] }).to_string();
+    let answered = gateway.request("POST", &path, &[], body);
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    // And it stays out of the record.
+    assert!(!serde_json::to_string(answered.record.as_ref().unwrap()).unwrap().contains(&gateway.key));
+}
+
+#[test]
+fn refusals_come_in_the_callers_protocol_and_are_on_record() {
+    let gateway = Gateway::default();
+    let narrow = gateway.new_key(&json!({ "name": "narrow", "models": ["anthropic/*"] }));
+    for door in &DOORS {
+        let body = (door.body)("demo/echo").to_string();
+        for (answered, status, says) in [
+            (door.knock(&gateway, "hg_nobody", "demo/echo", body.clone()), 401, "API key"),
+            (door.knock(&gateway, &narrow, "demo/echo", body.clone()), 403, "may not use"),
+            (door.ask(&gateway, "nobody/nothing"), 404, "no model"),
+            (door.knock(&gateway, &gateway.key, "demo/echo", "{"), 400, "JSON"),
+            (door.knock(&gateway, &gateway.key, "demo/echo", ""), 400, ""),
+            (door.ask(&gateway, "demo/fail"), 502, "always fails"),
+        ] {
+            assert_eq!(answered.status, status, "{}: {}", door.route, answered.text());
+            assert!(at(&answered.json(), door.message).contains(says), "{}: {}", door.route, answered.text());
+            assert_eq!(answered.record.as_ref().unwrap().status, status, "{}", door.route);
+        }
+    }
+}
+
+#[test]
+fn kept_answers_of_a_shared_account_are_nobodys() {
+    let gateway = Gateway::default();
+    // A provider that speaks Responses itself would know the id, whoever it belongs to.
+    for field in ["previous_response_id", "conversation"] {
+        let body = json!({ "model": "openai/gpt-5-mini", "input": "Hi", field: "resp_1" }).to_string();
+        let bearer = format!("Bearer {}", gateway.key);
+        let answered = gateway.request("POST", "/v1/responses", &[("authorization", &bearer)], body);
+        assert_eq!(answered.status, 400);
+        assert_eq!(at(&answered.json(), "/error/param"), field);
+    }
+    assert!(gateway.host.upstream.sent().is_empty());
+}
+
+#[test]
+fn a_provider_that_speaks_two_protocols_is_asked_in_the_callers() {
+    let gateway = Gateway::default();
+    let url = OPENAI.replace("/chat/completions", "/responses");
+    let answer = json!({ "id": "resp_1", "object": "response", "status": "completed", "model": "gpt-5-mini",
+        "output": [{ "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+            "content": [{ "type": "output_text", "text": "Hello", "annotations": [] }] }],
+        "usage": { "input_tokens": 3, "output_tokens": 2, "total_tokens": 5 }, "a_later_field": 1 });
+    gateway.host.upstream.expect("POST", &url, Answer::json(200, &answer));
+    let answered = DOORS[1].ask(&gateway, "openai/gpt-5-mini");
+    assert_eq!(answered.json(), answer);
+    assert_eq!(answered.record.as_ref().unwrap().output_tokens, Some(2));
+}
