@@ -1,6 +1,6 @@
 //! A caller's Chat Completions body, read into the unified request.
 //!
-//! Strict, because a field misread in silence is a wrong answer paid for (see [`crate::fields`]). Fields
+//! Strict, because a field misread in silence is a wrong answer paid for. Fields
 //! that no other protocol has are kept in [`Request::extra`], nested ones under their path.
 
 use std::collections::HashSet;
