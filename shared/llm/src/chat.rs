@@ -239,6 +239,33 @@ pub enum Effort {
     XHigh,
 }
 
+impl Effort {
+    /// As OpenAI spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+        }
+    }
+
+    /// The effort spelled like this; `max` is what some providers call the highest.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" | "max" => Self::XHigh,
+            _ => return None,
+        })
+    }
+}
+
 /// A step of an answer. A whole answer decodes to the same events its stream would have given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {

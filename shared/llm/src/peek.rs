@@ -60,7 +60,24 @@ pub(crate) fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>,
         .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
 }
 
-fn malformed(error: serde_json::Error) -> Error {
+/// A part of an address without its percent-encoding; `None` where that is broken.
+pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// A body that cannot be read.
+pub(crate) fn malformed(error: serde_json::Error) -> Error {
     let message = error.to_string();
     match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
         Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),

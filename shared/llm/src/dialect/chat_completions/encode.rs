@@ -192,13 +192,13 @@ fn thinking<'a>(
             fields.add("reasoning_effort", word);
         }
         (Thinking::Efforts(efforts), _) => match quirks::nearest(effort, efforts) {
-            Some(effort) => fields.add("reasoning_effort", quirks::word(effort)),
+            Some(effort) => fields.add("reasoning_effort", effort.as_str()),
             None => dropped.push("reasoning_effort".to_owned()),
         },
         (Thinking::OpenRouter, Some(budget)) if budget > 0 => {
             fields.add("reasoning", json!({ "max_tokens": budget }));
         }
-        (Thinking::OpenRouter, _) => fields.add("reasoning", json!({ "effort": quirks::word(effort) })),
+        (Thinking::OpenRouter, _) => fields.add("reasoning", json!({ "effort": effort.as_str() })),
         (Thinking::OnOrOff, _) => fields.add("reasoning_effort", if off { "none" } else { "default" }),
     }
 }

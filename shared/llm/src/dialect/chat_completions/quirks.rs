@@ -233,18 +233,6 @@ pub(super) fn effort(budget: u64) -> Effort {
     }
 }
 
-/// In OpenAI's spelling.
-pub(super) fn word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::None => "none",
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::XHigh => "xhigh",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

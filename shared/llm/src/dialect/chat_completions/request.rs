@@ -463,20 +463,10 @@ fn stop(body: &mut Object<'_>) -> Result<Vec<String>, Error> {
 
 fn effort(body: &mut Object<'_>) -> Result<Option<Effort>, Error> {
     let Some(word) = body.text("reasoning_effort")? else { return Ok(None) };
-    Ok(Some(match word.as_str() {
-        "none" => Effort::None,
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        // The second is what some providers call it.
-        "xhigh" | "max" => Effort::XHigh,
-        _ => {
-            let here = body.at;
-            let at = here.field("reasoning_effort");
-            return Err(at.wrong("must be `none`, `minimal`, `low`, `medium`, `high` or `xhigh`"));
-        }
-    }))
+    let here = body.at;
+    let at = here.field("reasoning_effort");
+    let rule = "must be `none`, `minimal`, `low`, `medium`, `high` or `xhigh`";
+    Effort::named(&word).map(Some).ok_or_else(|| at.wrong(rule))
 }
 
 /// Far above what a model can read, far below what would hurt.

@@ -2,7 +2,7 @@
 //!
 //! Strict, because a field misread in silence is a wrong answer paid for (see [`crate::fields`]).
 
-use std::{borrow::Cow, collections::HashSet};
+use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use crate::{
     },
     fields::{self, Object, leave},
     front::Peek,
+    peek,
 };
 
 /// Fields without a place, under their paths.
@@ -32,7 +33,7 @@ pub(super) fn peek<'a>(path: &'a str, body: &[u8]) -> Result<Peek<'a>, Error> {
         Some((model, "converse-stream")) => (model, true),
         _ => return Err(Error::invalid("modelId", RULE)),
     };
-    let model = decoded(model).filter(|model| !model.is_empty());
+    let model = peek::decoded(model).filter(|model| !model.is_empty());
     let model = model.ok_or_else(|| Error::invalid("modelId", RULE))?;
     let wrong = |message: String| Error::Invalid { message, param: None };
     serde_json::from_slice::<AnyObject>(body)
@@ -45,22 +46,6 @@ pub(super) fn peek<'a>(path: &'a str, body: &[u8]) -> Result<Peek<'a>, Error> {
 
 #[derive(Deserialize)]
 struct AnyObject {}
-
-/// Without its percent-encoding; `None` where that is broken.
-fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2)?;
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
-}
 
 /// Reads a caller's body.
 pub(super) fn parse(peek: &Peek<'_>, body: &[u8]) -> Result<Request, Error> {

@@ -14,7 +14,7 @@ use crate::{
     dialect::{
         Encoded, drop_extra, is_claudes,
         messages::{
-            model::{Model, Off, Thinking},
+            model::{self, Model, Off, Sampling, Thinking},
             schema,
         },
         post,
@@ -450,10 +450,10 @@ fn tools<'a>(
             return Err(Error::unsupported(param, message));
         }
         let strict = tool.strict == Some(true);
-        let mut json = input_schema(tool.parameters.as_ref());
+        let mut json = schema::input_schema(tool.parameters.as_ref());
         if strict {
             let field = format!("tools[{at}].function.parameters");
-            json = Cow::Owned(narrowed(json.into_owned(), &field, dropped));
+            json = Cow::Owned(schema::narrowed(json.into_owned(), &field, dropped));
         }
         let description = tool.description.as_deref().filter(|text| !text.is_empty());
         let name = Cow::Borrowed(tool.name.as_str());
@@ -465,7 +465,7 @@ fn tools<'a>(
         tools.extend(names.into_iter().map(|name| Tool::ToolSpec {
             name,
             description: Some("No longer available. Do not call it."),
-            input_schema: InputSchema { json: input_schema(None) },
+            input_schema: InputSchema { json: schema::input_schema(None) },
             strict: false,
         }));
     }
@@ -475,26 +475,6 @@ fn tools<'a>(
         dropped.push("tool_choice".to_owned());
     }
     Ok(tools)
-}
-
-/// A tool's schema, which must say that it describes an object.
-fn input_schema(parameters: Option<&Value>) -> Cow<'_, Value> {
-    match parameters {
-        Some(schema) if schema.get("type").is_some() => Cow::Borrowed(schema),
-        Some(Value::Object(schema)) => {
-            let mut schema = schema.clone();
-            schema.insert("type".to_owned(), "object".into());
-            Cow::Owned(Value::Object(schema))
-        }
-        _ => Cow::Owned(json!({ "type": "object", "properties": {} })),
-    }
-}
-
-fn narrowed(mut schema: Value, field: &str, dropped: &mut Vec<String>) -> Value {
-    let mut lost = Vec::new();
-    schema::narrow(&mut schema, &mut lost);
-    dropped.extend(lost.iter().map(|keyword| format!("{field}: {keyword}")));
-    schema
 }
 
 fn tool_choice<'a>(
@@ -507,12 +487,7 @@ fn tool_choice<'a>(
         None | Some(chat::ToolChoice::Auto | chat::ToolChoice::None) => Ok(None),
         Some(_) if tools.is_empty() => Ok(None),
         Some(_) if maker.claude().is_some_and(|model| !model.forced_tools) => {
-            let message = format!(
-                "`{}` always thinks, and thinking excludes forced tools. Use `\"tool_choice\": \"auto\"` and ask \
-                 for the tool in a message, or use `response_format` for structured output.",
-                target.model
-            );
-            Err(Error::unsupported("tool_choice", message))
+            Err(model::cannot_force_tools(target.model))
         }
         Some(chat::ToolChoice::Required) => Ok(Some(ToolChoice::Any {})),
         Some(chat::ToolChoice::Function(name)) => Ok(Some(ToolChoice::Tool { name })),
@@ -530,7 +505,7 @@ fn text_format<'a>(
             Err(Error::unsupported("response_format", message))
         }
         ResponseFormat::JsonSchema { name, description, schema, .. } => {
-            let schema = narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
+            let schema = schema::narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
             let json_schema =
                 JsonSchema { schema: schema.to_string(), name, description: description.as_deref() };
             Ok(Some(TextFormat { kind: "json_schema", structure: Structure { json_schema } }))
@@ -668,36 +643,21 @@ fn thinking(value: Value) -> Map<String, Value> {
     Map::from_iter([("thinking".to_owned(), value)])
 }
 
-struct Sampling {
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    top_k: Option<u64>,
-}
-
 /// Sampling, as far as the model has it. Converse's scale of temperature ends at 1.
 fn sampling(request: &chat::Request, maker: &Maker, thinks: bool, dropped: &mut Vec<String>) -> Sampling {
+    if let Some(model) = maker.claude() {
+        return model.sampling(request, thinks, dropped);
+    }
     let mut keep = |name: &str, allowed: bool| {
         if !allowed {
             dropped.push(name.to_owned());
         }
         allowed
     };
-    let Some(model) = maker.claude() else {
-        let temperature =
-            request.temperature.map(|value| if keep("temperature", value <= 1.0) { value } else { 1.0 });
-        let top_k = request.top_k.filter(|_| keep("top_k", maker.has_top_k()));
-        return Sampling { temperature, top_p: request.top_p, top_k };
-    };
-    let fixed = model.fixed_sampling;
-    // A value of 1 is Claude's default and need not be sent.
-    let temperature = request.temperature.filter(|value| *value != 1.0);
-    let temperature = temperature.filter(|value| keep("temperature", !fixed && !thinks && *value < 1.0));
-    let top_p = request.top_p.filter(|value| *value != 1.0);
-    // Newer models refuse the two together, and thinking leaves little room for this one.
-    let top_p =
-        top_p.filter(|value| keep("top_p", !fixed && temperature.is_none() && (!thinks || *value >= 0.95)));
-    let top_k = request.top_k.filter(|_| keep("top_k", !fixed && !thinks));
-    Sampling { temperature, top_p, top_k }
+    let temperature =
+        request.temperature.map(|value| if keep("temperature", value <= 1.0) { value } else { 1.0 });
+    let top_k = request.top_k.filter(|_| keep("top_k", maker.has_top_k()));
+    Sampling { temperature, top_p: request.top_p, top_k }
 }
 
 // --- wire ---

@@ -18,6 +18,7 @@ use crate::{
     chat::{Event, Request},
     dialect::{SseDecoder, post},
     front::{ErrorBody, Framing, Front, Head, Peek, Writer},
+    peek,
     provider::Api,
     relay::{Relay, Summary},
     sse::Splitter,
@@ -111,7 +112,7 @@ fn address(path: &str) -> Result<Address<'_>, Error> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let rest = path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"));
     let rest = rest.ok_or_else(|| Error::invalid("model", PATHS))?;
-    let rest = decoded(rest).ok_or_else(|| {
+    let rest = peek::decoded(rest).ok_or_else(|| {
         Error::invalid("model", "The model in the address must be UTF-8, percent-encoded where needed.")
     })?;
     // A model's own name may hold a colon (`ollama/llama3:8b`).
@@ -154,24 +155,6 @@ fn alt(query: &str) -> Result<Framing, Error> {
     Ok(framing)
 }
 
-fn decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let (high, low) = (digit()?, digit()?);
-        bytes.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
-}
-
 /// The beginning of what a caller wrote, for a message.
 fn shown(text: &str) -> String {
     text.chars().take(64).collect()
@@ -182,7 +165,7 @@ fn choices(body: &[u8]) -> Result<u64, Error> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
     }
-    let raw: Body<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    let raw: Body<'_> = serde_json::from_slice(body).map_err(peek::malformed)?;
     if !raw.contents.is_some_and(|contents| contents.get().starts_with(['[', '{'])) {
         return Err(Error::invalid("contents", "`contents` is required and must be a list."));
     }
@@ -190,18 +173,10 @@ fn choices(body: &[u8]) -> Result<u64, Error> {
     if !config.get().starts_with('{') {
         return Err(Error::invalid("generationConfig", "`generationConfig` must be an object."));
     }
-    let config: Config<'_> = serde_json::from_str(config.get()).map_err(malformed)?;
+    let config: Config<'_> = serde_json::from_str(config.get()).map_err(peek::malformed)?;
     // Whether it is a number at all is the provider's to say.
     let count = config.candidate_count.and_then(|count| count.get().trim_matches('"').parse().ok());
     Ok(count.unwrap_or(1).max(1))
-}
-
-fn malformed(error: serde_json::Error) -> Error {
-    let message = error.to_string();
-    match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice, or in another spelling.")),
-        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
-    }
 }
 
 const PATHS: &str = "Supported are POST /v1beta/models/{model}:generateContent and \

@@ -3,6 +3,8 @@
 //! Read off the version in the name, so that a model released tomorrow is treated like the newest we
 //! know instead of failing on a list. What a model refuses beyond this, the API says itself.
 
+use crate::{Error, chat};
+
 /// What a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dialect) struct Model {
@@ -43,7 +45,48 @@ pub(in crate::dialect) enum Off {
     Never,
 }
 
+/// What is sent of the wishes for sampling.
+pub(in crate::dialect) struct Sampling {
+    pub(in crate::dialect) temperature: Option<f64>,
+    pub(in crate::dialect) top_p: Option<f64>,
+    pub(in crate::dialect) top_k: Option<u64>,
+}
+
+/// Why a model without [`Model::forced_tools`] does not take the request.
+pub(in crate::dialect) fn cannot_force_tools(model: &str) -> Error {
+    let message = format!(
+        "`{model}` always thinks, and thinking excludes forced tools. Use `\"tool_choice\": \"auto\"` and ask \
+         for the tool in a message, or use `response_format` for structured output."
+    );
+    Error::unsupported("tool_choice", message)
+}
+
 impl Model {
+    /// Sampling, as far as the model has it. A value of 1 is the default everywhere and need not be sent.
+    pub(in crate::dialect) fn sampling(
+        &self,
+        request: &chat::Request,
+        thinks: bool,
+        dropped: &mut Vec<String>,
+    ) -> Sampling {
+        let fixed = self.fixed_sampling;
+        let mut keep = |name: &str, allowed: bool| {
+            if !allowed {
+                dropped.push(name.to_owned());
+            }
+            allowed
+        };
+        // OpenAI's scale ends at 2 and this one at 1, which is then the nearest.
+        let temperature = request.temperature.filter(|value| *value != 1.0);
+        let temperature = temperature.filter(|value| keep("temperature", !fixed && !thinks && *value < 1.0));
+        let top_p = request.top_p.filter(|value| *value != 1.0);
+        // Newer models refuse the two together, and thinking leaves little room for this one.
+        let top_p = top_p
+            .filter(|value| keep("top_p", !fixed && temperature.is_none() && (!thinks || *value >= 0.95)));
+        let top_k = request.top_k.filter(|_| keep("top_k", !fixed && !thinks));
+        Sampling { temperature, top_p, top_k }
+    }
+
     /// The model of this name.
     pub(in crate::dialect) fn named(name: &str) -> Self {
         let version = version(name).unwrap_or(NEWEST);

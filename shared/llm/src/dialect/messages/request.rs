@@ -32,7 +32,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let lost = model.thinking == model::Thinking::Budget && conversation.lost_its_thought();
     let (thinking, effort) = thinking(request, &model, max_tokens, forced, lost, &mut dropped);
     let thinks = matches!(thinking, Some(Thinking::Adaptive { .. } | Thinking::Enabled { .. }));
-    let sampling = sampling(request, request.top_k, model.fixed_sampling, thinks, &mut dropped);
+    let sampling = model.sampling(request, thinks, &mut dropped);
 
     let body = Body {
         model: target.model,
@@ -275,9 +275,9 @@ fn call_id(id: &str) -> Cow<'_, str> {
 fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<'a>> {
     let tool = |(at, tool): (usize, &'a chat::Tool)| {
         let strict = tool.strict == Some(true);
-        let input_schema = input_schema(tool.parameters.as_ref());
+        let input_schema = schema::input_schema(tool.parameters.as_ref());
         let input_schema = if strict {
-            Cow::Owned(narrowed(
+            Cow::Owned(schema::narrowed(
                 input_schema.into_owned(),
                 &format!("tools[{at}].function.parameters"),
                 dropped,
@@ -288,26 +288,6 @@ fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<
         Tool { name: &tool.name, description: tool.description.as_deref(), input_schema, strict }
     };
     request.tools.iter().enumerate().map(tool).collect()
-}
-
-/// A tool's schema, which must say that it describes an object.
-fn input_schema(parameters: Option<&Value>) -> Cow<'_, Value> {
-    match parameters {
-        Some(schema) if schema.get("type").is_some() => Cow::Borrowed(schema),
-        Some(Value::Object(schema)) => {
-            let mut schema = schema.clone();
-            schema.insert("type".to_owned(), "object".into());
-            Cow::Owned(Value::Object(schema))
-        }
-        _ => Cow::Owned(serde_json::json!({ "type": "object", "properties": {} })),
-    }
-}
-
-fn narrowed(mut schema: Value, field: &str, dropped: &mut Vec<String>) -> Value {
-    let mut lost = Vec::new();
-    schema::narrow(&mut schema, &mut lost);
-    dropped.extend(lost.iter().map(|keyword| format!("{field}: {keyword}")));
-    schema
 }
 
 fn tool_choice<'a>(
@@ -321,12 +301,7 @@ fn tool_choice<'a>(
         None | Some(chat::ToolChoice::Auto) => Some(ToolChoice::Auto { disable_parallel_tool_use }),
         Some(chat::ToolChoice::None) => (!request.tools.is_empty()).then_some(ToolChoice::None),
         Some(_) if !model.forced_tools => {
-            let message = format!(
-                "`{}` always thinks, and thinking excludes forced tools. Use `\"tool_choice\": \"auto\"` and ask \
-                 for the tool in a message, or use `response_format` for structured output.",
-                target.model
-            );
-            return Err(Error::unsupported("tool_choice", message));
+            return Err(model::cannot_force_tools(target.model));
         }
         Some(chat::ToolChoice::Required) => Some(ToolChoice::Any { disable_parallel_tool_use }),
         Some(chat::ToolChoice::Function(name)) => Some(ToolChoice::Tool { name, disable_parallel_tool_use }),
@@ -343,7 +318,7 @@ fn format(request: &chat::Request, dropped: &mut Vec<String>) -> Result<Option<F
             Err(Error::unsupported("response_format", message))
         }
         ResponseFormat::JsonSchema { description, schema, .. } => {
-            let mut schema = narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
+            let mut schema = schema::narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
             if let (Some(text), Value::Object(fields)) = (description, &mut schema) {
                 describe_once(fields, text);
             }
@@ -422,37 +397,6 @@ pub(super) fn effort_of(budget: u64) -> Effort {
         4_097..=8_192 => Effort::Medium,
         _ => Effort::High,
     }
-}
-
-struct Sampling {
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    top_k: Option<u64>,
-}
-
-/// Sampling, as far as the model has it. A value of 1 is the default everywhere and need not be sent.
-fn sampling(
-    request: &chat::Request,
-    top_k: Option<u64>,
-    fixed: bool,
-    thinks: bool,
-    dropped: &mut Vec<String>,
-) -> Sampling {
-    let mut keep = |name: &str, allowed: bool| {
-        if !allowed {
-            dropped.push(name.to_owned());
-        }
-        allowed
-    };
-    // OpenAI's scale ends at 2 and this one at 1, which is then the nearest.
-    let temperature = request.temperature.filter(|value| *value != 1.0);
-    let temperature = temperature.filter(|value| keep("temperature", !fixed && !thinks && *value < 1.0));
-    let top_p = request.top_p.filter(|value| *value != 1.0);
-    // Newer models refuse the two together, and thinking leaves little room for this one.
-    let top_p =
-        top_p.filter(|value| keep("top_p", !fixed && temperature.is_none() && (!thinks || *value >= 0.95)));
-    let top_k = top_k.filter(|_| keep("top_k", !fixed && !thinks));
-    Sampling { temperature, top_p, top_k }
 }
 
 #[derive(Serialize)]

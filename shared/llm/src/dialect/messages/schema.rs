@@ -3,10 +3,33 @@
 //! It wants every object closed and knows no bounds. A bound it would refuse becomes part of the
 //! description, where the model may still heed it; Anthropic's own libraries do the same.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+/// A tool's schema, which must say that it describes an object.
+pub(in crate::dialect) fn input_schema(parameters: Option<&Value>) -> Cow<'_, Value> {
+    match parameters {
+        Some(schema) if schema.get("type").is_some() => Cow::Borrowed(schema),
+        Some(Value::Object(schema)) => {
+            let mut schema = schema.clone();
+            schema.insert("type".to_owned(), "object".into());
+            Cow::Owned(Value::Object(schema))
+        }
+        _ => Cow::Owned(json!({ "type": "object", "properties": {} })),
+    }
+}
+
+/// A narrowed schema. Each keyword that no longer binds is noted as dropped from `field`.
+pub(in crate::dialect) fn narrowed(mut schema: Value, field: &str, dropped: &mut Vec<String>) -> Value {
+    let mut lost = Vec::new();
+    narrow(&mut schema, &mut lost);
+    dropped.extend(lost.iter().map(|keyword| format!("{field}: {keyword}")));
+    schema
+}
 
 /// Narrows a schema; `lost` gets the name of each keyword that no longer binds.
-pub(in crate::dialect) fn narrow(schema: &mut Value, lost: &mut Vec<&'static str>) {
+fn narrow(schema: &mut Value, lost: &mut Vec<&'static str>) {
     let Value::Object(schema) = schema else { return };
     for keyword in BOUNDS {
         if let Some(value) = schema.get(keyword)
@@ -52,7 +75,7 @@ fn is_known(keyword: &str, value: &Value) -> bool {
 }
 
 /// Adds to a schema's description.
-pub(in crate::dialect) fn describe(schema: &mut Map<String, Value>, remark: &str) {
+pub(super) fn describe(schema: &mut Map<String, Value>, remark: &str) {
     let text = match schema.get("description").and_then(Value::as_str) {
         Some(before) => format!("{before}\n{remark}"),
         None => remark.to_owned(),

@@ -252,14 +252,7 @@ fn effort(request: &chat::Request) -> Option<&'static str> {
         Some(..32_768) => Effort::High,
         Some(_) => Effort::XHigh,
     };
-    Some(match effort {
-        Effort::None => "none",
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::XHigh => "xhigh",
-    })
+    Some(effort.as_str())
 }
 
 const MAX_CALL_ID: usize = 64;

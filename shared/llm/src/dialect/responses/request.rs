@@ -494,18 +494,12 @@ fn response_format(body: &mut Object<'_>, left: &mut Left) -> Result<ResponseFor
 
 fn reasoning(body: &mut Object<'_>, left: &mut Left) -> Result<Option<Effort>, Error> {
     let Some(mut reasoning) = body.object("reasoning")? else { return Ok(None) };
-    let effort = match reasoning.text("effort")?.as_deref() {
+    let effort = match reasoning.text("effort")? {
         None => None,
-        Some("none") => Some(Effort::None),
-        Some("minimal") => Some(Effort::Minimal),
-        Some("low") => Some(Effort::Low),
-        Some("medium") => Some(Effort::Medium),
-        Some("high") => Some(Effort::High),
-        Some("xhigh" | "max") => Some(Effort::XHigh),
-        Some(_) => {
+        Some(word) => Some(Effort::named(&word).ok_or_else(|| {
             let rule = "must be `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`";
-            return Err(reasoning.at.field("effort").wrong(rule));
-        }
+            reasoning.at.field("effort").wrong(rule)
+        })?),
     };
     // Readable thought is passed on wherever the provider gives it.
     for name in ["generate_summary", "summary"] {
