@@ -97,10 +97,10 @@ export function respond(status, headers, body) {
 }
 
 /**
- * One request, one answer: status, head's time and headers; the body; the reader of what is left.
- * Rejects with one of three words, or with the runtime's own error.
+ * One request, one answer: status, head's time and headers; the body; the reader of what is left, where the
+ * answer is a stream of events or `anyStream` is wanted. Rejects with one of three words, or with the runtime's own error.
  */
-export async function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, signal) {
+export async function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, anyStream, signal) {
   const abort = new AbortController();
   let reason;
   const stop = (why) => {
@@ -121,7 +121,8 @@ export async function fetchUpstream(method, url, headers, body, firstByteMs, max
     });
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
     const type = response.headers.get('content-type') ?? '';
-    if (response.ok && STREAMS.some((stream) => type.startsWith(stream)) && response.body !== null) {
+    const isStream = anyStream || STREAMS.some((stream) => type.startsWith(stream));
+    if (response.ok && isStream && response.body !== null) {
       const reader = response.body.getReader();
       for (;;) {
         const { done, value } = await reader.read();
@@ -234,7 +235,11 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
           ending = silent ? TIMEOUT : String(error);
         }
         const tail = end(() => tap.end(ending));
-        if (tail !== undefined && tail.length > 0) controller.enqueue(tail);
+        if (tail === undefined) {
+          controller.error(new Error('the answer is not whole'));
+          return;
+        }
+        if (tail.length > 0) controller.enqueue(tail);
         controller.close();
         return;
       }

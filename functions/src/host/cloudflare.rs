@@ -209,7 +209,8 @@ impl Tap {
         self.live.as_mut()?.chunk(js_sys::Date::now() as i64, bytes)
     }
 
-    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed.
+    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed; nothing
+    /// where the connection is to be broken off.
     pub fn end(&mut self, reason: &str) -> Option<Vec<u8>> {
         let ending = match reason {
             "" => Ending::Closed,
@@ -221,7 +222,7 @@ impl Tap {
         };
         let (tail, record) = self.live.take()?.end(self.host.now_ms(), ending);
         journal(&self.host, record);
-        Some(tail)
+        tail
     }
 
     /// The caller went away.
@@ -359,6 +360,7 @@ impl Fetch for Cloudflare {
             request.body(),
             limits.first_byte_ms as f64,
             limits.max_bytes as f64,
+            limits.any_stream,
             &self.signal,
         );
         let answer = answer.await.map_err(|error| match error.as_string().as_deref() {
@@ -434,6 +436,7 @@ extern "C" {
         body: &[u8],
         first_byte_ms: f64,
         max_bytes: f64,
+        any_stream: bool,
         signal: &JsValue,
     ) -> Result<JsValue, JsValue>;
     fn cancel(reader: &JsValue);

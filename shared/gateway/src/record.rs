@@ -20,7 +20,7 @@ pub struct Record {
     pub key_id: String,
     /// Keyed hash of the caller's name for its end user.
     pub end_user_hash: Option<String>,
-    /// What was done: `chat`.
+    /// What was done: `chat`, `embeddings`, ….
     pub operation: String,
     /// The path called.
     pub route: String,
@@ -148,6 +148,8 @@ pub struct Draft {
 pub struct Opening<'a> {
     /// The new id.
     pub id: String,
+    /// What is to be done.
+    pub operation: &'a str,
     /// The path called.
     pub route: &'a str,
     /// W3C trace id.
@@ -168,7 +170,7 @@ impl Draft {
             tenant_id: String::new(),
             key_id: String::new(),
             end_user_hash: None,
-            operation: "chat".to_owned(),
+            operation: opening.operation.to_owned(),
             route: opening.route.to_owned(),
             request_model: String::new(),
             response_model: None,

@@ -4,7 +4,8 @@
 //! database, no tenant. A caller's body becomes a [`chat::Request`], a [`dialect::Dialect`] turns that
 //! into a provider's HTTP request, and the provider's bytes come back as [`chat::Event`]s, whole or
 //! chunk by chunk. A [`front::Front`] is the callers' side of a protocol. Where both ends speak the
-//! same one, the bytes are passed on and only read in passing.
+//! same one, the bytes are passed on and only read in passing. An [`operation::Operation`] is what is
+//! asked for: chat over any two protocols, or something beside it.
 
 pub mod chat;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod eventstream;
 mod fields;
 pub mod front;
+pub mod operation;
 mod peek;
 pub mod price;
 pub mod provider;
