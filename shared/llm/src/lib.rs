@@ -26,4 +26,4 @@ pub mod usage;
 
 pub use error::{Error, ErrorClass, UpstreamError};
 pub use provider::{Provider, Target};
-pub use usage::Usage;
+pub use usage::{ServiceTier, Usage};
