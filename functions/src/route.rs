@@ -9,10 +9,14 @@ use gateway::{
 use http::{HeaderValue, Method, Response, header};
 use llm::{
     dialect::{
-        chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-        generate_content::GenerateContent, messages::Messages, responses::Responses,
+        chat_completions::{ChatCompletions, Completions},
+        cohere::Cohere,
+        converse::Converse,
+        generate_content::GenerateContent,
+        messages::Messages,
+        responses::Responses,
     },
-    operation::{Chat, Operation},
+    operation::{Chat, Embeddings, Images, Moderations, Operation, Rerank, Speech},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +29,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/metrics"),
     ("POST", "/internal/tick"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/images/generations"),
+    ("POST", "/v1/audio/speech"),
+    ("POST", "/v1/moderations"),
+    ("POST", "/v1/rerank"),
+    ("POST", "/v2/rerank"),
     ("POST", "/v1/messages"),
     ("POST", "/v1/responses"),
     ("POST", "/v2/chat"),
@@ -80,6 +91,13 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
 fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
     match path {
         "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
+        "/v1/completions" => Some((&Chat(&Completions), "/v1/completions")),
+        "/v1/embeddings" => Some((&Embeddings, "/v1/embeddings")),
+        "/v1/images/generations" => Some((&Images, "/v1/images/generations")),
+        "/v1/audio/speech" => Some((&Speech, "/v1/audio/speech")),
+        "/v1/moderations" => Some((&Moderations, "/v1/moderations")),
+        "/v1/rerank" => Some((&Rerank::Jina, "/v1/rerank")),
+        "/v2/rerank" => Some((&Rerank::Cohere, "/v2/rerank")),
         "/v1/messages" => Some((&Chat(&Messages), "/v1/messages")),
         "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
         "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
