@@ -237,8 +237,9 @@ fn prices(provider: &[u8], model: &[u8]) -> Option<&'static [u8]> {
     if let Some(index) = position(part.ids, model) {
         return Some(TABLE.prices(TABLE.reference(part.first + index)));
     }
-    for (globs, found) in TABLE.rules(part.patterns) {
+    for (globs, reference) in rules(part.patterns) {
         let Some(glob) = pieces(globs, b'|').find(|glob| matches(glob, model)) else { continue };
+        let found = TABLE.prices(reference);
         let next = match found {
             [b'=', next @ ..] => prices(next, model),
             [b'<', next @ ..] => prices(next, stood_for(glob, model)),
@@ -284,11 +285,23 @@ fn position(ids: &[u8], model: &[u8]) -> Option<usize> {
 fn names(mut ids: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     iter::from_fn(move || {
         let (head, rest) = ids.split_first()?;
-        let end = rest.iter().position(|byte| byte & HEAD != 0).unwrap_or(rest.len());
+        let end = before_head(rest);
         let (suffix, next) = rest.split_at(end);
         ids = next;
         Some((usize::from(head & !HEAD), suffix))
     })
+}
+
+/// How many bytes lie before the next name. Eight at a time, for this is what a look-up spends its time on.
+fn before_head(bytes: &[u8]) -> usize {
+    let (eights, last) = bytes.as_chunks();
+    for (at, eight) in eights.iter().enumerate() {
+        let heads = u64::from_le_bytes(*eight) & u64::from_le_bytes([HEAD; 8]);
+        if heads != 0 {
+            return at * 8 + heads.trailing_zeros() as usize / 8;
+        }
+    }
+    eights.len() * 8 + last.iter().position(|byte| byte & HEAD != 0).unwrap_or(last.len())
 }
 
 /// The parts of `prices.bin`.
@@ -352,17 +365,16 @@ impl Table {
         }
         cut(rest, b'\n').0
     }
+}
 
-    /// What patterns say, in order: globs, and prices or where to go on.
-    fn rules(&self, patterns: &'static [u8]) -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
-        let mut rest = patterns;
-        iter::from_fn(move || {
-            let (globs, tail) = cut(rest, b'\n');
-            let reference = tail.get(..2)?;
-            rest = &tail[2..];
-            Some((globs, self.prices(short(reference, 0))))
-        })
-    }
+/// What patterns say, in order: globs, and which prices, or where to go on.
+fn rules(mut patterns: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
+    iter::from_fn(move || {
+        let (globs, rest) = cut(patterns, b'\n');
+        let (reference, rest) = rest.split_at_checked(2)?;
+        patterns = rest;
+        Some((globs, short(reference, 0)))
+    })
 }
 
 const fn short(bytes: &[u8], at: usize) -> usize {

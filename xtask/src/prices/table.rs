@@ -138,10 +138,6 @@ impl Table {
     /// in the order they are tried.
     pub(super) fn text(&self) -> String {
         let mut ids: BTreeMap<(String, String), String> = self.extras.clone();
-        ids.retain(|(provider, id), prices| {
-            let bare = region_less(provider, id).map(|bare| (provider.clone(), bare.to_owned()));
-            bare.is_none_or(|bare| self.extras.get(&bare) != Some(prices))
-        });
         for (provider, id) in &self.named {
             // OpenRouter's names have a vendor; without one they are the source's own shorthand.
             if provider == "openrouter" && !id.contains('/') {
@@ -151,13 +147,6 @@ impl Table {
             // A model without a price needs a line only where a pattern or a fallback would find one.
             let mut rules = self.providers[provider].iter().flat_map(Model::rules);
             let is_shadow = rules.any(|(globs, _)| fits(&globs, id)) || self.fallbacks.contains_key(provider);
-            // The region is put before it, at the same price.
-            let bare = region_less(provider, id).map(|bare| (provider.clone(), bare.to_owned()));
-            if bare.is_some_and(|bare| {
-                self.named.contains(&bare) && self.resolve(provider, &bare.1).as_ref() == Some(&prices)
-            }) {
-                continue;
-            }
             if !prices.is_empty() || is_shadow {
                 ids.insert((provider.clone(), id.clone()), prices);
             }
@@ -258,7 +247,7 @@ impl Model {
     /// Its lines among the patterns. Exceptions come first, as a model without a price.
     fn rules(&self) -> impl Iterator<Item = (Vec<String>, String)> {
         let is_regional = |glob: &&String| {
-            let bare = glob.strip_prefix('*').and_then(|glob| region_less("bedrock", glob));
+            let bare = glob.strip_prefix('*').and_then(region_less);
             bare.is_none_or(|bare| !self.globs.iter().any(|glob| glob == bare))
         };
         let patterns = self.globs.iter().filter(|glob| is_pattern(glob)).filter(is_regional);
@@ -355,9 +344,9 @@ fn our_name(source: &str) -> &str {
 }
 
 /// What is behind the region in the name of a Bedrock inference profile.
-fn region_less<'a>(provider: &str, id: &'a str) -> Option<&'a str> {
+fn region_less(id: &str) -> Option<&str> {
     let (region, id) = id.split_once('.')?;
-    (provider == "bedrock" && REGIONS.contains(&region)).then_some(id)
+    REGIONS.contains(&region).then_some(id)
 }
 
 /// Of `2026-11-23`: `2026-08-23`, to be compared as text.
