@@ -236,8 +236,8 @@ fn sound_is_passed_on_as_it_comes() {
     );
     let record = answered.record.unwrap();
     assert_eq!((&*record.operation, record.outcome, record.stream), ("speech", Outcome::Ok, true));
-    // Nobody counted tokens.
-    assert_eq!((record.input_tokens, record.cost_microusd), (None, None));
+    // Nobody counted tokens; five letters cost 15 dollars a million.
+    assert_eq!((record.input_tokens, record.cost_microusd), (None, Some(75)));
     assert_eq!(gateway.host.upstream.sent()[0].json()["model"], "tts-1");
 }
 

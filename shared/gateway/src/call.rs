@@ -105,7 +105,7 @@ pub async fn call<H: Host>(
 }
 
 /// An answer, before it is known what becomes of it.
-#[expect(clippy::large_enum_variant, reason = "there is one a call, and a box would cost each of them")]
+#[expect(clippy::large_enum_variant, reason = "there is one to a call, and it does not move far")]
 enum Served<S> {
     Whole { response: Response<Bytes>, summary: Summary },
     Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },
