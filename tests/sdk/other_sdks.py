@@ -148,6 +148,12 @@ class CohereSDK(unittest.TestCase):
                 second = self.client.chat(model=model, messages=said, tools=tools).message
                 self.assertEqual(second.content[0].text, REPORT)
 
+    def test_reranks(self):
+        ranked = self.client.rerank(model="cohere/rerank-v3.5", query="greet", documents=["a", "b"], top_n=2)
+        self.assertEqual([result.index for result in ranked.results], [1, 0])
+        with self.assertRaisesRegex(cohere.errors.BadRequestError, "does not serve `rerank`"):
+            self.client.rerank(model="openai/gpt-5-mini", query="greet", documents=["a"])
+
     def test_errors(self):
         for model in MODELS[:3]:
             with self.subTest(model=model):
