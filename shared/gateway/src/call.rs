@@ -7,7 +7,11 @@ use llm::{
     ErrorClass, Target, UpstreamError,
     chat::{self, Event},
     demo,
-    dialect::chat_completions::ChatCompletions,
+    dialect::{
+        Encoded,
+        bend::{self, Bent},
+        chat_completions::ChatCompletions,
+    },
     front::{ErrorBody, Front, Head, Peek},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
@@ -96,8 +100,13 @@ pub async fn call<H: Host>(
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
         Ok(Served::Whole { response, summary }) => {
-            let record =
-                draft.finish_whole(host.now_ms(), response.status().as_u16(), None, summary, response.body());
+            let record = draft.finish_whole(
+                host.now_ms(),
+                response.status().as_u16(),
+                None,
+                *summary,
+                response.body(),
+            );
             Reply::Whole { response, record: Some(Box::new(record)) }
         }
         Err(refusal) => refuse(host, front, draft, refusal),
@@ -106,7 +115,7 @@ pub async fn call<H: Host>(
 
 /// An answer, before it is known what becomes of it.
 enum Served<S> {
-    Whole { response: Response<Bytes>, summary: Summary },
+    Whole { response: Response<Bytes>, summary: Box<Summary> },
     Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },
 }
 
@@ -264,10 +273,10 @@ async fn send<H: Host>(
     let is_same = api.speaks() == front.api();
     let stream = ask.peek.stream;
     let fail = |error: UpstreamError| Error::Upstream { provider: provider.name, error };
-    let (fetched, dropped) = match provider.api {
-        Api::Demo => (demo(host, ask, choice, draft)?, Vec::new()),
+    let (fetched, dropped, mut bent) = match provider.api {
+        Api::Demo => (demo(host, ask, choice, draft)?, Vec::new(), Bent::default()),
         _ => {
-            let (request, dropped) = upstream_request(host, ask, choice, draft)?;
+            let Encoded { request, dropped, bent } = upstream_request(host, ask, choice, draft)?;
             let config = host.config();
             let limits = if stream { config.stream_limits } else { config.answer_limits };
             let fetched = host.fetch(request, limits).await.map_err(|error| match error {
@@ -282,7 +291,7 @@ async fn send<H: Host>(
                     fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
                 }
             })?;
-            (fetched, dropped)
+            (fetched, dropped, bent)
         }
     };
     let headers = passed_on(fetched.head.headers());
@@ -312,21 +321,22 @@ async fn send<H: Host>(
                 let summary = front.summary(&body).map_err(refuse)?;
                 (body, summary)
             } else {
-                let events = dialect.decode(&body).map_err(refuse)?;
+                let mut events = dialect.decode(&body).map_err(refuse)?;
+                bent.undo(&mut events);
                 let summary = translate::summary(&events);
                 let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
                 (Bytes::from(front.whole(&head, &events).map_err(refuse)?), summary)
             };
             let mut response = Response::new(body);
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Served::Whole { response, summary }
+            Served::Whole { response, summary: Box::new(summary) }
         }
         Body::Stream { first, rest } => {
             let mut relay = if is_same {
                 front.forwarder(ask.peek, draft.id())
             } else {
                 let writer = front.writer(&head, ask.peek);
-                Box::new(Translate::new(dialect.decoder(), writer, draft.id()))
+                Box::new(Translate::new(bent.decoder(dialect.decoder()), writer, draft.id()))
             };
             let opening = open_stream(relay.as_mut(), first).map_err(refuse)?;
             let mut head = Response::new(());
@@ -376,7 +386,7 @@ fn upstream_request<H: Host>(
     ask: &mut Ask<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
-) -> Result<(Request<Bytes>, Vec<String>), Error> {
+) -> Result<Encoded, Error> {
     let provider = choice.provider;
     let credential = host.setting(&setting_name(provider.name, "API_KEY"));
     let own_url = host.setting(&setting_name(provider.name, "BASE_URL"));
@@ -393,21 +403,20 @@ fn upstream_request<H: Host>(
     }
     let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
     let api = provider.api_for(ask.front.api());
-    let (mut request, dropped) = if api.speaks() == ask.front.api() {
-        (ask.front.forward(ask.body, ask.peek, ask.headers, &target)?, Vec::new())
+    let mut encoded = if api.speaks() == ask.front.api() {
+        Encoded::new(ask.front.forward(ask.body, ask.peek, ask.headers, &target)?, Vec::new())
     } else {
-        let encoded = api.dialect().encode(ask.unified()?, &target).map_err(|error| match error {
+        bend::encode(api.dialect(), ask.unified()?, &target).map_err(|error| match error {
             llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
             error => Error::Request(error),
-        })?;
-        (encoded.request, encoded.dropped)
+        })?
     };
-    let headers = request.headers_mut();
+    let headers = encoded.request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     if let Ok(parent) = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)) {
         headers.insert(trace::TRACEPARENT, parent);
     }
-    Ok((request, dropped))
+    Ok(encoded)
 }
 
 fn demo<H: Host>(

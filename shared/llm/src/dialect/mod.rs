@@ -1,5 +1,6 @@
 //! What providers and callers speak: one module a protocol.
 
+pub mod bend;
 pub mod chat_completions;
 pub mod cohere;
 pub mod converse;
@@ -20,6 +21,14 @@ pub trait Dialect: Sync {
     fn decode(&self, body: &[u8]) -> Result<Vec<chat::Event>, UpstreamError>;
     /// A fresh decoder for one streamed answer.
     fn decoder(&self) -> Box<dyn Decoder>;
+    /// What names of tools this target takes; see [`bend`].
+    fn tool_names(&self, _target: &Target<'_>) -> bend::ToolNames {
+        bend::OPENAI_NAMES
+    }
+    /// Whether this target cannot bind the answer to the schema this request wants; see [`bend`].
+    fn lacks_schema(&self, _request: &chat::Request, _target: &Target<'_>) -> bool {
+        false
+    }
     /// A non-2xx answer, as our error.
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError;
 }
@@ -31,6 +40,15 @@ pub struct Encoded {
     pub request: Request<Bytes>,
     /// Fields of the caller's body left out because the answer means the same without them.
     pub dropped: Vec<String>,
+    /// What of the answer must be undone.
+    pub bent: bend::Bent,
+}
+
+impl Encoded {
+    /// A request of which nothing has to be undone.
+    pub fn new(request: Request<Bytes>, dropped: Vec<String>) -> Self {
+        Self { request, dropped, bent: bend::Bent::default() }
+    }
 }
 
 /// Reads one streamed answer. Chunks may be cut anywhere.

@@ -299,6 +299,8 @@ struct Answer<'a> {
     #[serde(borrow)]
     x_groq: Option<&'a RawValue>,
     #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 
@@ -326,7 +328,7 @@ impl Answer<'_> {
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        if let Some(usage) = usage::read(self.usage, self.x_groq) {
+        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier) {
             summary.usage = Some(usage);
         }
         let choices =

@@ -35,6 +35,10 @@ pub(super) struct Quirks {
     pub(super) replay: Replay,
     pub(super) thinking: Thinking,
     pub(super) call_ids: CallIds,
+    /// Whether the answer can be bound to a JSON schema. Else a forced tool takes its place.
+    pub(super) json_schema: bool,
+    /// Whether the model tells the probabilities of its tokens.
+    pub(super) logprobs: bool,
 }
 
 /// How documents are taken.
@@ -53,8 +57,12 @@ pub(super) enum Replay {
     Content,
     /// The same, and present, if empty, beside every tool call.
     ContentBesideCalls,
-    /// As Claude's signed blocks, in `reasoning_details`.
-    Details,
+    /// As signed or encrypted blocks, in `reasoning_details`; Claude's go to Claude only.
+    Details {
+        claude: bool,
+    },
+    /// As a part of the content (Mistral).
+    Parts,
     /// As text in `reasoning`.
     Reasoning,
 }
@@ -70,6 +78,8 @@ pub(super) enum Thinking {
     Efforts(&'static [Effort]),
     /// OpenRouter's `reasoning`, which takes a budget too.
     OpenRouter,
+    /// `thinking.type` alone (Zhipu).
+    OnOff,
     /// `reasoning_effort` is `none` or `default`; without `reasoning_format` the thought would be in the
     /// text (Qwen at Groq).
     OnOrOff,
@@ -106,6 +116,8 @@ impl Quirks {
             replay: Replay::No,
             thinking: Thinking::Efforts(LOW_TO_HIGH),
             call_ids: CallIds::Any,
+            json_schema: true,
+            logprobs: false,
         };
         match target.provider.name {
             "deepseek" => Self {
@@ -113,6 +125,8 @@ impl Quirks {
                 strict_tools: false,
                 replay: Replay::ContentBesideCalls,
                 thinking: Thinking::DeepSeek,
+                json_schema: false,
+                logprobs: true,
                 ..common
             },
             "fireworks" => Self {
@@ -122,32 +136,48 @@ impl Quirks {
                 thinking: Thinking::Efforts(NONE_TO_HIGH),
                 ..common
             },
-            "groq" => Self { user: true, max_stops: 4, thinking: groq(&model), ..common },
+            "groq" => Self {
+                user: true,
+                max_stops: 4,
+                thinking: groq(&model),
+                json_schema: ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)),
+                ..common
+            },
             "mistral" => Self {
                 system_first: true,
                 seed: Some("random_seed"),
                 required: "any",
-                thinking: Thinking::No,
+                replay: if mistral(&model) == Thinking::No && !model.starts_with("magistral") {
+                    Replay::No
+                } else {
+                    Replay::Parts
+                },
+                thinking: mistral(&model),
                 call_ids: CallIds::Nine,
                 ..common
             },
             "ollama" => Self { thinking: Thinking::Efforts(NONE_TO_HIGH), ..common },
-            "openai" => Self::openai(&model, common),
+            // A deployment is mostly named for its model.
+            "azure" | "openai" => Self::openai(&model, common),
+            "github" if model.starts_with("openai/") => Self::openai(&model["openai/".len()..], common),
             "openrouter" => Self {
                 top_k: true,
                 user: true,
                 files: Files::ByContentOrAddress,
                 cache_marks: true,
-                replay: if model.starts_with("anthropic/") { Replay::Details } else { Replay::Reasoning },
+                replay: Replay::Details { claude: model.starts_with("anthropic/") },
                 thinking: Thinking::OpenRouter,
+                logprobs: true,
                 ..common
             },
             "perplexity" => Self { system_first: true, alternates: true, seed: None, ..common },
             "together" => Self { top_k: true, ..common },
-            "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, ..common },
+            "llama-cpp" => Self { top_k: true, logprobs: true, ..common },
+            "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, logprobs: true, ..common },
             "xai" => {
                 Self { penalties: false, user: true, strict_tools: false, thinking: xai(&model), ..common }
             }
+            "zhipu" => Self { json_schema: false, thinking: Thinking::OnOff, ..common },
             _ => common,
         }
     }
@@ -164,6 +194,7 @@ impl Quirks {
             max_stops: 4,
             thinking: if efforts.is_empty() { Thinking::No } else { Thinking::Efforts(efforts) },
             call_ids: CallIds::UpTo40,
+            logprobs: efforts.is_empty(),
             ..common
         }
     }
@@ -187,6 +218,23 @@ fn openai_efforts(model: &str) -> &'static [Effort] {
         // Newer than known.
         _ if digit(version) => NONE_TO_XHIGH,
         _ => &[],
+    }
+}
+
+fn mistral(model: &str) -> Thinking {
+    match model {
+        _ if model.starts_with("mistral-large-4") => Thinking::Efforts(LOW_TO_HIGH),
+        _ if [
+            "mistral-medium-3-5",
+            "mistral-medium-latest",
+            "mistral-small-2603",
+            "mistral-small-latest",
+        ]
+        .contains(&model) =>
+        {
+            Thinking::Efforts(&[Effort::None, Effort::High])
+        }
+        _ => Thinking::No,
     }
 }
 
@@ -221,16 +269,6 @@ pub(super) fn nearest(wanted: Effort, efforts: &[Effort]) -> Option<Effort> {
         return efforts.iter().copied().find(|effort| *effort == Effort::None);
     }
     efforts.iter().copied().find(|effort| *effort >= wanted).or(efforts.last().copied())
-}
-
-/// As an effort, what another API says as a number of tokens. Only what every provider knows comes out.
-pub(super) fn effort(budget: u64) -> Effort {
-    match budget {
-        0 => Effort::None,
-        1..=6_144 => Effort::Low,
-        6_145..=12_288 => Effort::Medium,
-        _ => Effort::High,
-    }
 }
 
 #[cfg(test)]
@@ -276,7 +314,5 @@ mod tests {
         for (wanted, efforts, expected) in cases {
             assert_eq!(nearest(wanted, efforts), expected, "{wanted:?} of {efforts:?}");
         }
-        let budgets = [0, 1_024, 4_096, 10_000, 32_000].map(effort);
-        assert_eq!(budgets, [Effort::None, Effort::Low, Effort::Low, Effort::Medium, Effort::High]);
     }
 }

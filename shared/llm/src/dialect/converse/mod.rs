@@ -55,6 +55,10 @@ impl Dialect for Converse {
         Box::new(answer::Stream::default())
     }
 
+    fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
+        request::lacks_schema(target)
+    }
+
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         failure::answer(status, headers, body)
     }

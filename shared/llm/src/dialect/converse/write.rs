@@ -20,7 +20,7 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
     let mut blocks = Vec::new();
     // The block of each call.
     let mut calls = Vec::new();
-    let mut end = None;
+    let (mut end, mut stop) = (None, None);
     let mut usage = None;
     for event in events {
         match event {
@@ -35,7 +35,8 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
             }
             Event::ReasoningSignature(signature) => think(&mut blocks, "", Some(signature)),
             Event::Refusal(text) | Event::Text(text) => say(&mut blocks, text),
-            Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::StopText(text) => stop = Some(StopText { stop_sequence: text }),
             Event::ToolArguments { index, text } => {
                 let call = calls.get(*index as usize).and_then(|at: &usize| blocks.get_mut(*at));
                 if let Some(Block::ToolUse { input, .. }) = call {
@@ -52,7 +53,8 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
     let answer = Answer {
         output: Output { message: Message { role: "assistant", content: blocks } },
-        stop_reason: stop_reason(reason.after_calls(!calls.is_empty()), native),
+        stop_reason: stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some()),
+        additional_model_response_fields: stop,
         usage,
         metrics: Metrics::default(),
     };
@@ -108,12 +110,13 @@ fn citation(source: &chat::Citation) -> Value {
 }
 
 /// The provider's own word where it is one of Converse's.
-fn stop_reason(reason: FinishReason, native: &str) -> &str {
+fn stop_reason(reason: FinishReason, native: &str, stopped: bool) -> &str {
     match (reason, native) {
         (FinishReason::ContentFilter, "content_filtered" | "guardrail_intervened") => native,
         (FinishReason::ContentFilter, _) => "content_filtered",
         (FinishReason::Length, "model_context_window_exceeded") => native,
         (FinishReason::Length, _) => "max_tokens",
+        (FinishReason::Stop, _) if stopped => "stop_sequence",
         (FinishReason::Stop, "stop_sequence") => native,
         (FinishReason::Stop, _) => "end_turn",
         (FinishReason::ToolCalls, _) => "tool_use",
@@ -134,6 +137,8 @@ pub(super) struct Stream {
     calls: Vec<Call>,
     /// How many calls have begun on the wire.
     begun: usize,
+    /// The stop text that matched.
+    stop: Option<String>,
     usage: Option<Usage>,
 }
 
@@ -192,7 +197,8 @@ impl Stream {
                     self.delta("text", text, out);
                 }
             }
-            Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::StopText(text) => self.stop = Some(text.clone()),
             Event::ToolArguments { index, text } => {
                 if let Some(call) = self.calls.get_mut(*index as usize) {
                     call.text.push_str(text);
@@ -292,8 +298,12 @@ impl Stream {
         }
         self.switch(Open::Nothing, out);
         self.begin(out);
-        let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native);
-        frame("messageStop", json!({ "stopReason": reason }), out);
+        let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native, self.stop.is_some());
+        let mut stop = json!({ "stopReason": reason });
+        if let Some(text) = &self.stop {
+            stop["additionalModelResponseFields"] = json!({ "stop_sequence": text });
+        }
+        frame("messageStop", stop, out);
         self.state = State::Finished;
     }
 }
@@ -357,8 +367,16 @@ struct Answer<'a> {
     output: Output<'a>,
     stop_reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    additional_model_response_fields: Option<StopText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
     metrics: Metrics,
+}
+
+/// Claude's own field; in Converse, what a caller asks for by `additionalModelResponseFieldPaths`.
+#[derive(Serialize)]
+struct StopText<'a> {
+    stop_sequence: &'a str,
 }
 
 #[derive(Serialize)]
