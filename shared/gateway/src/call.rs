@@ -254,7 +254,7 @@ async fn try_target<H: Host>(
     };
     headers.insert(PROVIDER, HeaderValue::from_static(choice.provider.name));
     headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
-    stamp(headers, draft);
+    stamp(headers, draft, ask.front, StatusCode::OK);
     Ok(served)
 }
 
@@ -452,8 +452,8 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in upstream {
         let known = match name.as_str() {
-            // Anthropic's name for it.
-            "request-id" => Some(X_REQUEST_ID),
+            // Anthropic's name for it, and Amazon's.
+            "request-id" | "x-amzn-requestid" => Some(X_REQUEST_ID),
             "retry-after" | "retry-after-ms" | "x-request-id" | "openai-processing-ms" => Some(name.clone()),
             other if other.starts_with("x-ratelimit-") || other.starts_with("anthropic-ratelimit-") => {
                 Some(name.clone())
@@ -468,12 +468,11 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
 }
 
 /// Our own headers, on every answer of a call.
-fn stamp(headers: &mut HeaderMap, draft: &Draft) {
+fn stamp(headers: &mut HeaderMap, draft: &Draft, front: &dyn Front, status: StatusCode) {
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
-    if !headers.contains_key(X_REQUEST_ID) {
-        headers.insert(X_REQUEST_ID, id.clone());
-    }
+    let request_id = headers.entry(X_REQUEST_ID).or_insert_with(|| id.clone()).clone();
     headers.insert(CALL_ID, id);
+    front.headers(status, &request_id, headers);
 }
 
 fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusal) -> Reply<S> {
@@ -487,7 +486,8 @@ fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusa
     }
     let mut response = error_in(front, &error, Some(draft.id()));
     response.headers_mut().extend(headers);
-    stamp(response.headers_mut(), &draft);
+    let status = response.status();
+    stamp(response.headers_mut(), &draft, front, status);
     let now_ms = host.now_ms();
     let record = match error {
         Error::HungUp => draft.finish_hung_up(now_ms, Summary::default()),

@@ -24,7 +24,7 @@ mod request;
 mod write;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Decoder, Dialect, Encoded, post};
 use crate::{
@@ -106,6 +106,14 @@ impl Front for Converse {
 
     fn stream_type(&self, peek: &Peek<'_>) -> &'static str {
         if peek.stream { "application/vnd.amazon.eventstream" } else { "application/json" }
+    }
+
+    /// Amazon's own clients choose the exception they raise by the second one.
+    fn headers(&self, status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        headers.insert("x-amzn-requestid", request_id.clone());
+        if !status.is_success() {
+            headers.insert("x-amzn-errortype", HeaderValue::from_static(failure::name(status)));
+        }
     }
 
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {

@@ -15,7 +15,7 @@ mod forward;
 mod request;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::Messages;
@@ -68,6 +68,10 @@ impl Front for Messages {
 
     fn writer(&self, head: &Head<'_>, _peek: &Peek<'_>) -> Box<dyn Writer> {
         Box::new(answer::Stream::new(head))
+    }
+
+    fn headers(&self, _status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        headers.insert("request-id", request_id.clone());
     }
 
     fn error(&self, _status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
