@@ -13,18 +13,24 @@ use serde_json::{Value, json};
 
 use super::{
     DETAIL_PREFIX, call_id,
-    quirks::{self, CallIds, Files, Quirks, Replay, Thinking},
+    quirks::{self, CallIds, Files, Marks, Quirks, Replay, Thinking},
 };
 use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
-    dialect::{Encoded, drop_extra, is_claudes, post},
+    dialect::{Encoded, drop_extra, drop_hints, is_claudes, post, responses::encode::Breakpoint},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let quirks = Quirks::of(target);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(
+        request,
+        quirks.cache_marks != Marks::No && request.tools.iter().all(|tool| tool.cache.is_none()),
+        false,
+        &mut dropped,
+    );
     let mut fields = Fields(Vec::new());
     fields.add("model", target.model);
     fields.add("messages", messages(request, &quirks, &mut dropped)?);
@@ -461,9 +467,14 @@ impl<'a> Conversation<'a, '_> {
     }
 
     fn mark(&self, part: Option<&mut ContentPart<'a>>, ttl: CacheTtl) {
-        if let Some(ContentPart::Text { cache_control, .. }) = part.filter(|_| self.quirks.cache_marks) {
-            let ttl = (ttl == CacheTtl::Hour).then_some("1h");
-            *cache_control = Some(CacheControl { kind: "ephemeral", ttl });
+        let Some(ContentPart::Text { cache_control, prompt_cache_breakpoint, .. }) = part else { return };
+        match self.quirks.cache_marks {
+            Marks::Anthropics => {
+                let ttl = (ttl == CacheTtl::Hour).then_some("1h");
+                *cache_control = Some(CacheControl { kind: "ephemeral", ttl });
+            }
+            Marks::No => {}
+            Marks::OpenAis => *prompt_cache_breakpoint = Some(Breakpoint::of(ttl)),
         }
     }
 
@@ -674,7 +685,9 @@ enum Content<'a> {
 impl<'a> Content<'a> {
     /// One text where nothing needs a list.
     fn of(mut parts: Vec<ContentPart<'a>>) -> Self {
-        let plain = |part: &ContentPart<'_>| matches!(part, ContentPart::Text { cache_control: None, .. });
+        let plain = |part: &ContentPart<'_>| {
+            matches!(part, ContentPart::Text { cache_control: None, prompt_cache_breakpoint: None, .. })
+        };
         if !parts.iter().all(plain) {
             return Self::Parts(parts);
         }
@@ -713,6 +726,8 @@ enum ContentPart<'a> {
         text: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: Option<CacheControl>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prompt_cache_breakpoint: Option<Breakpoint>,
     },
     /// Mistral's.
     Thinking {
@@ -723,7 +738,7 @@ enum ContentPart<'a> {
 
 impl<'a> ContentPart<'a> {
     fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self::Text { text: text.into(), cache_control: None }
+        Self::Text { text: text.into(), cache_control: None, prompt_cache_breakpoint: None }
     }
 
     fn thought(text: String) -> Self {
@@ -910,7 +925,7 @@ mod tests {
         let encoded = encoded(&rich(), "openai/gpt-4.1").expect("sayable");
         assert_eq!(encoded.request.uri(), "https://x.test/v1/chat/completions");
         assert_eq!(encoded.request.headers()["authorization"], "Bearer test-key");
-        assert_eq!(encoded.dropped, ["messages[3].reasoning_content", "top_k"]);
+        assert_eq!(encoded.dropped, ["cache_control", "messages[3].reasoning_content", "top_k"]);
         let expected = concat!(
             r#"{"model":"gpt-4.1","messages":[{"role":"system","content":"Be brief.\n\nBe kind."},"#,
             r#"{"role":"developer","content":"No jokes."},"#,

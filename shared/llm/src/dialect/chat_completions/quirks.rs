@@ -3,7 +3,7 @@
 //! Sent is what a provider documents. What it does not is left out, because some refuse fields they do
 //! not know.
 
-use crate::{Target, chat::Effort};
+use crate::{Target, chat::Effort, dialect::responses::encode::Model};
 
 /// How one provider wants one model asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +30,8 @@ pub(super) struct Quirks {
     pub(super) files: Files,
     /// How many stop texts there may be.
     pub(super) max_stops: usize,
-    /// Whether parts can be marked for the prompt cache.
-    pub(super) cache_marks: bool,
+    /// How parts are marked for the prompt cache.
+    pub(super) cache_marks: Marks,
     pub(super) replay: Replay,
     pub(super) thinking: Thinking,
     pub(super) call_ids: CallIds,
@@ -47,6 +47,16 @@ pub(super) enum Files {
     No,
     ByContent,
     ByContentOrAddress,
+}
+
+/// How text is marked as worth keeping in the prompt cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// With `cache_control`.
+    Anthropics,
+    No,
+    /// With `prompt_cache_breakpoint`.
+    OpenAis,
 }
 
 /// How earlier thought is taken back.
@@ -112,7 +122,7 @@ impl Quirks {
             required: "required",
             files: Files::No,
             max_stops: usize::MAX,
-            cache_marks: false,
+            cache_marks: Marks::No,
             replay: Replay::No,
             thinking: Thinking::Efforts(LOW_TO_HIGH),
             call_ids: CallIds::Any,
@@ -164,7 +174,7 @@ impl Quirks {
                 top_k: true,
                 user: true,
                 files: Files::ByContentOrAddress,
-                cache_marks: true,
+                cache_marks: Marks::Anthropics,
                 replay: Replay::Details { claude: model.starts_with("anthropic/") },
                 thinking: Thinking::OpenRouter,
                 logprobs: true,
@@ -195,6 +205,7 @@ impl Quirks {
             thinking: if efforts.is_empty() { Thinking::No } else { Thinking::Efforts(efforts) },
             call_ids: CallIds::UpTo40,
             logprobs: efforts.is_empty(),
+            cache_marks: if Model::named(model).marks_cache { Marks::OpenAis } else { Marks::No },
             ..common
         }
     }

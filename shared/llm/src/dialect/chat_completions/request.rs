@@ -278,8 +278,12 @@ fn file(object: &mut Object<'_>) -> Result<Part, Error> {
     Ok(Part::File(File { name, media, cited: false }))
 }
 
-/// A mark for the prompt cache, as OpenRouter and LiteLLM take Anthropic's.
+/// A mark for the prompt cache: OpenAI's own, or Anthropic's, which OpenRouter takes.
 fn cache_control(object: &mut Object<'_>) -> Result<Option<CacheTtl>, Error> {
+    if let Some(mut point) = object.object("prompt_cache_breakpoint")? {
+        let is_long = point.text("ttl")?.as_deref() == Some("12h");
+        return Ok(Some(if is_long { CacheTtl::Hour } else { CacheTtl::Short }));
+    }
     let Some(mut control) = object.object("cache_control")? else { return Ok(None) };
     match control.text("ttl")?.as_deref() {
         None | Some("5m") => Ok(Some(CacheTtl::Short)),

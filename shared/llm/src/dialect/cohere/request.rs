@@ -9,12 +9,13 @@ use super::url;
 use crate::{
     Error, Target,
     chat::{self, Media, Part, ResponseFormat, Role, TOOL_FAILED},
-    dialect::{Encoded, drop_extra, post},
+    dialect::{Encoded, drop_extra, drop_hints, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(request, false, false, &mut dropped);
     unsaid(request, &mut dropped);
     if request.stop.len() > MAX_STOPS {
         let message = format!("Cohere stops at {MAX_STOPS} texts at most, not {}.", request.stop.len());

@@ -15,6 +15,7 @@ use crate::{
         CacheTtl, Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool,
         ToolCall, ToolChoice, ToolResult,
     },
+    dialect::with_call_signatures,
     fields::{self, Object, leave},
     front::Peek,
     peek,
@@ -129,7 +130,7 @@ fn messages(body: &mut Object<'_>, request: &mut Request, rest: &mut Rest) -> Re
             let mut block = Object::from(value, at.index(index))?;
             parts.push(part(&mut block, role, &mut calls, rest)?);
         }
-        push_turn(role, parts, &mut request.messages);
+        push_turn(role, with_call_signatures(parts), &mut request.messages);
         leave(object, rest);
     }
     Ok(())
@@ -332,8 +333,13 @@ fn reasoning(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
     let reasoning = match kind(&content, "`reasoningText` or `redactedContent`")?.as_str() {
         "reasoningText" => {
             let mut thought = inner(&mut content, "reasoningText", "an object with `text`")?;
-            let text = thought.required_string("text")?;
             let signature = thought.text("signature")?.filter(|signature| !signature.is_empty());
+            // A signature that was streamed may come back alone.
+            let text = match thought.text("text")? {
+                None if signature.is_some() => String::new(),
+                Some(text) => text,
+                None => return Err(thought.at.field("text").required("a string")),
+            };
             leave(thought, rest);
             Reasoning { text, signature, redacted: None }
         }

@@ -12,7 +12,7 @@ use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
     dialect::{
-        Encoded, drop_extra, is_claudes,
+        Encoded, drop_extra, drop_hints, is_claudes,
         messages::{
             model::{self, Model, Off, Sampling, Thinking},
             schema,
@@ -25,6 +25,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let maker = Maker::of(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(request, maker.caches(), true, &mut dropped);
     if request.logprobs.is_some() {
         let message =
             "Converse gives no probabilities of tokens. Leave `logprobs` out, or choose another provider.";
@@ -32,7 +33,8 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     }
     let stop_sequences = stop_sequences(request, &maker)?;
     let mut conversation = conversation(request, &maker, &mut dropped)?;
-    let tools = tools(request, &mut conversation, &mut dropped)?;
+    let mut tools = tools(request, &mut conversation, &mut dropped)?;
+    conversation.limit_cache_points(&mut tools);
     let tool_choice = tool_choice(request, target, &maker, &tools)?;
     let text_format = text_format(request, &mut dropped)?;
 
@@ -350,6 +352,25 @@ impl<'a> Conversation<'a> {
         }
         self.documents.insert(unique.clone(), 2);
         unique
+    }
+
+    /// Of more cache points than Bedrock takes the last ones stay: they cover what comes before them, the tools
+    /// first of all.
+    fn limit_cache_points(&mut self, tools: &mut Vec<Tool<'_>>) {
+        let in_tools = tools.iter().filter(|tool| matches!(tool, Tool::CachePoint(_))).count();
+        let blocks = || self.system.iter().chain(self.turns.iter().flat_map(|turn| &turn.content));
+        let in_blocks = blocks().filter(|block| matches!(block, Block::CachePoint(_))).count();
+        let mut surplus = (in_tools + in_blocks).saturating_sub(MAX_CACHE_POINTS);
+        let mut stays = |is_point: bool| {
+            let goes = is_point && surplus > 0;
+            surplus -= usize::from(goes);
+            !goes
+        };
+        tools.retain(|tool| stays(matches!(tool, Tool::CachePoint(_))));
+        self.system.retain(|block| stays(matches!(block, Block::CachePoint(_))));
+        for turn in &mut self.turns {
+            turn.content.retain(|block| stays(matches!(block, Block::CachePoint(_))));
+        }
     }
 
     /// Whether there are calls or results, for which Converse demands tools.
@@ -847,5 +868,7 @@ const IMAGE_FORMATS: [&str; 4] = ["gif", "jpeg", "png", "webp"];
 const MAX_NAME_CHARS: usize = 190;
 /// For the ids of calls and the names of tools.
 const MAX_ID_CHARS: usize = 64;
+/// How many cache points one request may have.
+const MAX_CACHE_POINTS: usize = 4;
 /// The smallest thinking budget there is.
 const LEAST_BUDGET: u64 = 1_024;

@@ -3,6 +3,8 @@
 //! A stream has one block open at a time, as Bedrock's own has. Calls whose arguments come interleaved
 //! wait for each other: the next begins when the arguments before it are whole.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
@@ -11,6 +13,7 @@ use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
+    dialect::CALL_SIGNATURE,
     eventstream,
     front::{ErrorBody, Writer},
 };
@@ -43,7 +46,12 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
                     input.0.push_str(text);
                 }
             }
-            Event::ToolCall { id, name, .. } => {
+            Event::ToolCall { id, name, signature, .. } => {
+                if let Some(signature) = signature {
+                    let signature = Cow::Owned(format!("{CALL_SIGNATURE}{signature}"));
+                    let thought = Thought::ReasoningText { text: String::new(), signature: Some(signature) };
+                    blocks.push(Block::ReasoningContent(thought));
+                }
                 calls.push(blocks.len());
                 blocks.push(Block::ToolUse { tool_use_id: id, name, input: Input::default() });
             }
@@ -71,6 +79,7 @@ fn say(blocks: &mut Vec<Block<'_>>, text: &str) {
 
 /// Adds to the thought at hand; a signature closes it.
 fn think<'a>(blocks: &mut Vec<Block<'a>>, more: &str, sign: Option<&'a str>) {
+    let sign = sign.map(Cow::Borrowed);
     match blocks.last_mut() {
         _ if more.is_empty() && sign.is_none() => {}
         Some(Block::ReasoningContent(Thought::ReasoningText { text, signature: signature @ None })) => {
@@ -165,6 +174,7 @@ enum Open {
 struct Call {
     id: String,
     name: String,
+    signature: Option<String>,
     /// The arguments so far.
     text: String,
     /// How many bytes of them were sent.
@@ -205,9 +215,9 @@ impl Stream {
                 }
                 self.pump(false, out);
             }
-            Event::ToolCall { id, name, .. } => {
-                let (id, name) = (id.clone(), name.clone());
-                self.calls.push(Call { id, name, text: String::new(), sent: 0 });
+            Event::ToolCall { id, name, signature, .. } => {
+                let (id, name, signature) = (id.clone(), name.clone(), signature.clone());
+                self.calls.push(Call { id, name, signature, text: String::new(), sent: 0 });
                 self.pump(false, out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
@@ -241,6 +251,12 @@ impl Stream {
     fn begin_call(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         self.begin(out);
+        if let Some(signature) = self.calls.get(self.begun).and_then(|call| call.signature.clone()) {
+            let thought = json!({ "signature": format!("{CALL_SIGNATURE}{signature}") });
+            self.delta("reasoningContent", thought, out);
+            self.open = Open::Thought;
+            self.close(out);
+        }
         if let Some(call) = self.calls.get(self.begun) {
             let start = json!({ "toolUse": { "toolUseId": call.id, "name": call.name } });
             frame("contentBlockStart", json!({ "contentBlockIndex": self.block, "start": start }), out);
@@ -405,7 +421,7 @@ enum Thought<'a> {
     ReasoningText {
         text: String,
         #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<&'a str>,
+        signature: Option<Cow<'a, str>>,
     },
     RedactedContent(&'a str),
 }

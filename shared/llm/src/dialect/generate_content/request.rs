@@ -9,13 +9,14 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, drop_extra, post},
+    dialect::{Encoded, drop_extra, drop_hints, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let generation = Generation::of(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(request, false, false, &mut dropped);
     if request.user.is_some() {
         dropped.push("user".to_owned());
     }

@@ -6,11 +6,11 @@
 //!
 //! - thought without a signature, another provider's, is a `thinking` block with an empty one;
 //! - Gemini's signature of a tool call is that of an empty `thinking` block before the call
-//!   ([`CALL_SIGNATURE`]);
+//!   ([`crate::dialect::CALL_SIGNATURE`]);
 //! - a call's id that Messages would refuse is written in letters it takes ([`call_id`]).
 
 mod answer;
-mod call_id;
+pub(super) mod call_id;
 mod forward;
 mod request;
 
@@ -107,10 +107,6 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// What the signature of an empty `thinking` block begins with where it is that of the tool call behind
-/// it. Begins itself like every signature of Gemini's, so that Claude never gets to see it.
-const CALL_SIGNATURE: &str = "google:call:";
-
 // --- wire ---
 
 #[derive(Serialize)]
@@ -136,7 +132,7 @@ mod tests {
     use super::*;
     use crate::{
         ErrorClass,
-        dialect::generate_content::SIGNATURE_PREFIX,
+        dialect::{CALL_SIGNATURE, generate_content::SIGNATURE_PREFIX},
         relay::{Ending, Passed},
     };
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    front::call_id,
     model::{self, Model, Off},
     schema,
 };
@@ -137,7 +138,7 @@ impl<'a> Conversation<'a> {
             };
             let content = blocks(&result.parts);
             let is_error = result.is_error;
-            let said = Said::ToolResult { tool_use_id: call_id(&result.call_id), content, is_error };
+            let said = Said::ToolResult { tool_use_id: call_id::outward(&result.call_id), content, is_error };
             turn.content.insert(turn.results, said.into());
             turn.results += 1;
         }
@@ -198,7 +199,7 @@ fn assistant<'a>(
                         format!("`{param}` must be the text of a JSON object, as the model gave it.");
                     Error::invalid(param, message)
                 })?;
-                blocks.push(Said::ToolUse { id: call_id(&call.id), name: &call.name, input }.into());
+                blocks.push(Said::ToolUse { id: call_id::outward(&call.id), name: &call.name, input }.into());
                 calls += 1;
             }
             Part::CachePoint(ttl) => mark(&mut blocks, *ttl),
@@ -275,15 +276,6 @@ fn document(media: &Media) -> Source<'_> {
 pub(super) fn input(arguments: &str) -> Option<&RawValue> {
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
-}
-
-/// A call's id in the letters the API takes; another provider may have used others.
-fn call_id(id: &str) -> Cow<'_, str> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
-    if id.chars().all(fits) {
-        return Cow::Borrowed(id);
-    }
-    Cow::Owned(id.replace(|letter| !fits(letter), "_"))
 }
 
 fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<'a>> {

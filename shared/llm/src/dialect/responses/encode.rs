@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
-    chat::{self, Effort, Media, Message, ResponseFormat, Role, TOOL_FAILED},
-    dialect::{Encoded, drop_extra, post},
+    chat::{self, CacheTtl, Effort, Media, Message, ResponseFormat, Role, TOOL_FAILED},
+    dialect::{Encoded, drop_extra, drop_hints, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -21,6 +21,8 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         return Err(Error::unsupported("stop", message));
     }
     let model = Model::named(target.model);
+    let marks = model.marks_cache && request.tools.iter().all(|tool| tool.cache.is_none());
+    drop_hints(request, marks, false, &mut dropped);
     let mut input = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
         match message.role {
@@ -75,14 +77,14 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
 }
 
 /// What a model takes, as far as its name tells.
-struct Model {
+pub(in crate::dialect) struct Model {
     thinks: bool,
     /// Whether the end of what is to be cached can be marked.
-    marks_cache: bool,
+    pub(in crate::dialect) marks_cache: bool,
 }
 
 impl Model {
-    fn named(name: &str) -> Self {
+    pub(in crate::dialect) fn named(name: &str) -> Self {
         let name = name.rsplit('/').next().unwrap_or(name);
         let version = name.strip_prefix("gpt-").map(|rest| rest.split(['-', ':']).next().unwrap_or(rest));
         let version = version.and_then(|version| {
@@ -106,9 +108,9 @@ fn parts<'a>(parts: &'a [chat::Part], model: &Model) -> Vec<Part<'a>> {
     let mut content: Vec<Part<'a>> = Vec::with_capacity(parts.len());
     for part in parts {
         let kind = match part {
-            chat::Part::CachePoint(_) => {
+            chat::Part::CachePoint(ttl) => {
                 if let Some(last) = content.last_mut().filter(|_| model.marks_cache) {
-                    last.prompt_cache_breakpoint = Some(Breakpoint { mode: "explicit" });
+                    last.prompt_cache_breakpoint = Some(Breakpoint::of(*ttl));
                 }
                 continue;
             }
@@ -367,8 +369,17 @@ enum Kind<'a> {
 }
 
 #[derive(Serialize)]
-struct Breakpoint {
+pub(in crate::dialect) struct Breakpoint {
     mode: &'static str,
+    /// At least; otherwise 30 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<&'static str>,
+}
+
+impl Breakpoint {
+    pub(in crate::dialect) fn of(ttl: CacheTtl) -> Self {
+        Self { mode: "explicit", ttl: (ttl == CacheTtl::Hour).then_some("12h") }
+    }
 }
 
 #[derive(Serialize)]
@@ -585,7 +596,10 @@ mod tests {
             "user": "u", "store": false, "stream": true,
         });
         assert_eq!(body.to_string(), expected.to_string());
-        assert_eq!(dropped, ["messages[2].reasoning_content", "presence_penalty", "seed", "top_k"]);
+        assert_eq!(
+            dropped,
+            ["cache_control", "messages[2].reasoning_content", "presence_penalty", "seed", "top_k"]
+        );
     }
 
     #[test]

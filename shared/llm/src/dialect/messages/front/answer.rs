@@ -6,11 +6,11 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
-use super::{CALL_SIGNATURE, call_id, write_error};
+use super::{call_id, write_error};
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::messages::request,
+    dialect::{CALL_SIGNATURE, messages::request},
     front::{ErrorBody, Head, Writer},
 };
 

@@ -11,10 +11,10 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use self::block::{cache_control, content};
-use super::CALL_SIGNATURE;
 use crate::{
     Error,
-    chat::{Extra, Message, Part, Reasoning, Request, Role},
+    chat::{Extra, Message, Part, Request, Role},
+    dialect::with_call_signatures,
     fields::{self, Object, leave},
 };
 
@@ -127,7 +127,7 @@ fn message(object: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<
     let at = here.field("content");
     let parts = content(object, "content", role, extra)?.ok_or_else(|| at.required(block::CONTENT))?;
     Ok(match role {
-        Role::Assistant => (role, with_signatures(parts)),
+        Role::Assistant => (role, with_call_signatures(parts)),
         role => (role, parts),
     })
 }
@@ -154,27 +154,6 @@ fn turn(parts: Vec<Part>, messages: &mut Vec<Message>) {
     }
 }
 
-/// Puts each signature that travelled in a block of its own back on its call.
-fn with_signatures(parts: Vec<Part>) -> Vec<Part> {
-    let mut carried = None;
-    let mut whole = Vec::with_capacity(parts.len());
-    for part in parts {
-        match part {
-            Part::Reasoning(Reasoning { signature: Some(signature), .. })
-                if signature.starts_with(CALL_SIGNATURE) =>
-            {
-                carried = signature.strip_prefix(CALL_SIGNATURE).map(str::to_owned);
-            }
-            Part::ToolCall(mut call) => {
-                call.signature = carried.take();
-                whole.push(Part::ToolCall(call));
-            }
-            other => whole.push(other),
-        }
-    }
-    whole
-}
-
 /// Far above what a model can read, far below what would hurt.
 const MAX_MESSAGES: usize = 10_000;
 const MAX_PARTS: usize = 10_000;
@@ -195,7 +174,9 @@ const REFUSED: &[(&str, &str)] = &[
 mod tests {
     use super::*;
     use crate::{
-        chat::{CacheTtl, Effort, File, Media, ResponseFormat, Tool, ToolCall, ToolChoice, ToolResult},
+        chat::{
+            CacheTtl, Effort, File, Media, Reasoning, ResponseFormat, Tool, ToolCall, ToolChoice, ToolResult,
+        },
         dialect::drop_extra,
     };
 
