@@ -975,7 +975,7 @@ fn ids_of_calls_stay_apart_and_tied_to_their_results_in_the_letters_each_provide
         }
     };
     let nine = within(9, "");
-    let rules: [(&str, &str, &dyn Dialect, &dyn Fn(&str) -> bool); 6] = [
+    let rules: [(&str, &str, &dyn Dialect, Rule<'_>); 6] = [
         ("anthropic", "claude-sonnet-4-6", &Messages, &within(usize::MAX, "_-")),
         ("bedrock", "anthropic.claude-sonnet-4-6", &Converse, &within(64, "_.:-")),
         ("mistral", "mistral-large-latest", &ChatCompletions, &move |id: &str| id.len() == 9 && nine(id)),
@@ -1019,6 +1019,9 @@ fn ids_of_calls_stay_apart_and_tied_to_their_results_in_the_letters_each_provide
         }
     }
 }
+
+/// Whether a provider takes an id.
+type Rule<'a> = &'a dyn Fn(&str) -> bool;
 
 /// Ids of calls and of results, wherever a protocol has them.
 fn collect_ids(value: &Value, calls: &mut Vec<String>, results: &mut Vec<String>) {

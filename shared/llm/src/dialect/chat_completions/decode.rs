@@ -106,6 +106,12 @@ impl OnEvent for Reader {
                 chunk.failure(data)?;
                 self.chunk(chunk, events)
             }
+            // Some do not put a blank line between events (DeepInfra, SambaNova).
+            Err(_) if data.contains(&b'\n') => {
+                let mut lines =
+                    data.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+                lines.try_for_each(|line| self.event(sse::Event { data: line.into(), ..event }, events))
+            }
             Err(_) if self.is_whole() => Ok(()),
             Err(_) => Err(UpstreamError::garbled("a chunk of the stream is not JSON")),
         }

@@ -34,9 +34,9 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let mut fields = Fields(Vec::new());
     fields.add("model", target.model);
     fields.add("messages", messages(request, &quirks, &mut dropped)?);
-    tools(request, &quirks, &mut fields, &mut dropped);
+    tools(request, &quirks, &mut fields, &mut dropped)?;
     fields.add_some("response_format", response_format(&request.response_format));
-    fields.add_some(quirks.max_tokens, request.max_output_tokens);
+    fields.add_some(quirks.max_tokens, request.max_output_tokens.or(quirks.default_max_tokens));
     sampling(request, &quirks, &mut fields, &mut dropped);
     stop(request, &quirks, &mut fields)?;
     logprobs(request, &quirks, &mut fields)?;
@@ -62,10 +62,15 @@ fn tools<'a>(
     quirks: &Quirks,
     fields: &mut Fields<'a>,
     dropped: &mut Vec<String>,
-) {
+) -> Result<(), Error> {
     // Without tools, the words about them are refused.
     if request.tools.is_empty() {
-        return;
+        return Ok(());
+    }
+    if !quirks.tools {
+        let message =
+            "This provider's models call no tools. Leave them out, or choose a model of another provider.";
+        return Err(Error::unsupported("tools", message));
     }
     let mut tool = |(at, tool): (usize, &'a chat::Tool)| {
         let strict = tool.strict.filter(|strict| *strict);
@@ -94,6 +99,7 @@ fn tools<'a>(
     fields.add_some("tool_choice", choice);
     // True is what everybody does unasked, and some models refuse the field.
     fields.add_some("parallel_tool_calls", request.parallel_tool_calls.filter(|parallel| !parallel));
+    Ok(())
 }
 
 fn response_format(format: &ResponseFormat) -> Option<Value> {
@@ -161,7 +167,11 @@ fn sampling<'a>(
 fn stop<'a>(request: &'a chat::Request, quirks: &Quirks, fields: &mut Fields<'a>) -> Result<(), Error> {
     // Left out, the answer would run on past where the caller wants it to end.
     if request.stop.len() > quirks.max_stops {
-        let message = format!("This provider stops at no more than {} texts. Send fewer.", quirks.max_stops);
+        let message = match quirks.max_stops {
+            0 => "This model cannot be told where to stop. Leave `stop` out, or choose another model."
+                .to_owned(),
+            most => format!("This provider stops at no more than {most} texts. Send fewer."),
+        };
         return Err(Error::unsupported("stop", message));
     }
     if !request.stop.is_empty() {

@@ -237,6 +237,15 @@ impl Watch {
         }
         self.begun = true;
         let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&event.data) else {
+            // Some do not put a blank line between events.
+            if event.data.contains(&b'\n') {
+                for line in
+                    event.data.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty())
+                {
+                    self.event(&[b"data: ", line, b"\n\n"].concat());
+                }
+                return true;
+            }
             if self.summary.error.is_none() && !self.is_whole() {
                 self.summary.error = Some(UpstreamError::garbled("a chunk of the stream is not JSON"));
             }

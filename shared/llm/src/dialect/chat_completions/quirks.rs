@@ -30,6 +30,10 @@ pub(super) struct Quirks {
     pub(super) files: Files,
     /// How many stop texts there may be.
     pub(super) max_stops: usize,
+    /// The bound of an answer where the caller sets none and the provider's own would cut most answers.
+    pub(super) default_max_tokens: Option<u64>,
+    /// Whether there are tools at all.
+    pub(super) tools: bool,
     /// How parts are marked for the prompt cache.
     pub(super) cache_marks: Marks,
     pub(super) replay: Replay,
@@ -122,6 +126,8 @@ impl Quirks {
             required: "required",
             files: Files::No,
             max_stops: usize::MAX,
+            default_max_tokens: None,
+            tools: true,
             cache_marks: Marks::No,
             replay: Replay::No,
             thinking: Thinking::Efforts(LOW_TO_HIGH),
@@ -180,13 +186,28 @@ impl Quirks {
                 logprobs: true,
                 ..common
             },
-            "perplexity" => Self { system_first: true, alternates: true, seed: None, ..common },
+            "perplexity" => Self { system_first: true, alternates: true, seed: None, tools: false, ..common },
             "together" => Self { top_k: true, ..common },
             "llama-cpp" => Self { top_k: true, logprobs: true, ..common },
             "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, logprobs: true, ..common },
-            "xai" => {
-                Self { penalties: false, user: true, strict_tools: false, thinking: xai(&model), ..common }
-            }
+            // Its own is 256.
+            "workers-ai" => Self { default_max_tokens: Some(2_048), ..common },
+            "xai" => Self {
+                penalties: false,
+                user: true,
+                strict_tools: false,
+                // Models that think refuse to stop.
+                max_stops: if ["grok-3-mini", "grok-4", "grok-code"]
+                    .iter()
+                    .any(|thinks| model.starts_with(thinks))
+                {
+                    0
+                } else {
+                    usize::MAX
+                },
+                thinking: xai(&model),
+                ..common
+            },
             "zhipu" => Self { json_schema: false, thinking: Thinking::OnOff, ..common },
             _ => common,
         }
