@@ -476,7 +476,7 @@ fn c1_usage_is_asked_for_wherever_it_does_not_come_by_itself() {
         let wish = body.pointer("/stream_options/include_usage") == Some(&json!(true));
         assert_eq!(wish, provider.ask_usage, "{}", provider.name);
         // And so where the caller's own bytes go on, whatever they say of it.
-        if provider.api == llm::provider::Api::ChatCompletions {
+        if provider.api == provider::Api::ChatCompletions {
             for options in ["", r#","stream_options":{"include_usage":false}"#] {
                 let body = format!(r#"{{"model":"x","messages":[],"stream":true{options}}}"#);
                 let peek = ChatCompletions.peek("", body.as_bytes()).unwrap();
