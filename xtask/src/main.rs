@@ -10,6 +10,7 @@ mod process;
 mod setup;
 mod suite;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -96,7 +97,7 @@ Builds the functions for release and prints their size; more than 1 MiB compress
   workers   build/index.js and build/index_bg.wasm; what `wrangler deploy` uploads
   spin      target/wasm32-wasip2/release/functions.wasm; what spin.toml names
 
-With neither word: both. `wrangler` runs this by itself, through [build] in wrangler.toml.",
+With neither word: both. `wrangler` and `spin up --build` run this by themselves: see wrangler.toml and spin.toml.",
         run: build::run,
     },
     Command {
