@@ -192,7 +192,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[
             Completions,
             Embeddings(EmbeddingsApi::Floats),
-            Images(ImagesApi::OpenAi),
+            Images(ImagesApi::Whole),
             Speech(SpeechApi::OpenAi),
         ],
         ..chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai")
@@ -256,7 +256,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
     Provider {
@@ -293,7 +293,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[
             Completions,
             Embeddings(EmbeddingsApi::Floats),
-            Images(ImagesApi::OpenAi),
+            Images(ImagesApi::Whole),
             Rerank(RerankApi::Jina),
             Speech(SpeechApi::OpenAi),
         ],
@@ -315,9 +315,9 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat("workers-ai", "cloudflare.workers_ai", "")
     },
-    Provider { offers: &[Images(ImagesApi::OpenAi)], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
+    Provider { offers: &[Images(ImagesApi::Whole)], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")
     },
 ];
