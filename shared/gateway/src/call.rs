@@ -133,6 +133,7 @@ async fn serve<H: Host>(
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
+    draft.prices(caller.clone());
     let body = incoming.body().as_ref().map_err(|error| match error {
         BodyError::Broken => Error::BodyBroken,
         BodyError::TooLarge => Error::BodyTooLarge { limit: config.max_body_bytes },
