@@ -1088,6 +1088,6 @@ fn thought_another_provider_signed_stays_out_of_what_is_passed_on() {
     let (own, foreign) = (thought(json!("c2ln")), thought(json!("google:call:x")));
     let unsigned = json!({ "reasoningContent": { "reasoningText": { "text": "Hm" } } });
     let all = body(&[own.clone(), foreign, unsigned.clone()]);
-    assert_eq!(forwarded(&all, CLAUDE), body(&[own.clone()]));
+    assert_eq!(forwarded(&all, CLAUDE), body(std::slice::from_ref(&own)));
     assert_eq!(forwarded(&all, "deepseek.r1-v1:0"), body(&[own, unsigned]));
 }
