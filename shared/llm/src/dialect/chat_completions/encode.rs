@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     DETAIL_PREFIX, call_id,
-    quirks::{self, CallIds, Files, Marks, Quirks, Replay, Thinking},
+    quirks::{self, CallIds, Files, Marks, Quirks, Replay, Schemas, Thinking},
 };
 use crate::{
     Error, Target,
@@ -53,8 +53,12 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
 }
 
 /// Whether the answer cannot be bound to a schema.
-pub(super) fn lacks_schema(target: &Target<'_>) -> bool {
-    !Quirks::of(target).json_schema
+pub(super) fn lacks_schema(request: &chat::Request, target: &Target<'_>) -> bool {
+    match Quirks::of(target).schemas {
+        Schemas::Alone => request.stream || !request.tools.is_empty(),
+        Schemas::No => true,
+        Schemas::Yes => false,
+    }
 }
 
 fn tools<'a>(
