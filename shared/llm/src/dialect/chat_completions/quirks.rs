@@ -41,6 +41,8 @@ pub(super) struct Quirks {
     pub(super) call_ids: CallIds,
     /// Whether the answer can be bound to a JSON schema. Else a forced tool takes its place.
     pub(super) schemas: Schemas,
+    /// Whether thought is shown, and can be hidden with `include_reasoning`.
+    pub(super) shows: Shows,
     /// Whether the model tells the probabilities of its tokens.
     pub(super) logprobs: bool,
 }
@@ -51,6 +53,15 @@ pub(super) enum Files {
     No,
     ByContent,
     ByContentOrAddress,
+}
+
+/// Whether thought is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    Always,
+    /// Unless `include_reasoning` is false.
+    IfIncluded,
+    Never,
 }
 
 /// Whether an answer can be bound to a JSON schema.
@@ -142,6 +153,7 @@ impl Quirks {
             thinking: Thinking::Efforts(LOW_TO_HIGH),
             call_ids: CallIds::Any,
             schemas: Schemas::Yes,
+            shows: Shows::Always,
             logprobs: false,
         };
         match target.provider.name {
@@ -165,6 +177,7 @@ impl Quirks {
                 user: true,
                 max_stops: 4,
                 thinking: groq(&model),
+                shows: Shows::IfIncluded,
                 schemas: if ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)) {
                     Schemas::Alone
                 } else {
@@ -239,6 +252,7 @@ impl Quirks {
             thinking: if efforts.is_empty() { Thinking::No } else { Thinking::Efforts(efforts) },
             call_ids: CallIds::UpTo40,
             logprobs: efforts.is_empty(),
+            shows: Shows::Never,
             cache_marks: if Model::named(model).marks_cache { Marks::OpenAis } else { Marks::No },
             ..common
         }
