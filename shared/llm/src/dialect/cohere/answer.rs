@@ -141,7 +141,7 @@ impl Reader {
     }
 
     fn end(&mut self, end: End, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
-        if let Some(usage) = end.usage.as_ref().and_then(WireUsage::canonical) {
+        if let Some(usage) = end.usage.as_ref().and_then(canonical) {
             events.push(Event::Usage(usage));
         }
         let native = end.finish_reason.unwrap_or_default();
@@ -174,6 +174,24 @@ impl Reader {
     }
 }
 
+/// What is charged, or where that is not said, what the model read and wrote. Cached tokens are of the latter, so they
+/// may be more than the former. Counts come as floating point numbers.
+fn canonical(usage: &Value) -> Option<Usage> {
+    let count = |path: &str| usage.pointer(path).and_then(Value::as_f64).map(|number| number as u64);
+    let input = count("/billed_units/input_tokens").or(count("/tokens/input_tokens"));
+    let output = count("/billed_units/output_tokens").or(count("/tokens/output_tokens"));
+    input.or(output)?;
+    let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
+    Some(Usage {
+        input_tokens: input,
+        cache_read_input_tokens: count("/cached_tokens").unwrap_or(0).min(input),
+        image_input_tokens: count("/billed_units/image_tokens").unwrap_or(0).min(input),
+        output_tokens: output,
+        search_units: count("/billed_units/search_units").unwrap_or(0),
+        ..Usage::default()
+    })
+}
+
 fn push_text(events: &mut Vec<Event>, text: Option<String>, event: impl FnOnce(String) -> Event) {
     events.extend(text.filter(|text| !text.is_empty()).map(event));
 }
@@ -185,8 +203,7 @@ struct Answer {
     id: Option<String>,
     message: Option<Message>,
     finish_reason: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -320,54 +337,7 @@ struct MessageEnd {
 struct End {
     error: Option<String>,
     finish_reason: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    #[serde(default, deserialize_with = "lenient")]
-    billed_units: Option<Counts>,
-    #[serde(default, deserialize_with = "lenient")]
-    tokens: Option<Counts>,
-    #[serde(default, deserialize_with = "lenient")]
-    cached_tokens: Option<f64>,
-}
-
-#[derive(Default, Deserialize)]
-struct Counts {
-    #[serde(default, deserialize_with = "lenient")]
-    input_tokens: Option<f64>,
-    #[serde(default, deserialize_with = "lenient")]
-    output_tokens: Option<f64>,
-    #[serde(default, deserialize_with = "lenient")]
-    search_units: Option<f64>,
-    #[serde(default, deserialize_with = "lenient")]
-    image_tokens: Option<f64>,
-}
-
-impl WireUsage {
-    /// What is charged, or where that is not said, what the model read and wrote. Cached tokens are of
-    /// the latter, so they may be more than the former.
-    fn canonical(&self) -> Option<Usage> {
-        let none = Counts::default();
-        let (billed, all) =
-            (self.billed_units.as_ref().unwrap_or(&none), self.tokens.as_ref().unwrap_or(&none));
-        let input = billed.input_tokens.or(all.input_tokens);
-        let output = billed.output_tokens.or(all.output_tokens);
-        input.or(output)?;
-        // Counts come as floating point numbers.
-        let count = |number: Option<f64>| number.unwrap_or(0.0) as u64;
-        let searches = count(billed.search_units);
-        Some(Usage {
-            search_units: searches,
-            image_input_tokens: count(billed.image_tokens).min(count(input)),
-            input_tokens: count(input),
-            cache_read_input_tokens: count(self.cached_tokens).min(count(input)),
-            output_tokens: count(output),
-            ..Usage::default()
-        })
-    }
+    usage: Option<Value>,
 }
 
 /// What is only counted is read as it can be: an odd number must not make a good answer a bad one.

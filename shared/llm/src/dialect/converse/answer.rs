@@ -2,13 +2,13 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
-    dialect::Decoder,
+    dialect::{Decoder, count},
     eventstream::{Message, Splitter},
     usage::ServiceTier,
 };
@@ -27,9 +27,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
     for block in answer.output.message.content {
         block.events(&mut calls, &mut events);
     }
-    let tier = ServiceTierName::tier(answer.service_tier);
-    events.extend(answer.usage.map(|usage| Event::Usage(Usage { tier, ..usage.canonical() })));
-    events.extend(answer.more.and_then(More::stop_text));
+    events.extend(answer.usage.map(|usage| canonical(&usage, answer.service_tier.as_ref())));
+    events.extend(answer.more.and_then(stop_text));
     events.push(finish(answer.stop_reason)?);
     Ok(events)
 }
@@ -114,13 +113,12 @@ impl Reader {
             "messageStart" => events.push(Event::Start { id: None, model: None }),
             "messageStop" => {
                 let stop: MessageStop = parse(message.payload)?;
-                events.extend(stop.more.and_then(More::stop_text));
+                events.extend(stop.more.and_then(stop_text));
                 self.finish = Some(finish(stop.stop_reason)?);
             }
             "metadata" => {
                 let Metadata { usage, service_tier } = parse(message.payload)?;
-                let tier = ServiceTierName::tier(service_tier);
-                events.extend(usage.map(|usage| Event::Usage(Usage { tier, ..usage.canonical() })));
+                events.extend(usage.map(|usage| canonical(&usage, service_tier.as_ref())));
                 self.whole = self.finish.is_some();
                 events.extend(self.finish.take());
             }
@@ -169,6 +167,31 @@ impl Reader {
     }
 }
 
+/// `inputTokens` on the wire is what no cache had a part in; ours is all of it.
+fn canonical(usage: &Value, tier: Option<&Value>) -> Event {
+    let counted = |path: &str| count(usage, path).unwrap_or(0);
+    let (read, written) = (counted("/cacheReadInputTokens"), counted("/cacheWriteInputTokens"));
+    let details = usage["cacheDetails"].as_array().into_iter().flatten();
+    let for_an_hour = details.filter(|written| written["ttl"] == "1h");
+    let hour = for_an_hour.filter_map(|written| count(written, "/inputTokens")).fold(0, u64::saturating_add);
+    let tier = tier.and_then(|tier| tier["type"].as_str()).map(ServiceTier::named);
+    Event::Usage(Usage {
+        input_tokens: counted("/inputTokens").saturating_add(read).saturating_add(written),
+        cache_read_input_tokens: read,
+        cache_write_5m_input_tokens: written.saturating_sub(hour),
+        cache_write_1h_input_tokens: hour.min(written),
+        output_tokens: counted("/outputTokens"),
+        tier: tier.unwrap_or_default(),
+        ..Usage::default()
+    })
+}
+
+/// The stop text that matched, which is asked for beside Converse's own fields.
+fn stop_text(more: Value) -> Option<Event> {
+    let text = more["stop_sequence"].as_str().filter(|text| !text.is_empty())?;
+    Some(Event::StopText(text.to_owned()))
+}
+
 /// A failure of the model itself is told as an end. It becomes an error: a caller could not tell it from
 /// success.
 fn finish(native: String) -> Result<Event, UpstreamError> {
@@ -204,34 +227,10 @@ struct Answer<'a> {
     #[serde(borrow)]
     output: Output<'a>,
     stop_reason: String,
-    usage: Option<WireUsage>,
-    service_tier: Option<ServiceTierName>,
+    usage: Option<Value>,
+    service_tier: Option<Value>,
     #[serde(rename = "additionalModelResponseFields")]
-    more: Option<More>,
-}
-
-/// What was asked for beside Converse's own fields.
-#[derive(Deserialize)]
-struct More {
-    stop_sequence: Option<String>,
-}
-
-impl More {
-    fn stop_text(self) -> Option<Event> {
-        self.stop_sequence.filter(|text| !text.is_empty()).map(Event::StopText)
-    }
-}
-
-#[derive(Deserialize)]
-struct ServiceTierName {
-    #[serde(rename = "type")]
-    name: String,
-}
-
-impl ServiceTierName {
-    fn tier(tier: Option<Self>) -> ServiceTier {
-        tier.map(|tier| ServiceTier::named(&tier.name)).unwrap_or_default()
-    }
+    more: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -405,48 +404,12 @@ struct ThoughtPiece {
 struct MessageStop {
     stop_reason: String,
     #[serde(rename = "additionalModelResponseFields")]
-    more: Option<More>,
+    more: Option<Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
-    usage: Option<WireUsage>,
-    service_tier: Option<ServiceTierName>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_write_input_tokens: Option<u64>,
-    cache_details: Option<Vec<Written>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Written {
-    ttl: Option<String>,
-    input_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    /// `inputTokens` on the wire is what no cache had a part in; ours is all of it.
-    fn canonical(self) -> Usage {
-        let read = self.cache_read_input_tokens.unwrap_or(0);
-        let written = self.cache_write_input_tokens.unwrap_or(0);
-        let for_an_hour = self.cache_details.into_iter().flatten();
-        let for_an_hour = for_an_hour.filter(|written| written.ttl.as_deref() == Some("1h"));
-        let hour = for_an_hour.filter_map(|written| written.input_tokens).fold(0, u64::saturating_add);
-        Usage {
-            input_tokens: self.input_tokens.unwrap_or(0).saturating_add(read).saturating_add(written),
-            cache_read_input_tokens: read,
-            cache_write_5m_input_tokens: written.saturating_sub(hour),
-            cache_write_1h_input_tokens: hour.min(written),
-            output_tokens: self.output_tokens.unwrap_or(0),
-            ..Usage::default()
-        }
-    }
+    usage: Option<Value>,
+    service_tier: Option<Value>,
 }
