@@ -133,13 +133,13 @@ kept in target/xtask/.
     Command {
         name: "bench",
         summary: "measure what a call costs, beside a pass-through Worker and another gateway",
-        usage: "bench [--only plain|stream] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]",
+        usage: "bench [--only plain|stream|translated] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]",
         help: "\
 Starts a mock provider, a pass-through Worker, Hypergate and the npm package @portkey-ai/gateway on this
 machine, loads them by turns for three to four minutes, and prints tables. All of it stays on loopback. It is an
 error when a call is not on record afterwards.
 
-  --only KIND      only whole answers (plain) or streams (stream)
+  --only KIND      only whole answers (plain), streams (stream), or translation beside forwarding (translated)
   --rounds N       how often each is visited
   --connections N  callers at the same time
   --json FILE      every round's numbers
