@@ -153,6 +153,11 @@ pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
     usage.pointer(path).and_then(Value::as_u64)
 }
 
+/// A text at this path of an answer, where it says something.
+pub(crate) fn text(value: &Value, path: &str) -> Option<String> {
+    value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 /// Names the hints that a target has no words for: marks for a prompt cache, the wish to be told sources.
 pub(crate) fn drop_hints(request: &chat::Request, caches: bool, cites: bool, dropped: &mut Vec<String>) {
     let parts = || {

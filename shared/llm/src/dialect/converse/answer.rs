@@ -8,7 +8,7 @@ use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
-    dialect::{Decoder, count},
+    dialect::{Decoder, count, text},
     eventstream::{Message, Splitter},
     usage::ServiceTier,
 };
@@ -223,11 +223,6 @@ fn citation(source: &Value) -> Event {
         quote: (!quote.is_empty()).then_some(quote),
         span: None,
     })
-}
-
-/// A text that says something.
-fn text(value: &Value, path: &str) -> Option<String> {
-    value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn odd() -> UpstreamError {
