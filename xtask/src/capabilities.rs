@@ -45,7 +45,11 @@ fn table(source: &Value) -> Outcome<BTreeMap<(String, String), Facts>> {
             Some((region, rest)) if *provider == "bedrock" && REGIONS.contains(&region) => rest.to_owned(),
             _ => id,
         };
-        if let Some(facts) = Facts::of(entry) {
+        if let Some(mut facts) = Facts::of(entry) {
+            // These make their pictures and speech by the route that chats.
+            if *provider == "gemini" && id.starts_with("gemini-") && matches!(facts.kind, 'i' | 's') {
+                facts.kind = 'c';
+            }
             let agreed = all.entry(((*provider).to_owned(), id)).or_insert_with(|| facts.clone());
             agreed.keep(&facts);
         }

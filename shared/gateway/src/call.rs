@@ -531,7 +531,7 @@ pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes
 }
 
 /// A refusal in the caller's protocol.
-fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
+pub fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
     let status = error.status();
     let body = match error {
         Error::Upstream { error, provider } => {

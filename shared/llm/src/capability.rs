@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// What is known of a model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    letters: &'static str,
+    letters: Cow<'static, str>,
     /// How many tokens fit into it.
     pub context: Option<u64>,
     /// How many tokens it writes at most.
@@ -170,7 +170,12 @@ impl Facts {
         let digits = facts.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(facts.len());
         let (letters, tokens) = facts.split_at(digits);
         let (context, max_output) = tokens.split_once('/').unwrap_or((tokens, ""));
-        Self { letters, context: context.parse().ok(), max_output: max_output.parse().ok(), retires }
+        Self {
+            letters: letters.into(),
+            context: context.parse().ok(),
+            max_output: max_output.parse().ok(),
+            retires,
+        }
     }
 
     /// Whether the model has what the letter stands for, where that is known.
@@ -191,8 +196,27 @@ impl Facts {
             b'p' => "completion",
             b's' => "audio_speech",
             b'v' => "video_generation",
-            _ => "chat",
+            b'c' | b'r' => "chat",
+            _ => return None,
         })
+    }
+
+    /// Whether it may be asked to chat, for all that is known.
+    pub fn chats(&self) -> bool {
+        matches!(self.kind(), None | Some("chat"))
+    }
+
+    /// What can be said of a name for either.
+    pub fn common(self, other: &Self) -> Self {
+        let mut letters = self.letters.chars();
+        let kind = letters.next().filter(|_| self.kind() == other.kind()).unwrap_or(' ');
+        let both = letters.filter(|letter| other.letters.chars().skip(1).any(|known| known == *letter));
+        Self {
+            letters: std::iter::once(kind).chain(both).collect(),
+            context: self.context.zip(other.context).map(|(one, two)| one.min(two)),
+            max_output: self.max_output.zip(other.max_output).map(|(one, two)| one.min(two)),
+            retires: self.retires.filter(|_| self.retires == other.retires),
+        }
     }
 
     fn kind_in_words(&self) -> &'static str {
@@ -468,6 +492,18 @@ mod tests {
             assert_eq!(facts.letters.get(1..), Some(has), "{model}");
             assert_eq!((facts.context, facts.max_output), (Some(context), output), "{model}");
         }
+    }
+
+    #[test]
+    fn of_an_alias_is_said_what_all_its_targets_share() {
+        let both = find("openai", "gpt-4o").common(&find("openai", "o3-mini"));
+        assert_eq!(
+            (both.kind(), both.has(b't'), both.has(b'v'), both.has(b'r')),
+            (Some("chat"), Some(true), None, None)
+        );
+        assert_eq!((both.context, both.max_output, both.retires), (Some(128_000), Some(16_384), None));
+        let neither = find("openai", "gpt-4o").common(&find("openai", "text-embedding-3-small"));
+        assert_eq!((neither.kind(), neither.has(b't')), (None, None));
     }
 
     #[test]
