@@ -16,7 +16,7 @@ use llm::{
         messages::Messages,
         responses::Responses,
     },
-    operation::{Chat, Embeddings, Images, Moderations, Operation, Rerank, Speech},
+    operation::{Chat, CountTokens, Embeddings, Images, Moderations, Operation, Rerank, Speech},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,16 +37,23 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/rerank"),
     ("POST", "/v2/rerank"),
     ("POST", "/v1/messages"),
+    ("POST", "/v1/messages/count_tokens"),
     ("POST", "/v1/responses"),
+    ("POST", "/v1/responses/input_tokens"),
     ("POST", "/v2/chat"),
     ("POST", "/model/{model}/converse"),
     ("POST", "/model/{model}/converse-stream"),
+    ("POST", "/model/{model}/count-tokens"),
+    ("POST", "/v1beta/models/{model}:countTokens"),
+    ("POST", "/v1/models/{model}:countTokens"),
     ("POST", "/v1beta/models/{model}:generateContent"),
     ("POST", "/v1beta/models/{model}:streamGenerateContent"),
     ("POST", "/v1/models/{model}:generateContent"),
     ("POST", "/v1/models/{model}:streamGenerateContent"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
+    ("GET", "/v1beta/models"),
+    ("GET", "/v1beta/models/{model}"),
     ("GET", "/admin/v1/alerts"),
     ("GET", "/admin/v1/calls"),
     ("GET", "/admin/v1/calls/{call}"),
@@ -86,6 +93,11 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
     {
         return call::call(host, incoming, operation, route).await;
     }
+    if incoming.method() == Method::GET
+        && let Some(answer) = models::answer(incoming, host).await
+    {
+        return Reply::unrecorded(answer);
+    }
     let answer = answer(incoming, host).await;
     Reply::unrecorded(answer.unwrap_or_else(|error| {
         if let Some(cause) = error.cause() {
@@ -107,12 +119,15 @@ fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
         "/v1/rerank" => Some((&Rerank::Jina, "/v1/rerank")),
         "/v2/rerank" => Some((&Rerank::Cohere, "/v2/rerank")),
         "/v1/messages" => Some((&Chat(&Messages), "/v1/messages")),
+        "/v1/messages/count_tokens" => Some((&CountTokens::Messages, "/v1/messages/count_tokens")),
         "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
+        "/v1/responses/input_tokens" => Some((&CountTokens::Responses, "/v1/responses/input_tokens")),
         "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
         // A model's name may have slashes.
         _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {
             "converse" => Some((&Chat(&Converse), "/model/{model}/converse")),
             "converse-stream" => Some((&Chat(&Converse), "/model/{model}/converse-stream")),
+            "count-tokens" => Some((&CountTokens::Converse, "/model/{model}/count-tokens")),
             _ => None,
         },
         // Google's newer clients leave out the `beta`.
@@ -123,6 +138,7 @@ fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
             .rsplit_once(':')?
             .1
         {
+            "countTokens" => Some((&CountTokens::GenerateContent, "/v1beta/models/{model}:countTokens")),
             "generateContent" => Some((&Chat(&GenerateContent), "/v1beta/models/{model}:generateContent")),
             "streamGenerateContent" => {
                 Some((&Chat(&GenerateContent), "/v1beta/models/{model}:streamGenerateContent"))
@@ -152,10 +168,6 @@ async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes
         ("POST", "/internal/tick") => {
             auth::require_token(incoming.headers(), host.config().tick_token.as_deref(), "TICK_TOKEN")?;
             Ok(json_response(200, &tick::tick(host, host.now_ms()).await?))
-        }
-        ("GET", "/v1/models") => models::list(incoming, host).await,
-        ("GET", path) if path.starts_with("/v1/models/") => {
-            models::find(&path["/v1/models/".len()..], incoming, host).await
         }
         (method, path) => Err(no_route(method, path)),
     }

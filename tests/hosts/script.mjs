@@ -158,6 +158,16 @@ export function script(name, start) {
       assert.deepEqual(await list((await op.key(tenant, { models: ['demo/*'] })).key), ['demo/echo', 'demo/fail']);
     });
 
+    it('lists them in the words of the protocol', async () => {
+      const { key } = await op.key(tenant, { models: ['demo/*'] });
+      const list = async (path, header) => (await fetch(`${host.url}${path}`, { headers: { [header]: key } })).json();
+      const { data, has_more } = await list('/v1/models?limit=1', 'x-api-key');
+      assert.deepEqual([data[0].type, data[0].id, has_more], ['model', 'demo/echo', true]);
+      const { models, nextPageToken } = await list('/v1beta/models?pageSize=1', 'x-goog-api-key');
+      assert.deepEqual([models[0].name, nextPageToken], ['models/demo/echo', '1']);
+      assert.equal((await list('/v1beta/models/demo/echo', 'x-goog-api-key')).name, 'models/demo/echo');
+    });
+
     it('refuses who may not', async () => {
       refused(await as('hg_nobody').chat(ECHO, 'hello'), 401, 'invalid_api_key');
       refused(await as(SECRETS.ADMIN_TOKEN).chat(ECHO, 'hello'), 401, 'invalid_api_key');

@@ -28,6 +28,7 @@ describe('the openai package', () => {
     for (const id of ['fast', 'demo/echo', ...MODELS]) assert.ok(ids.includes(id), id);
     const model = await client.models.retrieve('openai/gpt-5-mini');
     assert.deepEqual([model.id, model.object, model.owned_by], ['openai/gpt-5-mini', 'model', 'openai']);
+    assert.equal(model.context_window, 272_000);
   });
 
   for (const model of [...MODELS, 'fast', 'demo/echo']) {

@@ -44,6 +44,13 @@ class AnthropicSDK(unittest.TestCase):
     def ask(self, model, messages, **more):
         return dict(model=model, max_tokens=1000, messages=messages, **more)
 
+    def test_models(self):
+        ids = [model.id for model in self.client.models.list(limit=50)]
+        for model in MODELS:
+            self.assertIn(model, ids)
+        found = self.client.models.retrieve("anthropic/claude-haiku-4-5")
+        self.assertEqual((found.id, found.type), ("anthropic/claude-haiku-4-5", "model"))
+
     def test_whole_and_streamed(self):
         said = [{"role": "user", "content": "greet me"}]
         for model in MODELS:

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod build;
+mod capabilities;
 mod dev;
 mod gzip;
 mod prices;
@@ -149,6 +150,14 @@ error when a call is not on record afterwards.
   --no-rival       without @portkey-ai/gateway
   --beside FOLDER  measure another build of the Worker too: a copy of build/",
         run: bench::run,
+    },
+    Command {
+        name: "capabilities",
+        summary: "make the table of what models can do again, from a newer published one",
+        usage: "capabilities --litellm FILE",
+        help: "\
+Writes shared/llm/data/capabilities.txt from LiteLLM's table of models. The same file gives the same table.",
+        run: capabilities::run,
     },
     Command {
         name: "prices",

@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hypercare::time::parse_http_date;
 use llm::{
-    ErrorClass, Provider, Target, UpstreamError, demo,
+    ErrorClass, Provider, Target, UpstreamError, capability, demo,
     dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
     operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole},
@@ -235,7 +235,12 @@ async fn try_target<H: Host>(
         duration_ms,
     };
     draft.attempt(choice.provider, attempt);
-    let (mut served, head_ms) = result?;
+    let retires = capability::find(choice.provider.name, choice.model).retires_soon(began_ms);
+    let retires = retires.map(HeaderValue::from_static);
+    let (mut served, head_ms) = result.map_err(|mut refusal| {
+        refusal.headers.extend(retires.clone().map(|day| (RETIRES, day)));
+        refusal
+    })?;
     draft.first_byte(head_ms);
     let headers = match &mut served {
         Served::Whole { response, .. } => response.headers_mut(),
@@ -243,6 +248,7 @@ async fn try_target<H: Host>(
     };
     headers.insert(PROVIDER, HeaderValue::from_static(choice.provider.name));
     headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
+    headers.extend(retires.map(|day| (RETIRES, day)));
     stamp(headers, draft, call.operation, StatusCode::OK);
     Ok(served)
 }
@@ -423,7 +429,9 @@ fn outgoing<H: Host>(
         return Err(unconfigured("BASE_URL"));
     }
     let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
-    let mut outgoing = call.operation.request(&call.ask(draft), &target).map_err(|error| match error {
+    let asked = capability::check_kind(&target, call.operation.name())
+        .and_then(|()| call.operation.request(&call.ask(draft), &target));
+    let mut outgoing = asked.map_err(|error| match error {
         llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
         error => Error::Request(error),
     })?;
@@ -526,7 +534,7 @@ pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes
 }
 
 /// A refusal in the caller's protocol.
-fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
+pub fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
     let status = error.status();
     let body = match error {
         Error::Upstream { error, provider } => {
@@ -555,6 +563,7 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-hypergate-call-id");
 const PROVIDER: HeaderName = HeaderName::from_static("x-hypergate-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-hypergate-attempts");
 const DROPPED: HeaderName = HeaderName::from_static("x-hypergate-dropped");
+const RETIRES: HeaderName = HeaderName::from_static("x-hypergate-model-retires");
 const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries of the same target, where it names no time itself.

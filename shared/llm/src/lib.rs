@@ -7,6 +7,7 @@
 //! same one, the bytes are passed on and only read in passing. An [`operation::Operation`] is what is
 //! asked for: chat over any two protocols, or something beside it.
 
+pub mod capability;
 pub mod chat;
 pub mod demo;
 pub mod dialect;

@@ -426,7 +426,7 @@ fn holds(segment: &[u8], at_ms: i64) -> bool {
 }
 
 /// Of `2026-03-13`. Howard Hinnant's `days_from_civil`, for years after 1600.
-fn days_since_1970(date: &[u8]) -> i64 {
+pub(crate) fn days_since_1970(date: &[u8]) -> i64 {
     let (year, rest) = cut(date, b'-');
     let (month, day) = cut(rest, b'-');
     let (month, day) = (whole(month) as i64, whole(day) as i64);

@@ -35,6 +35,8 @@ pub struct Provider {
 pub enum Offer {
     /// OpenAI's older completions.
     Completions,
+    /// How many tokens a request has, by Responses' input_tokens.
+    CountTokens,
     /// Vectors of texts.
     Embeddings(EmbeddingsApi),
     /// Pictures.
@@ -136,7 +138,7 @@ pub fn split(model: &str) -> Option<(&'static Provider, &str)> {
     (!model.is_empty()).then_some((provider, model))
 }
 
-use Offer::{Completions, Embeddings, Images, Moderations, Rerank, Speech};
+use Offer::{Completions, CountTokens, Embeddings, Images, Moderations, Rerank, Speech};
 
 /// Every provider, by name.
 pub const PROVIDERS: &[Provider] = &[
@@ -272,6 +274,7 @@ pub const PROVIDERS: &[Provider] = &[
         also: Some(Api::Responses),
         offers: &[
             Completions,
+            CountTokens,
             Embeddings(EmbeddingsApi::OpenAi),
             Images(ImagesApi::OpenAi),
             Moderations(ModerationsApi::OpenAi),

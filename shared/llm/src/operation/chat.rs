@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole};
 use crate::{
-    Error, Provider, Target, UpstreamError,
+    Error, Provider, Target, UpstreamError, capability,
     chat::Event,
     demo,
     dialect::bend,
@@ -34,12 +34,22 @@ impl Operation for Chat {
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
         let delivery = Delivery::of(ask.peek.stream);
         if self.is_forwarded(target.provider) {
+            // A body that cannot be read here is the provider's to refuse.
+            if capability::is_doubtful(target, ask.body)
+                && let Ok(unified) = self.0.parse(ask.peek, ask.body)
+            {
+                capability::check(&unified, target)?;
+            }
             let request = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
             return Ok(Outgoing::new(request, delivery));
         }
         let unified = self.0.parse(ask.peek, ask.body)?;
+        capability::check(&unified, target)?;
+        let (bounded, changed) = capability::bounded(&unified, target);
         let dialect = target.provider.api_for(self.0.api()).dialect();
-        Ok(Outgoing::translated(bend::encode(dialect, &unified, target)?, delivery))
+        let mut encoded = bend::encode(dialect, &bounded, target)?;
+        encoded.dropped.extend(changed);
+        Ok(Outgoing::translated(encoded, delivery))
     }
 
     fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod chat;
+mod count_tokens;
 mod embeddings;
 mod events;
 mod gemini;
@@ -18,6 +19,7 @@ use ::bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 pub use chat::Chat;
+pub use count_tokens::CountTokens;
 pub use embeddings::{Embeddings, EmbeddingsApi};
 pub use images::{Images, ImagesApi};
 pub use moderations::{Moderations, ModerationsApi};
