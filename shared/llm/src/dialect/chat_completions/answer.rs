@@ -22,7 +22,10 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
     let mut usage = None;
     for event in events {
         match event {
-            Event::Citation(citation) => message.annotations.push(Annotation::from(citation)),
+            Event::Citation(citation) => {
+                let said = message.content.as_deref().map_or(0, |text| text.chars().count());
+                message.annotations.push(Annotation::of(citation, said));
+            }
             Event::Error(error) => return Err(error.clone()),
             Event::Finish { reason, native } => end = Some((*reason, native.as_str())),
             Event::Reasoning(text) => {
@@ -93,6 +96,8 @@ pub struct Stream {
     thought: Thought,
     /// How many entries `reasoning_details` has.
     details: usize,
+    /// How many letters of text there were.
+    said: usize,
     usage: Option<Usage>,
 }
 
@@ -127,6 +132,7 @@ impl Stream {
             calls: Vec::new(),
             thought: Thought::default(),
             details: 0,
+            said: 0,
             usage: None,
         }
     }
@@ -134,7 +140,8 @@ impl Stream {
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
             Event::Citation(citation) => {
-                self.delta(out, |out| member(out, "\"annotations\":", [Annotation::from(citation)]));
+                let annotations = [Annotation::of(citation, self.said)];
+                self.delta(out, |out| member(out, "\"annotations\":", annotations));
             }
             Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
             Event::Finish { reason, native } => self.finish(*reason, native, out),
@@ -155,7 +162,10 @@ impl Stream {
             Event::Refusal(text) => self.delta(out, |out| member(out, "\"refusal\":", text)),
             Event::Start { .. } => {}
             Event::Text(text) if text.is_empty() => {}
-            Event::Text(text) => self.delta(out, |out| member(out, "\"content\":", text)),
+            Event::Text(text) => {
+                self.said += text.chars().count();
+                self.delta(out, |out| member(out, "\"content\":", text));
+            }
             Event::ToolArguments { text, .. } if text.is_empty() => {}
             Event::ToolArguments { index, text } => self.arguments(*index, text, out),
             Event::ToolCall { index, id, name, signature } => {
@@ -367,14 +377,18 @@ struct Annotation<'a> {
 
 #[derive(Serialize)]
 struct UrlCitation<'a> {
+    start_index: usize,
+    end_index: usize,
     url: &'a str,
     title: &'a str,
 }
 
-impl<'a> From<&'a Citation> for Annotation<'a> {
-    fn from(citation: &'a Citation) -> Self {
+impl<'a> Annotation<'a> {
+    /// Of the text up to here; where it begins is not known.
+    fn of(citation: &'a Citation, at: usize) -> Self {
         let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
-        Self { url_citation: UrlCitation { url: text(&citation.url), title: text(&citation.title) } }
+        let (url, title) = (text(&citation.url), text(&citation.title));
+        Self { url_citation: UrlCitation { start_index: at, end_index: at, url, title } }
     }
 }
 
