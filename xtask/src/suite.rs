@@ -209,6 +209,13 @@ const STEPS: &[Step] = &[
         work: |step| node_test(step, &["tests/hosts/spin.mjs"]),
     },
     Step {
+        name: "oracles",
+        group: "sdk",
+        about: "what goes out is what the makers of the protocols publish",
+        needs: &[],
+        work: oracles,
+    },
+    Step {
         name: "sdk-node",
         group: "sdk",
         about: "the official JavaScript SDK against the gateway",
@@ -305,6 +312,40 @@ fn spin_host_path() -> PathBuf {
 }
 
 fn sdk_python(step: &str) -> Result<(), End> {
+    for script in files("tests/sdk", "py")? {
+        python_test(step, &script)?;
+    }
+    Ok(())
+}
+
+fn oracles(step: &str) -> Result<(), End> {
+    let mut outputs = tools::cargo();
+    outputs.args([
+        "run",
+        "-p",
+        "hypergate-wire-tests",
+        "--example",
+        "outputs",
+        "--",
+        "target/oracles/outputs.jsonl",
+    ]);
+    process::run("outputs", &mut outputs, "Its code is in tests/wire/examples.")?;
+    for script in files("tests/oracles", "py")? {
+        python_test(step, &script)?;
+    }
+    Ok(())
+}
+
+fn python_test(step: &str, script: &str) -> Result<(), End> {
+    let python = python()?;
+    let mut test = tools::command(&python);
+    test.arg(script).env("PYTHON", &python);
+    surroundings(&mut test)?;
+    finish(step, test)
+}
+
+/// A Python that has what tests/sdk/requirements.txt names.
+fn python() -> Result<PathBuf, End> {
     let Some(system) = tools::on_path("python3") else {
         let message = "there is no `python3` on the path";
         return Err(if in_ci() { End::Failed(message.to_owned()) } else { End::Skipped(message.to_owned()) });
@@ -330,13 +371,7 @@ fn sdk_python(step: &str) -> Result<(), End> {
         process::run("pip", &mut install, "Check the network, then run this step again.")?;
         fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
     }
-    for script in files("tests/sdk", "py")? {
-        let mut test = tools::command(&python);
-        test.arg(&script).env("PYTHON", &python);
-        surroundings(&mut test)?;
-        finish(step, test)?;
-    }
-    Ok(())
+    Ok(python)
 }
 
 /// The files of a folder with this ending, sorted; none at all is an error.
@@ -374,7 +409,7 @@ mod tests {
         let cases: [(&[&str], &[&str], &str); 4] = [
             (&[], &["fmt"], "fmt"),
             (&[], &["host-spin"], "build-spin spin-host host-spin"),
-            (&["sdk"], &[], "build-workers sdk-node sdk-python"),
+            (&["sdk"], &[], "build-workers oracles sdk-node sdk-python"),
             (&["native"], &["clippy"], "clippy"),
         ];
         for (groups, filters, expected) in cases {
