@@ -49,6 +49,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
 pub(super) struct Reader {
     /// The `index` of each call on the wire, where it has one.
     calls: Vec<Option<u64>>,
+    has_nameless_call: bool,
     whole: bool,
 }
 
@@ -119,12 +120,10 @@ impl Reader {
         let index = self.calls.len() as u32;
         self.calls.push(wire);
         let function = call.function.unwrap_or_default();
-        events.push(Event::ToolCall {
-            index,
-            id: call.id.unwrap_or_else(|| format!("call_{index}")),
-            name: function.name.unwrap_or_default(),
-            signature: None,
-        });
+        let (id, name) =
+            (call.id.unwrap_or_else(|| format!("call_{index}")), function.name.unwrap_or_default());
+        self.has_nameless_call |= name.is_empty();
+        events.push(Event::ToolCall { index, id, name, signature: None });
         push_text(events, function.arguments, |text| Event::ToolArguments { index, text });
     }
 
@@ -156,6 +155,9 @@ impl Reader {
                 None => UpstreamError::new(class, message),
             };
             return Err(UpstreamError { code: Some(native).filter(|native| !native.is_empty()), ..error });
+        }
+        if self.has_nameless_call {
+            return Err(UpstreamError::garbled("a tool call in it has no name"));
         }
         let reason = match native.as_str() {
             "ERROR_LIMIT" | "MAX_TOKENS" => FinishReason::Length,
