@@ -76,6 +76,8 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
 
 /// What a caller at this path speaks, and the path's template.
 fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
+    // Before the version, Groq's clients put this, and Azure's.
+    let path = path.strip_prefix("/openai").unwrap_or(path);
     match path {
         "/v1/chat/completions" => Some((&ChatCompletions, "/v1/chat/completions")),
         "/v1/messages" => Some((&Messages, "/v1/messages")),
