@@ -6,6 +6,7 @@ mod build;
 mod dev;
 mod fuzz;
 mod gzip;
+mod matrix;
 mod prices;
 mod process;
 mod setup;
@@ -166,6 +167,14 @@ translated to every provider), and what cuts streams into events. What must hold
 
 The corpus grows in target/fuzz/corpus; what fails is put in target/fuzz/found.",
         run: fuzz::run,
+    },
+    Command {
+        name: "matrix",
+        summary: "make docs/matrix.md of what the tests found",
+        usage: "matrix [--write]",
+        help: "\
+Compares docs/matrix.md with what `cargo xtask test` noted in target/matrix, or writes it.",
+        run: matrix::run,
     },
     Command {
         name: "prices",

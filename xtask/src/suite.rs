@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::process::{self, seconds};
-use crate::{Outcome, args, build, setup, tools};
+use crate::{Outcome, args, build, matrix, setup, tools};
 
 pub(crate) fn run(words: &[String]) -> Outcome {
     let mut args = args::Args::new(words);
@@ -220,7 +220,10 @@ const STEPS: &[Step] = &[
         group: "sdk",
         about: "the official JavaScript SDK against the gateway",
         needs: &["build-workers"],
-        work: |step| node_test(step, &files("tests/sdk", "mjs")?),
+        work: |step| {
+            forget("sdk-node");
+            node_test(step, &files("tests/sdk", "mjs")?)
+        },
     },
     Step {
         name: "sdk-python",
@@ -228,6 +231,13 @@ const STEPS: &[Step] = &[
         about: "the official Python SDK against the gateway",
         needs: &["build-workers"],
         work: sdk_python,
+    },
+    Step {
+        name: "matrix",
+        group: "sdk",
+        about: "docs/matrix.md says what the tests found",
+        needs: &["test", "sdk-node", "sdk-python"],
+        work: |_| Ok(matrix::check()?),
     },
 ];
 
@@ -282,6 +292,7 @@ fn node_test(step: &str, scripts: &[impl AsRef<str>]) -> Result<(), End> {
 /// What the scripts under tests/ read from their environment.
 fn surroundings(command: &mut Command) -> Outcome {
     command
+        .env("HYPERGATE_SHOWN", matrix::folder())
         .env("HYPERGATE_WORKER_DIR", build::worker_folder())
         .env("HYPERGATE_SPIN_HOST", tools::on_path("spin").unwrap_or_else(spin_host_path))
         .env("NODE", tools::node()?);
@@ -311,7 +322,14 @@ fn spin_host_path() -> PathBuf {
     tools::root().join("target/debug").join(format!("spin-host{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// Forgets what an earlier run noted for docs/matrix.md.
+fn forget(name: &str) {
+    let _ = fs::create_dir_all(matrix::folder());
+    let _ = fs::remove_file(matrix::folder().join(format!("{name}.jsonl")));
+}
+
 fn sdk_python(step: &str) -> Result<(), End> {
+    forget("sdk-python");
     for script in files("tests/sdk", "py")? {
         python_test(step, &script)?;
     }
@@ -409,7 +427,7 @@ mod tests {
         let cases: [(&[&str], &[&str], &str); 4] = [
             (&[], &["fmt"], "fmt"),
             (&[], &["host-spin"], "build-spin spin-host host-spin"),
-            (&["sdk"], &[], "build-workers oracles sdk-node sdk-python"),
+            (&["sdk"], &[], "test build-workers oracles sdk-node sdk-python matrix"),
             (&["native"], &["clippy"], "clippy"),
         ];
         for (groups, filters, expected) in cases {
