@@ -109,6 +109,8 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
 
 /// What a caller at this path wants, and the path's template.
 fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
+    // Before the version, Groq's clients put this, and Azure's.
+    let path = path.strip_prefix("/openai").unwrap_or(path);
     match path {
         "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
         "/v1/completions" => Some((&Chat(&Completions), "/v1/completions")),

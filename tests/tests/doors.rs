@@ -15,7 +15,7 @@ struct Door {
     message: &'static str,
 }
 
-const DOORS: [Door; 7] = [
+const DOORS: [Door; 8] = [
     Door {
         path: |_| "/v1/chat/completions".to_owned(),
         route: "/v1/chat/completions",
@@ -71,6 +71,15 @@ const DOORS: [Door; 7] = [
         key: ("authorization", "Bearer "),
         text: "/message/content/0/text",
         message: "/message",
+    },
+    // Where Groq's and Azure's clients look.
+    Door {
+        path: |_| "/openai/v1/chat/completions".to_owned(),
+        route: "/v1/chat/completions",
+        body: |model| json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }),
+        key: ("authorization", "Bearer "),
+        text: "/choices/0/message/content",
+        message: "/error/message",
     },
 ];
 

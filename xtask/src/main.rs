@@ -5,7 +5,9 @@ mod bench;
 mod build;
 mod capabilities;
 mod dev;
+mod fuzz;
 mod gzip;
+mod matrix;
 mod prices;
 mod process;
 mod setup;
@@ -150,6 +152,31 @@ error when a call is not on record afterwards.
   --no-rival       without @portkey-ai/gateway
   --beside FOLDER  measure another build of the Worker too: a copy of build/",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        summary: "throw bytes at every reader, for a bounded time",
+        usage: "fuzz [--seconds 60] [target...] [--input FILE]",
+        help: "\
+Compiles the targets of tests/fuzz with libFuzzer, on the stable compiler, and runs each for some time: every
+protocol's answers (whole, refused, streamed in any cuts, written for every caller) and requests (read, passed on,
+translated to every provider), and what cuts streams into events. What must hold is in tests/wire/src/hold.rs;
+`cargo xtask test` holds it on some thousand inputs. Needs a C++ compiler.
+
+  target       only the targets whose name contains one of the words
+  --seconds N  how long each runs
+  --input FILE look at one input, found earlier
+
+The corpus grows in target/fuzz/corpus; what fails is put in target/fuzz/found.",
+        run: fuzz::run,
+    },
+    Command {
+        name: "matrix",
+        summary: "make docs/matrix.md of what the tests found",
+        usage: "matrix [--write]",
+        help: "\
+Compares docs/matrix.md with what `cargo xtask test` noted in target/matrix, or writes it.",
+        run: matrix::run,
     },
     Command {
         name: "capabilities",

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
 use serde_json::Value;
 
-use crate::{Error, Target, UpstreamError, chat, provider::Auth, sse};
+use crate::{Error, ErrorClass, Target, UpstreamError, chat, provider::Auth, sse};
 
 /// A provider's protocol. Makes an HTTP request from a unified one, and unified events of the answer.
 pub trait Dialect: Sync {
@@ -102,9 +102,17 @@ impl<T: OnEvent> Decoder for SseDecoder<T> {
 
     fn finish(&mut self, events: &mut Vec<chat::Event>) {
         let Self { splitter, failed, inner } = self;
+        let had_failed = *failed;
         Self::read(inner, failed, splitter.held(), events);
-        if !*failed && !inner.is_whole() {
-            events.push(chat::Event::Error(UpstreamError::truncated()));
+        match events.last_mut() {
+            // Half an event cannot be read.
+            Some(chat::Event::Error(error)) if !had_failed && error.class == ErrorClass::Garbled => {
+                *error = UpstreamError::truncated();
+            }
+            _ if !*failed && !inner.is_whole() => {
+                events.push(chat::Event::Error(UpstreamError::truncated()));
+            }
+            _ => {}
         }
     }
 }
@@ -128,7 +136,7 @@ pub(crate) fn post(
     };
     let mut value = value.map_err(|_| {
         // A line break at the end of a pasted secret; sent on it would be a header injection.
-        UpstreamError::new(crate::ErrorClass::Auth, "the configured credential cannot be sent as a header")
+        UpstreamError::new(ErrorClass::Auth, "the configured credential cannot be sent as a header")
     })?;
     value.set_sensitive(true);
     request.headers_mut().insert(name, value);

@@ -47,6 +47,7 @@ pub(super) struct Reader {
     calls: Vec<Option<u64>>,
     /// The answer's own.
     id: String,
+    has_nameless_call: bool,
     whole: bool,
 }
 
@@ -114,6 +115,7 @@ impl Reader {
         // Another answer of the conversation has calls too.
         let id = text(call, "/id").unwrap_or_else(|| format!("call_{}_{index}", self.id));
         let name = text(call, "/function/name").unwrap_or_default();
+        self.has_nameless_call |= name.is_empty();
         events.push(Event::ToolCall { index, id, name, signature: None });
         events.extend(text(call, "/function/arguments").map(|text| Event::ToolArguments { index, text }));
     }
@@ -144,6 +146,9 @@ impl Reader {
                 None => UpstreamError::new(class, message),
             };
             return Err(UpstreamError { code: Some(native).filter(|native| !native.is_empty()), ..error });
+        }
+        if self.has_nameless_call {
+            return Err(UpstreamError::garbled("a tool call in it has no name"));
         }
         let reason = match native.as_str() {
             "ERROR_LIMIT" | "MAX_TOKENS" => FinishReason::Length,

@@ -50,6 +50,9 @@ impl Decoder for Stream {
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) {
+        if self.reader.failed {
+            return;
+        }
         // Without the usage that comes after it, an end is an end all the same.
         match self.reader.finish.take() {
             Some(finish) if self.splitter.held().is_empty() => events.push(finish),
@@ -282,7 +285,9 @@ impl Block<'_> {
             let index = *calls;
             *calls += 1;
             events.push(Event::ToolCall { index, id, name, signature: None });
-            let text = input.map_or("{}", RawValue::get).to_owned();
+            let raw = input.map_or("{}", RawValue::get);
+            // Arguments that were no object come as text.
+            let text = serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned());
             events.push(Event::ToolArguments { index, text });
         }
         if let Some(cited) = self.citations_content {

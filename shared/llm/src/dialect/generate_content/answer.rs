@@ -104,7 +104,13 @@ impl Reader {
             return Ok(());
         }
         let Some(candidate) = answer.candidates.into_iter().next() else { return Ok(()) };
-        for part in candidate.content.unwrap_or_default().parts {
+        let parts = candidate.content.unwrap_or_default().parts;
+        if self.finished {
+            // Usage may follow an end, and the end again; words would be lost.
+            let lost = || UpstreamError::garbled("more of the answer came after its end");
+            return if parts.iter().all(Part::is_empty) { Ok(()) } else { Err(lost()) };
+        }
+        for part in parts {
             self.part(part, events)?;
         }
         events.extend(value(candidate.logprobs_result).and_then(logprobs));
@@ -367,6 +373,14 @@ struct Part<'a> {
     #[serde(borrow)]
     function_call: Option<FunctionCall<'a>>,
     inline_data: Option<InlineData>,
+}
+
+impl Part<'_> {
+    fn is_empty(&self) -> bool {
+        self.text.as_deref().unwrap_or_default().is_empty()
+            && self.function_call.is_none()
+            && self.inline_data.is_none()
+    }
 }
 
 #[derive(Deserialize)]

@@ -442,7 +442,6 @@ impl Stream {
             top_p: (),
             truncation: "disabled",
             usage: self.usage.as_ref().filter(|_| is_over).map(WireUsage::from),
-            user: (),
         }
     }
 }
@@ -467,7 +466,13 @@ impl Writer for Stream {
         self.over = true;
         error_event(error, self.sequence, out);
         self.sequence += 1;
-        let failure = Failure { code: error.code.unwrap_or("server_error"), message: &error.message };
+        // Our own name for it stands in the event before: here, only OpenAI's may.
+        let code = match error.status.as_u16() {
+            429 => "rate_limit_exceeded",
+            400..500 => "invalid_prompt",
+            _ => "server_error",
+        };
+        let failure = Failure { code, message: &error.message };
         self.write_response("response.failed", "failed", Some(failure), out);
     }
 
@@ -717,8 +722,8 @@ struct Response<'a> {
     tools: [(); 0],
     top_p: (),
     truncation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
-    user: (),
 }
 
 struct ResponseId<'a>(&'a str);
@@ -868,8 +873,7 @@ mod tests {
         r#""response":… "in_progress","background":false,"error":null,"incomplete_details":null,"instructions":null,"#,
         r#""max_output_tokens":null,"metadata":{},"model":"fast","output":[],"parallel_tool_calls":true,"#,
         r#""previous_response_id":null,"reasoning":{"effort":null,"summary":null},"store":false,"temperature":null,"#,
-        r#""text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":null,"truncation":"disabled","#,
-        r#""usage":null,"user":null}}"#
+        r#""text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":null,"truncation":"disabled"}}"#
     );
 
     const WHOLE: &str = concat!(
@@ -887,7 +891,7 @@ mod tests {
         r#""parallel_tool_calls":true,"previous_response_id":null,"reasoning":{"effort":null,"summary":null},"store":false,"#,
         r#""temperature":null,"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":null,"#,
         r#""truncation":"disabled","usage":{"input_tokens":7,"input_tokens_details":{"cached_tokens":2,"cache_write_tokens":1},"#,
-        r#""output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":12},"user":null}"#
+        r#""output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":12}}"#
     );
 
     #[test]
@@ -1007,7 +1011,7 @@ mod tests {
         );
         let failed = IN_PROGRESS.replace("in_progress", "failed").replace(
             r#""error":null"#,
-            &format!(r#""error":{{"code":"upstream_overloaded","message":"{message}"}}"#),
+            &format!(r#""error":{{"code":"server_error","message":"{message}"}}"#),
         );
         let out = String::from_utf8(out).expect("UTF-8");
         assert_eq!(short(&out), [error, format!("failed {failed}")]);
