@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gateway::{
     Error, Host, auth,
-    call::{self, BodyError, Incoming, Reply},
+    call::{self, Incoming, Reply},
     prometheus, store, tick,
 };
 use http::{HeaderValue, Method, Response, header};
@@ -184,10 +184,7 @@ pub(crate) fn json_response(status: u16, body: &impl Serialize) -> Response<Byte
 
 /// The body of a request, or why there is none.
 pub(crate) fn body<'a, H: Host>(incoming: &'a Incoming, host: &H) -> Result<&'a Bytes, Error> {
-    incoming.body().as_ref().map_err(|error| match error {
-        BodyError::Broken => Error::BodyBroken,
-        BodyError::TooLarge => Error::BodyTooLarge { limit: host.config().max_body_bytes },
-    })
+    incoming.body().as_ref().map_err(|error| error.refusal(host.config().max_body_bytes))
 }
 
 /// A list, as every list route answers.

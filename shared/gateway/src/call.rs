@@ -29,8 +29,24 @@ use crate::{
 pub enum BodyError {
     /// It broke off.
     Broken,
+    /// Nothing more of it came.
+    Silent,
     /// It is larger than `MAX_BODY_BYTES`.
     TooLarge,
+    /// It is made of files, and still to be received: [`crate::ports::Receive`].
+    Unread,
+}
+
+impl BodyError {
+    /// As a caller is told, where the body was to be whole.
+    pub fn refusal(self, limit: usize) -> Error {
+        match self {
+            Self::Broken => Error::BodyBroken,
+            Self::Silent => Error::BodySilent,
+            Self::TooLarge => Error::BodyTooLarge { limit },
+            Self::Unread => Error::NoForm,
+        }
+    }
 }
 
 /// A request as a host hands it in: read to its end, or not.
@@ -132,10 +148,7 @@ async fn serve<H: Host>(
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
-    let body = incoming.body().as_ref().map_err(|error| match error {
-        BodyError::Broken => Error::BodyBroken,
-        BodyError::TooLarge => Error::BodyTooLarge { limit: config.max_body_bytes },
-    })?;
+    let body = incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?;
     draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, body));
     let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
     let peek = front.peek(path, body).map_err(Error::from)?;

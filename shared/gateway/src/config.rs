@@ -14,6 +14,8 @@ pub struct Config {
     pub tick_token: Option<String>,
     /// `MAX_BODY_BYTES`: larger requests are refused before they are read.
     pub max_body_bytes: usize,
+    /// `MAX_UPLOAD_BYTES`: the same for forms with files, which are not held.
+    pub max_upload_bytes: usize,
     /// `FIRST_BYTE_TIMEOUT_MS`, `IDLE_TIMEOUT_MS`: bounds of a streamed answer.
     pub stream_limits: Limits,
     /// `ANSWER_TIMEOUT_MS`: bound of a whole answer, which is silent until it is finished.
@@ -51,6 +53,7 @@ impl Config {
             admin_token: lookup("ADMIN_TOKEN"),
             tick_token: lookup("TICK_TOKEN"),
             max_body_bytes: number("MAX_BODY_BYTES", 32 << 20, 1_024..=100 << 20)? as usize,
+            max_upload_bytes: number("MAX_UPLOAD_BYTES", 512 << 20, 1_024..=2 << 30)? as usize,
             stream_limits: Limits { first_byte_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES },
             answer_limits: Limits { first_byte_ms: answer_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES },
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,

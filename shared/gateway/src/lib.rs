@@ -8,6 +8,7 @@ pub mod call;
 pub mod config;
 pub mod deliver;
 pub mod error;
+pub mod form;
 pub mod journal;
 pub mod live;
 pub mod memory;

@@ -308,11 +308,7 @@ fn part(head: &[u8]) -> Result<(String, bool), Error> {
     for (name, value) in parameters(disposition).ok_or_else(nameless)? {
         let name = name.to_ascii_lowercase();
         match name.as_str() {
-            "name" => {
-                if value.contains('\\') || part_name.replace(value).is_some() {
-                    return Err(nameless());
-                }
-            }
+            "name" if value.contains('\\') || part_name.replace(value).is_some() => return Err(nameless()),
             // Understood by some servers and passed over by others.
             "name*" => return Err(nameless()),
             "filename" | "filename*" => is_file = true,
