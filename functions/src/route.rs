@@ -12,7 +12,7 @@ use llm::{
         chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
         generate_content::GenerateContent, messages::Messages, responses::Responses,
     },
-    front::Front,
+    operation::{Chat, Operation},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -62,8 +62,10 @@ pub const ROUTES: &[(&str, &str)] = &[
 /// Answers a request.
 pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> {
     // Calls come first: everything else can wait.
-    if let Some((front, route)) = front(incoming.uri().path()).filter(|_| incoming.method() == Method::POST) {
-        return call::call(host, incoming, front, route).await;
+    if let Some((operation, route)) =
+        operation(incoming.uri().path()).filter(|_| incoming.method() == Method::POST)
+    {
+        return call::call(host, incoming, operation, route).await;
     }
     let answer = answer(incoming, host).await;
     Reply::unrecorded(answer.unwrap_or_else(|error| {
@@ -74,17 +76,17 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
     }))
 }
 
-/// What a caller at this path speaks, and the path's template.
-fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
+/// What a caller at this path wants, and the path's template.
+fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
     match path {
-        "/v1/chat/completions" => Some((&ChatCompletions, "/v1/chat/completions")),
-        "/v1/messages" => Some((&Messages, "/v1/messages")),
-        "/v1/responses" => Some((&Responses, "/v1/responses")),
-        "/v2/chat" => Some((&Cohere, "/v2/chat")),
+        "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
+        "/v1/messages" => Some((&Chat(&Messages), "/v1/messages")),
+        "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
+        "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
         // A model's name may have slashes.
         _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {
-            "converse" => Some((&Converse, "/model/{model}/converse")),
-            "converse-stream" => Some((&Converse, "/model/{model}/converse-stream")),
+            "converse" => Some((&Chat(&Converse), "/model/{model}/converse")),
+            "converse-stream" => Some((&Chat(&Converse), "/model/{model}/converse-stream")),
             _ => None,
         },
         // Google's newer clients leave out the `beta`.
@@ -95,9 +97,9 @@ fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
             .rsplit_once(':')?
             .1
         {
-            "generateContent" => Some((&GenerateContent, "/v1beta/models/{model}:generateContent")),
+            "generateContent" => Some((&Chat(&GenerateContent), "/v1beta/models/{model}:generateContent")),
             "streamGenerateContent" => {
-                Some((&GenerateContent, "/v1beta/models/{model}:streamGenerateContent"))
+                Some((&Chat(&GenerateContent), "/v1beta/models/{model}:streamGenerateContent"))
             }
             _ => None,
         },

@@ -132,6 +132,7 @@ impl MemoryHost {
                     status: head.status,
                     headers: head.headers,
                     chunks,
+                    broken_off: false,
                     record: record.map(|record| *record),
                 };
             }
@@ -145,21 +146,15 @@ impl MemoryHost {
             let instead = live.chunk(self.now_ms(), &part.bytes);
             chunks.push(instead.map_or(part.bytes, Bytes::from));
         }
-        let record = match streaming.rest.end {
-            End::CallerLeaves => live.hang_up(self.now_ms()),
-            End::Closed => {
-                let (tail, record) = live.end(self.now_ms(), Ending::Closed);
-                chunks.push(tail.into());
-                record
-            }
-            End::Failed(error) => {
-                let (tail, record) = live.end(self.now_ms(), Ending::Failed(error));
-                chunks.push(tail.into());
-                record
-            }
+        let (tail, record) = match streaming.rest.end {
+            End::CallerLeaves => (Some(Vec::new()), live.hang_up(self.now_ms())),
+            End::Closed => live.end(self.now_ms(), Ending::Closed),
+            End::Failed(error) => live.end(self.now_ms(), Ending::Failed(error)),
         };
+        let broken_off = tail.is_none();
+        chunks.extend(tail.map(Bytes::from));
         chunks.retain(|chunk| !chunk.is_empty());
-        Answered { status: head.status, headers: head.headers, chunks, record: Some(record) }
+        Answered { status: head.status, headers: head.headers, chunks, broken_off, record: Some(record) }
     }
 }
 
@@ -172,6 +167,8 @@ pub struct Answered {
     pub headers: HeaderMap,
     /// What was sent, in the pieces it was sent in.
     pub chunks: Vec<Bytes>,
+    /// Whether the connection was broken off, to say that the answer is not whole.
+    pub broken_off: bool,
     /// What there is to journal.
     pub record: Option<Record>,
 }
@@ -469,6 +466,9 @@ impl Upstream {
         self.sent.borrow_mut()[number].status = Some(head.status().as_u16());
         let body = match body {
             ScriptedBody::Whole(bytes) if bytes.len() > limits.max_bytes => return Err(FetchError::TooLarge),
+            ScriptedBody::Whole(first) if limits.any_stream && head.status().is_success() => {
+                Body::Stream { first, rest: Stream { parts: VecDeque::new(), end: End::Closed } }
+            }
             ScriptedBody::Whole(bytes) => Body::Whole(bytes),
             ScriptedBody::Stream(mut stream) => {
                 let Some(first) = stream.parts.pop_front() else { panic!("a stream has a first chunk") };

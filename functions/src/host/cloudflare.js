@@ -108,20 +108,32 @@ export function respond(status, headers, body) {
 }
 
 /**
- * One request, one answer: status, head's time and headers; the body; the reader of what is left.
- * Rejects with one of the words above, or with the runtime's own error.
+ * One request, one answer: status, head's time and headers; the body; the reader of what is left, where the
+ * answer is a stream of events or `anyStream` is wanted. Rejects with one of the words above, or with the runtime's own error.
  */
-export function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, signal) {
+export function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, anyStream, signal) {
   // The bytes are a view into memory that moves.
   const whole = body.length === 0 ? undefined : body.slice();
-  return exchange(method, url, headerObject(headers), whole, firstByteMs, maxBytes, signal);
+  return exchange(method, url, headerObject(headers), whole, firstByteMs, maxBytes, anyStream, signal);
 }
 
 /**
  * The same, with what the caller has yet to send behind the body, as the passage lets it through: nothing said
  * means the very chunk it was shown.
  */
-export function forwardUpstream(method, url, headers, held, reader, passage, idleMs, firstByteMs, maxBytes, signal) {
+export function forwardUpstream(
+  method,
+  url,
+  headers,
+  held,
+  reader,
+  passage,
+  idleMs,
+  firstByteMs,
+  maxBytes,
+  anyStream,
+  signal,
+) {
   const { 'content-length': length, ...others } = headerObject(headers);
   const pipe = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
   const writer = pipe.writable.getWriter();
@@ -162,7 +174,7 @@ export function forwardUpstream(method, url, headers, held, reader, passage, idl
     // Ends a write nobody takes.
     writer.abort().catch(() => {});
   };
-  return exchange(method, url, others, pipe.readable, firstByteMs, maxBytes, signal, { send, leave });
+  return exchange(method, url, others, pipe.readable, firstByteMs, maxBytes, anyStream, signal, { send, leave });
 }
 
 /** The next chunk of what a caller sends; nothing at the end. */
@@ -184,7 +196,7 @@ export async function receive(reader, idleMs) {
   }
 }
 
-async function exchange(method, url, headers, body, firstByteMs, maxBytes, signal, upload) {
+async function exchange(method, url, headers, body, firstByteMs, maxBytes, anyStream, signal, upload) {
   const abort = new AbortController();
   let reason;
   const stop = (why) => {
@@ -209,7 +221,8 @@ async function exchange(method, url, headers, body, firstByteMs, maxBytes, signa
     }
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
     const type = response.headers.get('content-type') ?? '';
-    if (response.ok && STREAMS.some((stream) => type.startsWith(stream)) && response.body !== null) {
+    const isStream = anyStream || STREAMS.some((stream) => type.startsWith(stream));
+    if (response.ok && isStream && response.body !== null) {
       const reader = response.body.getReader();
       for (;;) {
         const { done, value } = await reader.read();
@@ -324,7 +337,11 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
           ending = silent ? TIMEOUT : String(error);
         }
         const tail = end(() => tap.end(ending));
-        if (tail !== undefined && tail.length > 0) controller.enqueue(tail);
+        if (tail === undefined) {
+          controller.error(new Error('the answer is not whole'));
+          return;
+        }
+        if (tail.length > 0) controller.enqueue(tail);
         controller.close();
         return;
       }

@@ -222,7 +222,8 @@ impl Tap {
         self.live.as_mut()?.chunk(js_sys::Date::now() as i64, bytes)
     }
 
-    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed.
+    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed; nothing
+    /// where the connection is to be broken off.
     pub fn end(&mut self, reason: &str) -> Option<Vec<u8>> {
         let ending = match reason {
             "" => Ending::Closed,
@@ -234,7 +235,7 @@ impl Tap {
         };
         let (tail, record) = self.live.take()?.end(self.host.now_ms(), ending);
         journal(&self.host, record);
-        Some(tail)
+        tail
     }
 
     /// The caller went away.
@@ -372,6 +373,7 @@ impl Fetch for Cloudflare {
             request.body(),
             limits.first_byte_ms as f64,
             limits.max_bytes as f64,
+            limits.any_stream,
             &self.signal,
         );
         fetched(answer.await.map_err(|error| fetch_error(&error))?)
@@ -396,6 +398,7 @@ impl Fetch for Cloudflare {
             limits.idle_ms as f64,
             limits.first_byte_ms as f64,
             limits.max_bytes as f64,
+            limits.any_stream,
             &self.signal,
         );
         let answer = answer.await.map_err(|error| match error.as_string().as_deref() {
@@ -521,6 +524,7 @@ extern "C" {
         body: &[u8],
         first_byte_ms: f64,
         max_bytes: f64,
+        any_stream: bool,
         signal: &JsValue,
     ) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = forwardUpstream, catch)]
@@ -534,6 +538,7 @@ extern "C" {
         idle_ms: f64,
         first_byte_ms: f64,
         max_bytes: f64,
+        any_stream: bool,
         signal: &JsValue,
     ) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch)]

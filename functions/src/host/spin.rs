@@ -258,17 +258,19 @@ async fn send_stream(host: &Spin, streaming: Streaming<Upstream>, out: ResponseO
     };
     // Cancels an upstream that is still talking.
     drop(rest);
-    let record = match ending {
-        None => live.hang_up(host.now_ms()),
-        Some(ending) => {
-            let (tail, record) = live.end(host.now_ms(), ending);
-            // The record says how the upstream ended; a caller that leaves now has missed little.
-            let _ = write(&stream, &tail).await;
-            record
-        }
+    let (tail, record) = match ending {
+        None => (Some(Vec::new()), live.hang_up(host.now_ms())),
+        Some(ending) => live.end(host.now_ms(), ending),
     };
+    // The record says how the upstream ended; a caller that leaves now has missed little.
+    if let Some(tail) = &tail {
+        let _ = write(&stream, tail).await;
+    }
     drop(stream);
-    let _ = OutgoingBody::finish(body, None);
+    // A body that is dropped unfinished breaks the connection off.
+    if tail.is_some() {
+        let _ = OutgoingBody::finish(body, None);
+    }
     record
 }
 
@@ -507,10 +509,9 @@ impl Spin {
             .try_into()
             .map_err(|_| FetchError::Unreachable("the answer has no valid status".to_owned()))?;
         *head.headers_mut() = headers(response.headers().entries());
-        let is_stream = head
-            .headers()
-            .get(http::header::CONTENT_TYPE)
-            .is_some_and(|value| STREAMS.iter().any(|stream| value.as_bytes().starts_with(stream)));
+        let media_type =
+            head.headers().get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_stream = limits.any_stream || STREAMS.iter().any(|stream| media_type.starts_with(stream));
         let chunks = response.take_body_stream();
         if !(is_stream && head.status().is_success()) {
             let body = collect(chunks, limits.max_bytes).await.map_err(|error| match error {

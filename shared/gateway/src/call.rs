@@ -1,17 +1,16 @@
 //! One call of a model, top to bottom: authenticate, peek, plan, try targets, answer, record.
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hypercare::time::parse_http_date;
 use llm::{
-    ErrorClass, Target, UpstreamError,
-    chat::{self, Event},
-    demo,
+    ErrorClass, Provider, Target, UpstreamError, demo,
     dialect::chat_completions::ChatCompletions,
-    front::{ErrorBody, Front, Head, Peek},
+    front::{ErrorBody, Peek},
+    operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
-    translate::{self, Translate},
 };
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     live::Live,
     payload::Capture,
     plan::{self, Choice},
-    ports::{Body, FetchError, Fetched},
+    ports::{Body, FetchError, Fetched, Limits},
     record::{Attempt, Draft, Opening, Record},
     trace,
 };
@@ -86,11 +85,11 @@ pub struct Streaming<S> {
     pub idle_ms: i64,
 }
 
-/// A call by a caller who speaks what `front` does. `route` is the path's template.
+/// A call by a caller who asks for `operation`. `route` is the path's template.
 pub async fn call<H: Host>(
     host: &H,
     incoming: &Incoming,
-    front: &'static dyn Front,
+    operation: &'static dyn Operation,
     route: &'static str,
 ) -> Reply<H::Stream> {
     let headers = incoming.headers();
@@ -98,13 +97,14 @@ pub async fn call<H: Host>(
     let config = host.config();
     let mut draft = Draft::begin(Opening {
         id: host.memory().new_id("call_", started_ms, host),
+        operation: operation.name(),
         route,
         trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
         started_ms,
         region: host.region(),
         release: &config.release,
     });
-    match serve(host, incoming, front, &mut draft).await {
+    match serve(host, incoming, operation, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
@@ -116,7 +116,7 @@ pub async fn call<H: Host>(
                 draft.finish_whole(host.now_ms(), response.status().as_u16(), None, summary, response.body());
             Reply::Whole { response, record: Some(Box::new(record)) }
         }
-        Err(refusal) => refuse(host, front, draft, refusal),
+        Err(refusal) => refuse(host, operation, draft, refusal),
     }
 }
 
@@ -129,19 +129,19 @@ enum Served<S> {
 /// A failure, with what of the upstream's headers goes on to the caller.
 struct Refusal {
     error: Error,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 impl<E: Into<Error>> From<E> for Refusal {
     fn from(error: E) -> Self {
-        Self { error: error.into(), headers: HeaderMap::new() }
+        Self { error: error.into(), headers: Box::default() }
     }
 }
 
 async fn serve<H: Host>(
     host: &H,
     incoming: &Incoming,
-    front: &'static dyn Front,
+    operation: &'static dyn Operation,
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let config = host.config();
@@ -151,31 +151,27 @@ async fn serve<H: Host>(
     let body = incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?;
     draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, body));
     let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
-    let peek = front.peek(path, body).map_err(Error::from)?;
+    let peek = operation.peek(path, headers, body).map_err(Error::from)?;
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let choices = plan::plan(&peek.model, &caller)?;
-    let mut ask = Ask { front, headers, body, peek: &peek, unified: None };
-    try_in_order(host, &mut ask, &choices, draft).await
+    let call = Call { operation, headers, body, peek };
+    let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
+    try_in_order(host, &call, &choices, draft).await
 }
 
-/// What is asked, read as far as was needed.
-struct Ask<'a> {
-    front: &'static dyn Front,
+/// What is asked, and how it is done.
+struct Call<'a> {
+    operation: &'static dyn Operation,
     headers: &'a HeaderMap,
     body: &'a Bytes,
-    peek: &'a Peek<'a>,
-    /// Built only if a target speaks another protocol.
-    unified: Option<chat::Request>,
+    peek: Peek<'a>,
 }
 
-impl Ask<'_> {
-    fn unified(&mut self) -> Result<&chat::Request, Error> {
-        match &mut self.unified {
-            Some(unified) => Ok(unified),
-            slot => Ok(slot.insert(self.front.parse(self.peek, self.body)?)),
-        }
+impl Call<'_> {
+    fn ask<'a>(&'a self, draft: &'a Draft) -> Ask<'a> {
+        let Self { headers, body, peek, .. } = self;
+        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek }
     }
 }
 
@@ -183,18 +179,18 @@ impl Ask<'_> {
 /// may still take the call. The last one is tried twice, no earlier than it asks for.
 async fn try_in_order<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choices: &[Choice<'_>],
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let (last, earlier) = choices.split_last().expect("a plan has a target");
     for choice in earlier {
-        match try_target(host, ask, choice, draft).await {
+        match try_target(host, call, choice, draft).await {
             Err(refusal) if may_fall_back(&refusal.error) => {}
             done => return done,
         }
     }
-    let refusal = match try_target(host, ask, last, draft).await {
+    let refusal = match try_target(host, call, last, draft).await {
         Err(refusal) => refusal,
         served => return served,
     };
@@ -203,7 +199,7 @@ async fn try_in_order<H: Host>(
     };
     host.sleep(wait_ms).await;
     draft.waited(wait_ms);
-    try_target(host, ask, last, draft).await
+    try_target(host, call, last, draft).await
 }
 
 /// Whether the next target may do better.
@@ -224,12 +220,12 @@ fn retry_wait_ms(error: &Error, longest_ms: i64) -> Option<i64> {
 
 async fn try_target<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choice: &Choice<'_>,
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let began_ms = host.now_ms();
-    let result = send(host, ask, choice, draft).await;
+    let result = send(host, call, choice, draft).await;
     let (status, error_type) = match &result {
         Ok((Served::Whole { response, .. }, _)) => (Some(response.status().as_u16()), None),
         Ok((Served::Stream { head, .. }, _)) => (Some(head.status().as_u16()), None),
@@ -265,88 +261,40 @@ async fn try_target<H: Host>(
 /// Sends the call to one target. Returns its answer once it has begun well, with when its head came.
 async fn send<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
-    let provider = choice.provider;
-    let front = ask.front;
-    let api = provider.api_for(front.api());
-    let dialect = api.dialect();
-    // Both ends speak the same: bytes are passed on.
-    let is_same = api.speaks() == front.api();
-    let stream = ask.peek.stream;
-    let fail = |error: UpstreamError| Error::Upstream { provider: provider.name, error };
-    let (fetched, dropped) = match provider.api {
-        Api::Demo => (demo(host, ask, choice, draft)?, Vec::new()),
+    let (provider, ask) = (choice.provider, call.ask(draft));
+    let Sent { mut fetched, more, delivery, dropped } = match provider.api {
+        Api::Demo => demo(host, call, choice, draft)?,
         _ => {
-            let (request, dropped) = upstream_request(host, ask, choice, draft)?;
-            let config = host.config();
-            let limits = if stream { config.stream_limits } else { config.answer_limits };
-            let fetched = host.fetch(request, limits).await.map_err(|error| match error {
-                FetchError::HungUp => Error::HungUp,
-                FetchError::Timeout => {
-                    let waited = limits.first_byte_ms;
-                    fail(UpstreamError::new(ErrorClass::Timeout, format!("no answer within {waited} ms.")))
-                }
-                FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
-                FetchError::Unreachable(reason) => {
-                    host.log(&format!("{}: {} unreachable: {reason}", draft.id(), provider.name));
-                    fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
-                }
-            })?;
-            (fetched, dropped)
+            let outgoing = outgoing(host, call, choice, draft)?;
+            fetch_all(host, call, provider, outgoing, draft).await?
         }
     };
+    let head_ms = fetched.head_ms;
     let headers = passed_on(fetched.head.headers());
-    let refuse = |error: UpstreamError| Refusal { error: fail(error), headers: headers.clone() };
-    let status = fetched.head.status();
-    let head = Head { id: draft.id(), created: draft.started_ms() / 1000, model: &ask.peek.model };
-    if !status.is_success() {
-        let body = match fetched.body {
-            Body::Whole(body) => body,
-            Body::Stream { first, .. } => first,
-        };
-        let mut error = dialect.error(status.as_u16(), fetched.head.headers(), &body);
-        // A wait told as a date needs a clock, which a dialect has not.
-        error.retry_after_ms = error.retry_after_ms.or_else(|| {
-            let date = fetched.head.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-            Some((parse_http_date(date)? - fetched.head_ms).max(0))
-        });
-        return Err(refuse(error));
-    }
-    let mut served = match fetched.body {
-        Body::Whole(_) if stream => return Err(refuse(UpstreamError::garbled("it is no event stream"))),
-        Body::Stream { .. } if !stream => {
+    let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
+    let mut served = match (delivery, fetched.body) {
+        (Delivery::Whole, Body::Whole(body)) => {
+            let first = Whole { headers: std::mem::take(fetched.head.headers_mut()), body };
+            let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
+            let mut response = Response::new(answer.body);
+            response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type);
+            Served::Whole { response, summary: answer.summary }
+        }
+        (Delivery::Whole, Body::Stream { .. }) => {
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));
         }
-        Body::Whole(body) => {
-            let (body, summary) = if is_same {
-                let summary = front.summary(&body).map_err(refuse)?;
-                (body, summary)
-            } else {
-                let events = dialect.decode(&body).map_err(refuse)?;
-                let summary = translate::summary(&events);
-                let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
-                (Bytes::from(front.whole(&head, &events).map_err(refuse)?), summary)
-            };
-            let mut response = Response::new(body);
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Served::Whole { response, summary }
-        }
-        Body::Stream { first, rest } => {
-            let mut relay = if is_same {
-                front.forwarder(ask.peek, draft.id())
-            } else {
-                let writer = front.writer(&head, ask.peek);
-                Box::new(Translate::new(dialect.decoder(), writer, draft.id()))
-            };
-            let opening = open_stream(relay.as_mut(), first).map_err(refuse)?;
+        (_, Body::Whole(_)) => return Err(refuse(UpstreamError::garbled("it is no event stream"))),
+        (_, Body::Stream { first, rest }) => {
+            let mut streamed = call.operation.relay(&ask, provider, fetched.head.headers());
+            let opening = open_stream(streamed.relay.as_mut(), first).map_err(refuse)?;
             let mut head = Response::new(());
-            head.headers_mut()
-                .insert(header::CONTENT_TYPE, HeaderValue::from_static(front.stream_type(ask.peek)));
+            head.headers_mut().insert(header::CONTENT_TYPE, streamed.content_type);
             head.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            Served::Stream { head, opening, rest, relay }
+            Served::Stream { head, opening, rest, relay: streamed.relay }
         }
     };
     let answer_headers = match &mut served {
@@ -357,7 +305,93 @@ async fn send<H: Host>(
     if let (false, Ok(names)) = (dropped.is_empty(), HeaderValue::from_str(&dropped.join(","))) {
         answer_headers.insert(DROPPED, names);
     }
-    Ok((served, fetched.head_ms))
+    Ok((served, head_ms))
+}
+
+/// What was sent, and what came back.
+struct Sent<S> {
+    fetched: Fetched<S>,
+    more: Vec<Whole>,
+    delivery: Delivery,
+    dropped: Vec<String>,
+}
+
+/// Sends the request, then, some at once, those that complete it. All of them succeed, or the call fails.
+async fn fetch_all<H: Host>(
+    host: &H,
+    call: &Call<'_>,
+    provider: &'static Provider,
+    outgoing: Outgoing,
+    draft: &Draft,
+) -> Result<Sent<H::Stream>, Refusal> {
+    let Outgoing { request, more: requests, delivery, dropped } = outgoing;
+    let config = host.config();
+    let limits = if delivery.is_streamed() { config.stream_limits } else { config.answer_limits };
+    let limits = Limits { any_stream: delivery == Delivery::AsItComes, ..limits };
+    let fetched = fetch(host, call, provider, request, limits, draft).await?;
+    let mut more = Vec::with_capacity(requests.len());
+    let mut requests = requests.into_iter();
+    while !requests.as_slice().is_empty() {
+        let group = requests.by_ref().take(AT_ONCE);
+        let group = group.map(|request| fetch(host, call, provider, request, limits, draft));
+        for fetched in try_join_all(group).await? {
+            let Body::Whole(body) = fetched.body else {
+                return Err(failed(provider, UpstreamError::garbled("it is a stream nobody asked for")));
+            };
+            more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
+        }
+    }
+    Ok(Sent { fetched, more, delivery, dropped })
+}
+
+/// Sends one request. Returns its answer if it is a 2xx.
+async fn fetch<H: Host>(
+    host: &H,
+    call: &Call<'_>,
+    provider: &'static Provider,
+    request: Request<Bytes>,
+    limits: Limits,
+    draft: &Draft,
+) -> Result<Fetched<H::Stream>, Refusal> {
+    let fail = |error| failed(provider, error);
+    let fetched = host.fetch(request, limits).await.map_err(|error| match error {
+        FetchError::HungUp => Refusal::from(Error::HungUp),
+        FetchError::Timeout => {
+            let waited = limits.first_byte_ms;
+            fail(UpstreamError::new(ErrorClass::Timeout, format!("no answer within {waited} ms.")))
+        }
+        FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
+        FetchError::Unreachable(reason) => {
+            host.log(&format!("{}: {} unreachable: {reason}", draft.id(), provider.name));
+            fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
+        }
+    })?;
+    well(call, provider, fetched)
+}
+
+/// The answer, unless its status says that it is none.
+fn well<S>(call: &Call<'_>, provider: &'static Provider, fetched: Fetched<S>) -> Result<Fetched<S>, Refusal> {
+    let status = fetched.head.status();
+    if status.is_success() {
+        return Ok(fetched);
+    }
+    let headers = fetched.head.headers();
+    let body = match fetched.body {
+        Body::Whole(body) => body,
+        Body::Stream { first, .. } => first,
+    };
+    let mut error = call.operation.failure(provider, status.as_u16(), headers, &body);
+    // A wait told as a date needs a clock, which an operation has not.
+    error.retry_after_ms = error.retry_after_ms.or_else(|| {
+        let date = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+        Some((parse_http_date(date)? - fetched.head_ms).max(0))
+    });
+    Err(Refusal { headers: Box::new(passed_on(headers)), ..failed(provider, error) })
+}
+
+/// The provider's failure, before anything of its answer's headers is known.
+fn failed(provider: &'static Provider, error: UpstreamError) -> Refusal {
+    Refusal::from(Error::Upstream { provider: provider.name, error })
 }
 
 /// Reads the first chunk. A stream that fails this early has not been answered yet, so it fails like
@@ -376,20 +410,13 @@ fn open_stream(relay: &mut dyn Relay, first: Bytes) -> Result<Bytes, UpstreamErr
     }
 }
 
-/// The model the provider says it used, for the answer.
-fn served_model(events: &[Event]) -> Option<&str> {
-    events.iter().find_map(|event| match event {
-        Event::Start { model, .. } => model.as_deref(),
-        _ => None,
-    })
-}
-
-fn upstream_request<H: Host>(
+/// What goes to the target, with its credential, our name and the trace.
+fn outgoing<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
-) -> Result<(Request<Bytes>, Vec<String>), Error> {
+) -> Result<Outgoing, Error> {
     let provider = choice.provider;
     let credential = host.setting(&setting_name(provider.name, "API_KEY"));
     let own_url = host.setting(&setting_name(provider.name, "BASE_URL"));
@@ -405,34 +432,29 @@ fn upstream_request<H: Host>(
         return Err(unconfigured("BASE_URL"));
     }
     let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
-    let api = provider.api_for(ask.front.api());
-    let (mut request, dropped) = if api.speaks() == ask.front.api() {
-        (ask.front.forward(ask.body, ask.peek, ask.headers, &target)?, Vec::new())
-    } else {
-        let encoded = api.dialect().encode(ask.unified()?, &target).map_err(|error| match error {
-            llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
-            error => Error::Request(error),
-        })?;
-        (encoded.request, encoded.dropped)
-    };
-    let headers = request.headers_mut();
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    if let Ok(parent) = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)) {
-        headers.insert(trace::TRACEPARENT, parent);
+    let mut outgoing = call.operation.request(&call.ask(draft), &target).map_err(|error| match error {
+        llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
+        error => Error::Request(error),
+    })?;
+    let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)).ok();
+    for request in std::iter::once(&mut outgoing.request).chain(&mut outgoing.more) {
+        let headers = request.headers_mut();
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(parent) = &parent {
+            headers.insert(trace::TRACEPARENT, parent.clone());
+        }
     }
-    Ok((request, dropped))
+    Ok(outgoing)
 }
 
 fn demo<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
-) -> Result<Fetched<H::Stream>, Error> {
-    let model = ask.peek.model.clone();
-    let head = Head { id: draft.id(), created: draft.started_ms() / 1000, model: &model };
+) -> Result<Sent<H::Stream>, Refusal> {
     let head_ms = host.now_ms();
-    Ok(match demo::answer(choice.model, ask.unified()?, &head)? {
+    let fetched = match call.operation.demo(&call.ask(draft), choice.model).map_err(Error::from)? {
         demo::Answer::Whole { status, body } => {
             let mut head = Response::new(());
             *head.status_mut() = StatusCode::from_u16(status).expect("the demo answers with a status");
@@ -443,7 +465,10 @@ fn demo<H: Host>(
             let rest = host.script(chunks, DEMO_GAP_MS);
             Fetched { head: Response::new(()), body: Body::Stream { first, rest }, head_ms }
         }
-    })
+    };
+    let fetched = well(call, choice.provider, fetched)?;
+    let delivery = Delivery::of(call.peek.stream);
+    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new() })
 }
 
 /// `WORKERS_AI_API_KEY` for (`workers-ai`, `API_KEY`).
@@ -480,7 +505,7 @@ fn stamp(headers: &mut HeaderMap, draft: &Draft) {
     headers.insert(CALL_ID, id);
 }
 
-fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusal) -> Reply<S> {
+fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal: Refusal) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
@@ -489,8 +514,8 @@ fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusa
     if let Error::Upstream { error: UpstreamError { retry_after_ms: Some(wait_ms), .. }, .. } = &error {
         headers.entry(header::RETRY_AFTER).or_insert_with(|| HeaderValue::from((wait_ms + 999) / 1000));
     }
-    let mut response = error_in(front, &error, Some(draft.id()));
-    response.headers_mut().extend(headers);
+    let mut response = error_in(operation, &error, Some(draft.id()));
+    response.headers_mut().extend(*headers);
     stamp(response.headers_mut(), &draft);
     let now_ms = host.now_ms();
     let record = match error {
@@ -506,11 +531,11 @@ fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusa
 
 /// A refusal in OpenAI's error shape, for whoever's protocol is not known.
 pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes> {
-    error_in(&ChatCompletions, error, request_id)
+    error_in(&Chat(&ChatCompletions), error, request_id)
 }
 
 /// A refusal in the caller's protocol.
-fn error_in(front: &dyn Front, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
+fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
     let status = error.status();
     let body = match error {
         Error::Upstream { error, provider } => {
@@ -525,7 +550,7 @@ fn error_in(front: &dyn Front, error: &Error, request_id: Option<&str>) -> Respo
             request_id,
         },
     };
-    let mut response = Response::new(Bytes::from(front.error(status, &body)));
+    let mut response = Response::new(Bytes::from(operation.error(status, &body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Error::MethodNotAllowed { allowed, .. } = error {
@@ -543,6 +568,9 @@ const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries of the same target, where it names no time itself.
 const RETRY_PAUSE_MS: i64 = 250;
+
+/// How many requests of one call are under way together. Workers has six connections for all of it.
+const AT_ONCE: usize = 5;
 
 /// Between two words of the demo model.
 const DEMO_GAP_MS: i64 = 40;

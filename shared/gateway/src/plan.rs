@@ -1,6 +1,6 @@
 //! Where a call goes: a name becomes a list of targets, tried in order.
 
-use llm::{Provider, provider};
+use llm::{Provider, operation::Operation, provider};
 
 use crate::{Error, auth::Caller};
 
@@ -27,6 +27,21 @@ pub fn plan<'a>(model: &'a str, caller: &'a Caller) -> Result<Vec<Choice<'a>>, E
     let all_targets_allowed = alias.is_some() && targets().all(|target| is_allowed(target, caller));
     if !is_allowed(model, caller) && !all_targets_allowed {
         return Err(Error::ModelNotAllowed(short(model)));
+    }
+    Ok(choices)
+}
+
+/// Those of the targets that can do what is asked. If none can, the refusal names providers that can.
+pub fn able<'a>(mut choices: Vec<Choice<'a>>, operation: &dyn Operation) -> Result<Vec<Choice<'a>>, Error> {
+    let first = choices[0].provider.name;
+    choices.retain(|choice| operation.is_offered(choice.provider));
+    if choices.is_empty() {
+        let able = provider::PROVIDERS.iter().filter(|provider| operation.is_offered(provider));
+        let names: Vec<&str> = able.map(|provider| provider.name).collect();
+        let (name, names) = (operation.name(), names.join(", "));
+        let message =
+            format!("`{first}` does not serve `{name}` here. Ask a model of one that does: {names}.");
+        return Err(llm::Error::unsupported("model", message).into());
     }
     Ok(choices)
 }

@@ -115,7 +115,7 @@ pub trait KeyValue {
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), PortError>>;
 }
 
-/// How long an upstream may take, and how much it may say.
+/// How long an upstream may take, how much it may say, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Until the head of the answer and the first chunk of a stream are there.
@@ -124,6 +124,8 @@ pub struct Limits {
     pub idle_ms: i64,
     /// Of a whole answer.
     pub max_bytes: usize,
+    /// Whether a 2xx of any media type is handed over as it comes, and not only a stream of events.
+    pub any_stream: bool,
 }
 
 /// An upstream's answer.
@@ -140,7 +142,8 @@ pub struct Fetched<S> {
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Body<S> {
-    /// A 2xx `text/event-stream`: its first chunk has come, the host can pump the rest.
+    /// A 2xx that comes bit by bit: a stream of events, or whatever [`Limits::any_stream`] allowed. Its first
+    /// chunk has come, the host can pump the rest.
     Stream {
         /// The first bytes.
         first: Bytes,

@@ -20,7 +20,7 @@ pub struct Record {
     pub key_id: String,
     /// Keyed hash of the caller's name for its end user.
     pub end_user_hash: Option<String>,
-    /// What was done: `chat`.
+    /// What was done: `chat`, `embeddings`, ….
     pub operation: String,
     /// The path called.
     pub route: String,
@@ -148,6 +148,8 @@ pub struct Draft {
 pub struct Opening<'a> {
     /// The new id.
     pub id: String,
+    /// What is to be done.
+    pub operation: &'a str,
     /// The path called.
     pub route: &'a str,
     /// W3C trace id.
@@ -168,7 +170,7 @@ impl Draft {
             tenant_id: String::new(),
             key_id: String::new(),
             end_user_hash: None,
-            operation: "chat".to_owned(),
+            operation: opening.operation.to_owned(),
             route: opening.route.to_owned(),
             request_model: String::new(),
             response_model: None,
@@ -347,20 +349,33 @@ impl Draft {
     }
 }
 
-/// A count no model reaches would be refused by the database, and a sum of such would overflow.
-fn plausible(usage: Usage) -> Usage {
-    let bounded = |tokens: u64| tokens.min(MAX_TOKENS);
-    Usage {
-        input_tokens: bounded(usage.input_tokens),
-        cache_read_input_tokens: bounded(usage.cache_read_input_tokens),
-        cache_write_5m_input_tokens: bounded(usage.cache_write_5m_input_tokens),
-        cache_write_1h_input_tokens: bounded(usage.cache_write_1h_input_tokens),
-        output_tokens: bounded(usage.output_tokens),
-        reasoning_output_tokens: bounded(usage.reasoning_output_tokens),
-        audio_input_tokens: bounded(usage.audio_input_tokens),
-        audio_output_tokens: bounded(usage.audio_output_tokens),
-        estimated: usage.estimated,
+/// A count no call reaches would be refused by the database, and a sum of such would overflow.
+fn plausible(mut usage: Usage) -> Usage {
+    for count in [
+        &mut usage.input_tokens,
+        &mut usage.cache_read_input_tokens,
+        &mut usage.cache_write_5m_input_tokens,
+        &mut usage.cache_write_1h_input_tokens,
+        &mut usage.audio_input_tokens,
+        &mut usage.image_input_tokens,
+        &mut usage.video_input_tokens,
+        &mut usage.cache_read_audio_input_tokens,
+        &mut usage.cache_read_image_input_tokens,
+        &mut usage.output_tokens,
+        &mut usage.reasoning_output_tokens,
+        &mut usage.audio_output_tokens,
+        &mut usage.image_output_tokens,
+        &mut usage.video_output_tokens,
+        &mut usage.images,
+        &mut usage.searches,
+        &mut usage.file_searches,
+        &mut usage.search_units,
+        &mut usage.audio_ms,
+        &mut usage.characters,
+    ] {
+        *count = (*count).min(MAX_COUNT);
     }
+    usage
 }
 
 /// Words in a record that come from outside have a bound.
@@ -370,4 +385,4 @@ fn short(text: &str) -> String {
 
 const MAX_WORD_CHARS: usize = 200;
 
-const MAX_TOKENS: u64 = 1 << 32;
+const MAX_COUNT: u64 = 1 << 32;

@@ -4,7 +4,8 @@
 //! database, no tenant. A caller's body becomes a [`chat::Request`], a [`dialect::Dialect`] turns that
 //! into a provider's HTTP request, and the provider's bytes come back as [`chat::Event`]s, whole or
 //! chunk by chunk. A [`front::Front`] is the callers' side of a protocol. Where both ends speak the
-//! same one, the bytes are passed on and only read in passing.
+//! same one, the bytes are passed on and only read in passing. An [`operation::Operation`] is what is
+//! asked for: chat over any two protocols, or something beside it.
 
 pub mod chat;
 pub mod demo;
@@ -14,6 +15,7 @@ pub mod eventstream;
 mod fields;
 pub mod front;
 pub mod multipart;
+pub mod operation;
 mod peek;
 pub mod price;
 pub mod provider;
@@ -25,4 +27,4 @@ pub mod usage;
 
 pub use error::{Error, ErrorClass, UpstreamError};
 pub use provider::{Provider, Target};
-pub use usage::Usage;
+pub use usage::{ServiceTier, Usage};

@@ -47,4 +47,10 @@ pub trait Relay {
 
     /// What was learned so far.
     fn summary(&self) -> &Summary;
+
+    /// Whether the caller can only be told by breaking the connection off that the answer is not whole:
+    /// sound has no place for an error event. Asked after the end.
+    fn must_break_off(&self) -> bool {
+        false
+    }
 }

@@ -25,7 +25,7 @@ fn costs_what_genai_prices_says_it_costs() {
             output_tokens: tokens("output"),
             reasoning_output_tokens: tokens("reasoning"),
             audio_output_tokens: tokens("speech"),
-            estimated: false,
+            ..Usage::default()
         };
         let (provider, model) = (case["provider"].as_str().unwrap(), case["model"].as_str().unwrap());
         let price = price::find(provider, model, case["at_ms"].as_i64().unwrap());
@@ -143,7 +143,7 @@ fn every_kind_of_token_costs_its_own_rate_or_its_totals() {
         output_tokens: 60,
         reasoning_output_tokens: 20,
         audio_output_tokens: 30,
-        estimated: false,
+        ..Usage::default()
     };
     let plain = Rates { input: all.input, output: all.output, ..Rates::default() };
     let input_only = Usage { output_tokens: 0, reasoning_output_tokens: 0, audio_output_tokens: 0, ..usage };

@@ -1,0 +1,97 @@
+//! Chat: every caller's protocol, with every provider's.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole};
+use crate::{
+    Error, Provider, Target, UpstreamError,
+    chat::Event,
+    demo,
+    front::{ErrorBody, Front, Head, Peek},
+    translate::{self, Translate},
+};
+
+/// Chat by callers who speak what this front does. A provider that speaks it too gets the caller's own bytes;
+/// any other gets the unified request through its dialect.
+pub struct Chat(pub &'static dyn Front);
+
+impl Operation for Chat {
+    fn name(&self) -> &'static str {
+        "chat"
+    }
+
+    fn is_offered(&self, _provider: &Provider) -> bool {
+        true
+    }
+
+    fn peek<'a>(&self, path: &'a str, _headers: &'a HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, Error> {
+        self.0.peek(path, body)
+    }
+
+    fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
+        let delivery = Delivery::of(ask.peek.stream);
+        if self.is_forwarded(target.provider) {
+            let request = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
+            return Ok(Outgoing::new(request, delivery));
+        }
+        let unified = self.0.parse(ask.peek, ask.body)?;
+        let dialect = target.provider.api_for(self.0.api()).dialect();
+        Ok(Outgoing::translated(dialect.encode(&unified, target)?, delivery))
+    }
+
+    fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        provider.api_for(self.0.api()).dialect().error(status, headers, body)
+    }
+
+    fn answer(
+        &self,
+        ask: &Ask<'_>,
+        provider: &Provider,
+        first: Whole,
+        _more: Vec<Whole>,
+    ) -> Result<Answered, UpstreamError> {
+        if self.is_forwarded(provider) {
+            let summary = self.0.summary(&first.body)?;
+            return Ok(Answered::json(first.body, summary));
+        }
+        let events = provider.api_for(self.0.api()).dialect().decode(&first.body)?;
+        let head = ask.head();
+        let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
+        let body = Bytes::from(self.0.whole(&head, &events)?);
+        Ok(Answered::json(body, translate::summary(&events)))
+    }
+
+    fn relay(&self, ask: &Ask<'_>, provider: &Provider, _headers: &HeaderMap) -> Streamed {
+        let relay = if self.is_forwarded(provider) {
+            self.0.forwarder(ask.peek, ask.id)
+        } else {
+            let decoder = provider.api_for(self.0.api()).dialect().decoder();
+            Box::new(Translate::new(decoder, self.0.writer(&ask.head(), ask.peek), ask.id))
+        };
+        Streamed { content_type: HeaderValue::from_static(self.0.stream_type(ask.peek)), relay }
+    }
+
+    fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
+        self.0.error(status, error)
+    }
+
+    fn demo(&self, ask: &Ask<'_>, model: &str) -> Result<demo::Answer, Error> {
+        demo::answer(model, &self.0.parse(ask.peek, ask.body)?, &ask.head())
+    }
+}
+
+impl Chat {
+    /// Whether both ends speak the same, so that bytes are passed on.
+    fn is_forwarded(&self, provider: &Provider) -> bool {
+        provider.api_for(self.0.api()).speaks() == self.0.api()
+    }
+}
+
+/// The model the provider says it used, for the answer.
+fn served_model(events: &[Event]) -> Option<&str> {
+    events.iter().find_map(|event| match event {
+        Event::Start { model, .. } => model.as_deref(),
+        _ => None,
+    })
+}
