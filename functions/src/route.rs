@@ -12,7 +12,7 @@ use llm::{
         chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
         generate_content::GenerateContent, messages::Messages, responses::Responses,
     },
-    operation::{Chat, Operation},
+    operation::{Chat, Operation, forms},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,6 +27,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/messages"),
     ("POST", "/v1/responses"),
+    ("POST", "/v1/audio/transcriptions"),
+    ("POST", "/v1/audio/translations"),
+    ("POST", "/v1/images/edits"),
+    ("POST", "/v1/images/variations"),
     ("POST", "/v2/chat"),
     ("POST", "/model/{model}/converse"),
     ("POST", "/model/{model}/converse-stream"),
@@ -82,6 +86,10 @@ fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
         "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
         "/v1/messages" => Some((&Chat(&Messages), "/v1/messages")),
         "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
+        "/v1/audio/transcriptions" => Some((&forms::TRANSCRIPTION, "/v1/audio/transcriptions")),
+        "/v1/audio/translations" => Some((&forms::TRANSLATION, "/v1/audio/translations")),
+        "/v1/images/edits" => Some((&forms::IMAGE_EDIT, "/v1/images/edits")),
+        "/v1/images/variations" => Some((&forms::IMAGE_VARIATION, "/v1/images/variations")),
         "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
         // A model's name may have slashes.
         _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {

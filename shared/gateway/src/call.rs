@@ -1,5 +1,7 @@
 //! One call of a model, top to bottom: authenticate, peek, plan, try targets, answer, record.
 
+use std::{cell::RefCell, rc::Rc};
+
 use bytes::Bytes;
 use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -14,11 +16,11 @@ use llm::{
 };
 
 use crate::{
-    Error, Host, auth,
+    Error, Host, auth, form,
     live::Live,
     payload::Capture,
     plan::{self, Choice},
-    ports::{Body, FetchError, Fetched, Limits},
+    ports::{Body, FetchError, Fetched, ForwardError, Limits},
     record::{Attempt, Draft, Opening, Record},
     trace,
 };
@@ -106,6 +108,7 @@ pub async fn call<H: Host>(
     });
     match serve(host, incoming, operation, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
+            draft.streams();
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
             let idle_ms = config.stream_limits.idle_ms;
@@ -148,14 +151,23 @@ async fn serve<H: Host>(
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
-    let body = incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?;
-    draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, body));
+    let form;
+    let (body, rest) = match operation.form() {
+        None => (incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?, None),
+        Some(wanted) => {
+            form = form::receive(host, incoming, wanted, wanted[0]).await?;
+            (&form.held, form.rest.as_ref().map(|rest| (rest, form.length)))
+        }
+    };
+    // A form's files are no text to keep.
+    let kept = if operation.form().is_some() { &Bytes::new() } else { body };
+    draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, kept));
     let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
     let peek = operation.peek(path, headers, body).map_err(Error::from)?;
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let call = Call { operation, headers, body, peek };
+    let call = Call { operation, headers, body, peek, rest };
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
     try_in_order(host, &call, &choices, draft).await
 }
@@ -166,6 +178,8 @@ struct Call<'a> {
     headers: &'a HeaderMap,
     body: &'a Bytes,
     peek: Peek<'a>,
+    /// What the caller has yet to send, and how long all of the body is.
+    rest: Option<(&'a Rc<RefCell<form::Rest>>, Option<usize>)>,
 }
 
 impl Call<'_> {
@@ -176,7 +190,8 @@ impl Call<'_> {
 }
 
 /// Tries the targets until one begins to answer. Nothing has gone out to the caller yet, so any of them
-/// may still take the call. The last one is tried twice, no earlier than it asks for.
+/// may still take the call. The last one is tried twice, no earlier than it asks for. A body that is still coming
+/// goes to the first that is asked at all.
 async fn try_in_order<H: Host>(
     host: &H,
     call: &Call<'_>,
@@ -184,9 +199,10 @@ async fn try_in_order<H: Host>(
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let (last, earlier) = choices.split_last().expect("a plan has a target");
+    let is_asked_once = |error: &Error| call.rest.is_some() && matches!(error, Error::Upstream { .. });
     for choice in earlier {
         match try_target(host, call, choice, draft).await {
-            Err(refusal) if may_fall_back(&refusal.error) => {}
+            Err(refusal) if may_fall_back(&refusal.error) && !is_asked_once(&refusal.error) => {}
             done => return done,
         }
     }
@@ -194,7 +210,9 @@ async fn try_in_order<H: Host>(
         Err(refusal) => refusal,
         served => return served,
     };
-    let Some(wait_ms) = retry_wait_ms(&refusal.error, host.config().max_retry_wait_ms) else {
+    let Some(wait_ms) = retry_wait_ms(&refusal.error, host.config().max_retry_wait_ms)
+        .filter(|_| !is_asked_once(&refusal.error))
+    else {
         return Err(refusal);
     };
     host.sleep(wait_ms).await;
@@ -277,7 +295,7 @@ async fn send<H: Host>(
     let headers = passed_on(fetched.head.headers());
     let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
     let mut served = match (delivery, fetched.body) {
-        (Delivery::Whole, Body::Whole(body)) => {
+        (Delivery::Whole | Delivery::AsAnswered, Body::Whole(body)) => {
             let first = Whole { headers: std::mem::take(fetched.head.headers_mut()), body };
             let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
             let mut response = Response::new(answer.body);
@@ -354,7 +372,23 @@ async fn fetch<H: Host>(
     draft: &Draft,
 ) -> Result<Fetched<H::Stream>, Refusal> {
     let fail = |error| failed(provider, error);
-    let fetched = host.fetch(request, limits).await.map_err(|error| match error {
+    let fetched = match call.rest {
+        None => host.fetch(request, limits).await,
+        Some((rest, length)) => {
+            let mut request = request;
+            let length = length.map(|length| length + request.body().len() - call.body.len());
+            if let Some(length) = length {
+                request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            match host.forward(request, rest.clone(), limits).await {
+                Err(ForwardError::Body(error)) => return Err(form::unreceived(error).into()),
+                Err(ForwardError::Refused) => return Err(rest.borrow_mut().take_error().into()),
+                Err(ForwardError::Fetch(error)) => Err(error),
+                Ok(fetched) => Ok(fetched),
+            }
+        }
+    };
+    let fetched = fetched.map_err(|error| match error {
         FetchError::HungUp => Refusal::from(Error::HungUp),
         FetchError::Timeout => {
             let waited = limits.first_byte_ms;

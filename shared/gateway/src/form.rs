@@ -92,6 +92,7 @@ pub async fn receive<H: Host>(
     let scanner = Scanner::new(content_type.unwrap_or_default(), wanted)?;
     let mut rest = Rest { scanner, received: 0, limit, error: None };
     let mut held = Vec::new();
+    let small = HELD_BYTES.min(config.max_body_bytes);
     match incoming.body() {
         Ok(body) => {
             rest.read(body)?;
@@ -99,7 +100,7 @@ pub async fn receive<H: Host>(
         }
         Err(BodyError::Unread) => loop {
             let expected = length.unwrap_or(held.len());
-            if rest.scanner.field(needed).is_some() && expected > HELD_BYTES {
+            if rest.scanner.field(needed).is_some() && expected > small {
                 let fields = rest.scanner.fields().to_vec();
                 let rest = Some(Rc::new(RefCell::new(rest)));
                 return Ok(Form { held: held.into(), fields, rest, length });
@@ -107,7 +108,7 @@ pub async fn receive<H: Host>(
             let Some(chunk) = host.receive().await.map_err(unreceived)? else { break };
             rest.read(&chunk)?;
             held.extend_from_slice(&chunk);
-            if held.len() > config.max_body_bytes {
+            if held.len() > config.max_body_bytes && rest.scanner.field(needed).is_none() {
                 let message = format!(
                     "`{needed}` does not come within the first {} bytes. Send it before the file.",
                     config.max_body_bytes

@@ -238,6 +238,11 @@ impl Draft {
         self.record.end_user_hash = end_user_hash;
     }
 
+    /// The answer turned out to be a stream.
+    pub fn streams(&mut self) {
+        self.record.stream = true;
+    }
+
     /// What of the content is kept.
     pub fn capture(&mut self, capture: Option<Capture>) {
         self.capture = capture;

@@ -104,7 +104,7 @@ pub fn summary(body: &[u8]) -> Result<Summary, UpstreamError> {
 }
 
 /// An error object that came with a 2xx.
-pub(super) fn inner_error(raw: &RawValue) -> UpstreamError {
+pub(crate) fn inner_error(raw: &RawValue) -> UpstreamError {
     let body = format!(r#"{{"error":{}}}"#, raw.get());
     // 502 stands for "the provider failed" where the body says nothing better.
     let mut error = error::upstream(502, &http::HeaderMap::new(), body.as_bytes());
