@@ -4,7 +4,9 @@ use bytes::Bytes;
 use gateway::{
     Error, Host, auth,
     call::{self, Incoming, Reply},
-    prometheus, store, tick,
+    objects, prometheus,
+    store::{self, objects::Kind},
+    tick,
 };
 use http::{HeaderValue, Method, Response, header};
 use llm::{
@@ -31,6 +33,15 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/audio/translations"),
     ("POST", "/v1/images/edits"),
     ("POST", "/v1/images/variations"),
+    ("GET", "/v1/batches"),
+    ("POST", "/v1/batches"),
+    ("GET", "/v1/batches/{batch}"),
+    ("POST", "/v1/batches/{batch}/cancel"),
+    ("GET", "/v1/files"),
+    ("POST", "/v1/files"),
+    ("GET", "/v1/files/{file}"),
+    ("DELETE", "/v1/files/{file}"),
+    ("GET", "/v1/files/{file}/content"),
     ("POST", "/v2/chat"),
     ("POST", "/model/{model}/converse"),
     ("POST", "/model/{model}/converse-stream"),
@@ -71,13 +82,35 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
     {
         return call::call(host, incoming, operation, route).await;
     }
-    let answer = answer(incoming, host).await;
-    Reply::unrecorded(answer.unwrap_or_else(|error| {
+    let kept = match kept(incoming.uri().path()) {
+        Some((kind, path)) => objects::answer(host, incoming, kind, path).await,
+        None => None,
+    };
+    let answer = match kept {
+        Some(answer) => answer,
+        None => answer(incoming, host).await.map(Reply::unrecorded),
+    };
+    answer.unwrap_or_else(|error| {
         if let Some(cause) = error.cause() {
             host.log(&format!("{} {}: {cause}", incoming.method(), incoming.uri().path()));
         }
-        call::error_response(&error, None)
-    }))
+        Reply::unrecorded(call::error_response(&error, None))
+    })
+}
+
+/// Whether a request to this path calls a model. Such requests do nothing else first.
+pub fn is_call(path: &str) -> bool {
+    operation(path).is_some()
+}
+
+/// What of what providers keep this path is about, and the rest of the path.
+fn kept(path: &str) -> Option<(Kind, &str)> {
+    let path = path.strip_prefix("/v1/")?;
+    let (kind, rest) = match path.strip_prefix("files") {
+        Some(rest) => (Kind::File, rest),
+        None => (Kind::Batch, path.strip_prefix("batches")?),
+    };
+    (rest.is_empty() || rest.starts_with('/')).then_some((kind, rest))
 }
 
 /// What a caller at this path wants, and the path's template.

@@ -54,7 +54,7 @@ use spin_sdk::{
 
 use wasi::io::streams::{OutputStream, StreamError};
 
-use crate::{Reply, Streaming, handle};
+use crate::{Reply, Streaming, handle, is_call};
 
 #[http_component]
 async fn serve(request: IncomingRequest, out: ResponseOutparam) {
@@ -72,7 +72,7 @@ async fn serve(request: IncomingRequest, out: ResponseOutparam) {
         Err(error) => return send_whole(call::error_response(&error, None), out).await,
     };
     // There is no deploy step that could: the first request that is not a call brings the tables up to date.
-    if !incoming.uri().path().starts_with("/v1/")
+    if !is_call(incoming.uri().path())
         && let Err(error) = migrations::apply(&host, host.now_ms()).await
     {
         host.log(&format!("migrations: {error}"));

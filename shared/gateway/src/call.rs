@@ -18,6 +18,7 @@ use llm::{
 use crate::{
     Error, Host, auth, form,
     live::Live,
+    objects::PROVIDER,
     payload::Capture,
     plan::{self, Choice},
     ports::{Body, FetchError, Fetched, ForwardError, Limits},
@@ -94,24 +95,13 @@ pub async fn call<H: Host>(
     operation: &'static dyn Operation,
     route: &'static str,
 ) -> Reply<H::Stream> {
-    let headers = incoming.headers();
-    let started_ms = host.now_ms();
-    let config = host.config();
-    let mut draft = Draft::begin(Opening {
-        id: host.memory().new_id("call_", started_ms, host),
-        operation: operation.name(),
-        route,
-        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
-        started_ms,
-        region: host.region(),
-        release: &config.release,
-    });
+    let mut draft = begin(host, incoming.headers(), operation.name(), route);
     match serve(host, incoming, operation, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
             draft.streams();
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
-            let idle_ms = config.stream_limits.idle_ms;
+            let idle_ms = host.config().stream_limits.idle_ms;
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
         Ok(Served::Whole { response, summary }) => {
@@ -123,6 +113,20 @@ pub async fn call<H: Host>(
     }
 }
 
+/// A record begins. `route` is the path's template.
+pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, route: &str) -> Draft {
+    let started_ms = host.now_ms();
+    Draft::begin(Opening {
+        id: host.memory().new_id("call_", started_ms, host),
+        operation,
+        route,
+        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
+        started_ms,
+        region: host.region(),
+        release: &host.config().release,
+    })
+}
+
 /// An answer, before it is known what becomes of it.
 enum Served<S> {
     Whole { response: Response<Bytes>, summary: Summary },
@@ -130,7 +134,7 @@ enum Served<S> {
 }
 
 /// A failure, with what of the upstream's headers goes on to the caller.
-struct Refusal {
+pub(crate) struct Refusal {
     error: Error,
     headers: Box<HeaderMap>,
 }
@@ -156,7 +160,8 @@ async fn serve<H: Host>(
         None => (incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?, None),
         Some(wanted) => {
             form = form::receive(host, incoming, wanted, wanted[0]).await?;
-            (&form.held, form.rest.as_ref().map(|rest| (rest, form.length)))
+            let held = form.held.len();
+            (&form.held, form.rest.as_ref().map(|rest| Rest { rest, length: form.length, held }))
         }
     };
     // A form's files are no text to keep.
@@ -178,8 +183,18 @@ struct Call<'a> {
     headers: &'a HeaderMap,
     body: &'a Bytes,
     peek: Peek<'a>,
-    /// What the caller has yet to send, and how long all of the body is.
-    rest: Option<(&'a Rc<RefCell<form::Rest>>, Option<usize>)>,
+    rest: Option<Rest<'a>>,
+}
+
+/// What the caller has yet to send of a form.
+#[derive(Clone, Copy)]
+pub(crate) struct Rest<'a> {
+    /// What it goes through.
+    pub(crate) rest: &'a Rc<RefCell<form::Rest>>,
+    /// How long all of the form is, where that is known.
+    pub(crate) length: Option<usize>,
+    /// How much of it has come.
+    pub(crate) held: usize,
 }
 
 impl Call<'_> {
@@ -371,36 +386,48 @@ async fn fetch<H: Host>(
     limits: Limits,
     draft: &Draft,
 ) -> Result<Fetched<H::Stream>, Refusal> {
-    let fail = |error| failed(provider, error);
-    let fetched = match call.rest {
+    let fetched = exchange(host, provider, request, call.rest, limits, draft.id()).await?;
+    well(call, provider, fetched)
+}
+
+/// One request and its answer, whatever its status; behind the request's body goes the rest of the caller's.
+/// `id` is for the log.
+pub(crate) async fn exchange<H: Host>(
+    host: &H,
+    provider: &'static Provider,
+    mut request: Request<Bytes>,
+    rest: Option<Rest<'_>>,
+    limits: Limits,
+    id: &str,
+) -> Result<Fetched<H::Stream>, Error> {
+    let fail = |error| Error::Upstream { provider: provider.name, error };
+    let fetched = match rest {
         None => host.fetch(request, limits).await,
-        Some((rest, length)) => {
-            let mut request = request;
-            let length = length.map(|length| length + request.body().len() - call.body.len());
+        Some(Rest { rest, length, held }) => {
             if let Some(length) = length {
+                let length = length + request.body().len() - held;
                 request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             }
             match host.forward(request, rest.clone(), limits).await {
-                Err(ForwardError::Body(error)) => return Err(form::unreceived(error).into()),
-                Err(ForwardError::Refused) => return Err(rest.borrow_mut().take_error().into()),
+                Err(ForwardError::Body(error)) => return Err(form::unreceived(error)),
+                Err(ForwardError::Refused) => return Err(rest.borrow_mut().take_error()),
                 Err(ForwardError::Fetch(error)) => Err(error),
                 Ok(fetched) => Ok(fetched),
             }
         }
     };
-    let fetched = fetched.map_err(|error| match error {
-        FetchError::HungUp => Refusal::from(Error::HungUp),
+    fetched.map_err(|error| match error {
+        FetchError::HungUp => Error::HungUp,
         FetchError::Timeout => {
             let waited = limits.first_byte_ms;
             fail(UpstreamError::new(ErrorClass::Timeout, format!("no answer within {waited} ms.")))
         }
         FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
         FetchError::Unreachable(reason) => {
-            host.log(&format!("{}: {} unreachable: {reason}", draft.id(), provider.name));
+            host.log(&format!("{id}: {} unreachable: {reason}", provider.name));
             fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
         }
-    })?;
-    well(call, provider, fetched)
+    })
 }
 
 /// The answer, unless its status says that it is none.
@@ -444,14 +471,21 @@ fn open_stream(relay: &mut dyn Relay, first: Bytes) -> Result<Bytes, UpstreamErr
     }
 }
 
-/// What goes to the target, with its credential, our name and the trace.
-fn outgoing<H: Host>(
-    host: &H,
-    call: &Call<'_>,
-    choice: &Choice<'_>,
-    draft: &Draft,
-) -> Result<Outgoing, Error> {
-    let provider = choice.provider;
+/// What the deployment adds to a provider's row.
+pub(crate) struct Account {
+    base_url: String,
+    credential: Option<String>,
+}
+
+impl Account {
+    /// A model of the provider's, through this account.
+    pub(crate) fn target<'a>(&'a self, provider: &'static Provider, model: &'a str) -> Target<'a> {
+        Target { provider, model, base_url: &self.base_url, credential: self.credential.as_deref() }
+    }
+}
+
+/// How this deployment reaches a provider.
+pub(crate) fn account<H: Host>(host: &H, provider: &'static Provider) -> Result<Account, Error> {
     let credential = host.setting(&setting_name(provider.name, "API_KEY"));
     let own_url = host.setting(&setting_name(provider.name, "BASE_URL"));
     let unconfigured = |suffix| Error::ProviderUnconfigured {
@@ -461,11 +495,23 @@ fn outgoing<H: Host>(
     if credential.is_none() && provider.auth != Auth::Optional {
         return Err(unconfigured("API_KEY"));
     }
-    let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/');
+    let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/').to_owned();
     if base_url.is_empty() {
         return Err(unconfigured("BASE_URL"));
     }
-    let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
+    Ok(Account { base_url, credential })
+}
+
+/// What goes to the target, with its credential, our name and the trace.
+fn outgoing<H: Host>(
+    host: &H,
+    call: &Call<'_>,
+    choice: &Choice<'_>,
+    draft: &Draft,
+) -> Result<Outgoing, Error> {
+    let provider = choice.provider;
+    let account = account(host, provider)?;
+    let target = account.target(provider, choice.model);
     let mut outgoing = call.operation.request(&call.ask(draft), &target).map_err(|error| match error {
         llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
         error => Error::Request(error),
@@ -531,7 +577,7 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
 }
 
 /// Our own headers, on every answer of a call.
-fn stamp(headers: &mut HeaderMap, draft: &Draft) {
+pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft) {
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
     if !headers.contains_key(X_REQUEST_ID) {
         headers.insert(X_REQUEST_ID, id.clone());
@@ -539,7 +585,13 @@ fn stamp(headers: &mut HeaderMap, draft: &Draft) {
     headers.insert(CALL_ID, id);
 }
 
-fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal: Refusal) -> Reply<S> {
+/// The answer to a call that failed, and its record.
+pub(crate) fn refuse<S, H: Host>(
+    host: &H,
+    operation: &dyn Operation,
+    draft: Draft,
+    refusal: Refusal,
+) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
@@ -565,7 +617,7 @@ fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal
 
 /// A refusal in OpenAI's error shape, for whoever's protocol is not known.
 pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes> {
-    error_in(&Chat(&ChatCompletions), error, request_id)
+    error_in(&OPENAI, error, request_id)
 }
 
 /// A refusal in the caller's protocol.
@@ -593,9 +645,11 @@ fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) 
     response
 }
 
+/// OpenAI's shape of an error.
+pub(crate) const OPENAI: Chat = Chat(&ChatCompletions);
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CALL_ID: HeaderName = HeaderName::from_static("x-hypergate-call-id");
-const PROVIDER: HeaderName = HeaderName::from_static("x-hypergate-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-hypergate-attempts");
 const DROPPED: HeaderName = HeaderName::from_static("x-hypergate-dropped");
 const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));

@@ -142,6 +142,14 @@ impl Error {
         }
     }
 
+    /// The status the provider answered with, if it did.
+    pub fn upstream_status(&self) -> Option<u16> {
+        match self {
+            Self::Upstream { error, .. } => error.status,
+            _ => None,
+        }
+    }
+
     /// The stable name used for callers, records and rollups.
     pub fn code(&self) -> &'static str {
         match self {

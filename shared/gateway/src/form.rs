@@ -10,6 +10,7 @@ use llm::multipart::{Field, Scanner};
 use crate::{
     Error, Host,
     call::{BodyError, Incoming},
+    lines::Lines,
     ports::{Passage, Refused},
 };
 
@@ -30,11 +31,30 @@ impl Form {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
+
+    /// The form with the lines of its file rewritten, and what rewrites those yet to come.
+    pub fn with_lines(self, content_type: &str, lines: Lines) -> Result<(Self, Rc<RefCell<Rest>>), Error> {
+        let limit = self.rest.as_ref().map_or(self.held.len(), |rest| rest.borrow().limit);
+        let scanner = Scanner::new(content_type, &[])?;
+        let mut rewriting = Rest { scanner, lines: Some(lines), received: 0, limit, error: None };
+        let mut held = Vec::with_capacity(self.held.len());
+        for piece in self.held.chunks(PIECE_BYTES) {
+            held.extend(rewriting.read(piece)?.unwrap_or_default());
+        }
+        let rewriting = Rc::new(RefCell::new(rewriting));
+        let (rest, length) = match self.rest {
+            Some(_) => (Some(rewriting.clone()), None),
+            None => (None, Some(held.len())),
+        };
+        Ok((Self { held: held.into(), rest, length, ..self }, rewriting))
+    }
 }
 
 /// The rest of a form: read on, so that nothing in it says otherwise than what was gone by.
 pub struct Rest {
     scanner: Scanner,
+    /// What the file's content goes through.
+    lines: Option<Lines>,
     received: usize,
     limit: usize,
     error: Option<Error>,
@@ -46,15 +66,39 @@ impl Rest {
         self.error.take().unwrap_or(Error::BodyBroken)
     }
 
-    fn read(&mut self, chunk: &[u8]) -> Result<(), Error> {
+    /// The lines, once they have gone by.
+    pub fn lines(&self) -> Option<&Lines> {
+        self.lines.as_ref()
+    }
+
+    /// Reads on; what to send instead, where something is rewritten.
+    fn read(&mut self, chunk: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.received += chunk.len();
         if self.received > self.limit {
             return Err(Error::UploadTooLarge { limit: self.limit });
         }
-        Ok(self.scanner.feed(chunk, &mut |_, _| Ok(()))?)
+        let Some(lines) = &mut self.lines else {
+            self.scanner.feed(chunk, &mut |_, _| Ok(()))?;
+            return Ok(None);
+        };
+        let (mut out, mut failure) = (Vec::with_capacity(chunk.len()), None);
+        let scanned = self.scanner.feed(chunk, &mut |part, bytes| {
+            let rewritten = match part {
+                Some("file") => lines.feed(bytes, &mut out),
+                _ => lines.finish(&mut out).map(|()| out.extend_from_slice(bytes)),
+            };
+            rewritten.map_err(|error| {
+                failure = Some(error);
+                llm::Error::invalid("file", "a line is refused")
+            })
+        });
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(scanned.map(|()| Some(out))?),
+        }
     }
 
-    fn let_through(&mut self, read: Result<(), Error>) -> Result<(), Refused> {
+    fn let_through<T>(&mut self, read: Result<T, Error>) -> Result<T, Refused> {
         read.map_err(|error| {
             self.error = Some(error);
             Refused
@@ -65,7 +109,7 @@ impl Rest {
 impl Passage for Rest {
     fn chunk(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
         let read = self.read(bytes);
-        self.let_through(read).map(|()| None)
+        self.let_through(read)
     }
 
     fn end(&mut self) -> Result<Vec<u8>, Refused> {
@@ -90,7 +134,7 @@ pub async fn receive<H: Host>(
     }
     let content_type = incoming.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let scanner = Scanner::new(content_type.unwrap_or_default(), wanted)?;
-    let mut rest = Rest { scanner, received: 0, limit, error: None };
+    let mut rest = Rest { scanner, lines: None, received: 0, limit, error: None };
     let mut held = Vec::new();
     let small = HELD_BYTES.min(config.max_body_bytes);
     match incoming.body() {
@@ -134,6 +178,9 @@ pub fn unreceived(error: BodyError) -> Error {
 fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
+
+/// A form that is here is read in pieces, for each is copied on the way.
+const PIECE_BYTES: usize = 1 << 16;
 
 /// A form up to this size is received to its end before anything is sent, so that it can be sent again.
 const HELD_BYTES: usize = 1 << 20;

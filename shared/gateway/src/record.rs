@@ -205,6 +205,12 @@ impl Draft {
         Self { record, upstream_ms: 0, provider: "", capture: None }
     }
 
+    /// Under an id of its own: what may be found out more than once is recorded once.
+    pub fn with_id(mut self, id: String) -> Self {
+        self.record.id = id;
+        self
+    }
+
     /// The call's id.
     pub fn id(&self) -> &str {
         &self.record.id
