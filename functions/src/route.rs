@@ -11,10 +11,14 @@ use gateway::{
 use http::{HeaderValue, Method, Response, header};
 use llm::{
     dialect::{
-        chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-        generate_content::GenerateContent, messages::Messages, responses::Responses,
+        chat_completions::{ChatCompletions, Completions},
+        cohere::Cohere,
+        converse::Converse,
+        generate_content::GenerateContent,
+        messages::Messages,
+        responses::Responses,
     },
-    operation::{Chat, Operation, forms},
+    operation::{Chat, Embeddings, Images, Moderations, Operation, Rerank, Speech, forms},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,6 +31,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/metrics"),
     ("POST", "/internal/tick"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/images/generations"),
+    ("POST", "/v1/audio/speech"),
+    ("POST", "/v1/moderations"),
+    ("POST", "/v1/rerank"),
+    ("POST", "/v2/rerank"),
     ("POST", "/v1/messages"),
     ("POST", "/v1/responses"),
     ("POST", "/v1/audio/transcriptions"),
@@ -117,6 +128,13 @@ fn kept(path: &str) -> Option<(Kind, &str)> {
 fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
     match path {
         "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
+        "/v1/completions" => Some((&Chat(&Completions), "/v1/completions")),
+        "/v1/embeddings" => Some((&Embeddings, "/v1/embeddings")),
+        "/v1/images/generations" => Some((&Images, "/v1/images/generations")),
+        "/v1/audio/speech" => Some((&Speech, "/v1/audio/speech")),
+        "/v1/moderations" => Some((&Moderations, "/v1/moderations")),
+        "/v1/rerank" => Some((&Rerank::Jina, "/v1/rerank")),
+        "/v2/rerank" => Some((&Rerank::Cohere, "/v2/rerank")),
         "/v1/messages" => Some((&Chat(&Messages), "/v1/messages")),
         "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
         "/v1/audio/transcriptions" => Some((&forms::TRANSCRIPTION, "/v1/audio/transcriptions")),

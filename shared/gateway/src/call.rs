@@ -128,6 +128,7 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
 }
 
 /// An answer, before it is known what becomes of it.
+#[expect(clippy::large_enum_variant, reason = "there is one a call, and a box would cost each of them")]
 enum Served<S> {
     Whole { response: Response<Bytes>, summary: Summary },
     Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },

@@ -339,12 +339,13 @@ impl Draft {
         record.wait_ms = wait_ms(pace, record.time_to_first_chunk_ms, record.duration_ms);
         record.finish_reason = summary.finish_reason.map(|reason| short(&reason));
         if let Some(usage) = summary.usage.map(plausible) {
-            record.input_tokens = Some(usage.input_tokens);
-            record.cache_read_input_tokens = Some(usage.cache_read_input_tokens);
+            let counted = |tokens| usage.counts_tokens().then_some(tokens);
+            record.input_tokens = counted(usage.input_tokens);
+            record.cache_read_input_tokens = counted(usage.cache_read_input_tokens);
             record.cache_write_input_tokens =
-                Some(usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens);
-            record.output_tokens = Some(usage.output_tokens);
-            record.reasoning_output_tokens = Some(usage.reasoning_output_tokens);
+                counted(usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens);
+            record.output_tokens = counted(usage.output_tokens);
+            record.reasoning_output_tokens = counted(usage.reasoning_output_tokens);
             // The demo counts words, and its wire form has no place to say so.
             record.usage_estimated = usage.estimated || self.provider == "demo";
             let served = summary.response_model.as_deref();
@@ -352,7 +353,8 @@ impl Draft {
                 .into_iter()
                 .chain([record.target_model.as_str()])
                 .find_map(|model| llm::price::find(self.provider, model, record.started_ms));
-            record.cost_microusd = price.and_then(|price| price.cost_microusd(&usage));
+            record.cost_microusd =
+                price.filter(|_| usage.counts_tokens()).and_then(|price| price.cost_microusd(&usage));
         }
         record.response_model = summary.response_model.map(|model| short(&model));
         record.payload = self.capture.take().map(Capture::finish);

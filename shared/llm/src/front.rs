@@ -21,6 +21,11 @@ pub trait Front: Sync {
     /// The protocol; a provider that speaks it gets the caller's own bytes.
     fn api(&self) -> Api;
 
+    /// The OpenTelemetry `gen_ai.operation.name` of what its callers ask for.
+    fn operation(&self) -> &'static str {
+        "chat"
+    }
+
     /// Reads what the gateway needs of a request. `path` is the request's path with its query.
     fn peek<'a>(&self, path: &'a str, body: &'a [u8]) -> Result<Peek<'a>, Error>;
 

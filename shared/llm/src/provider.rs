@@ -1,8 +1,11 @@
 //! Who the providers are: one row each. What they speak is in [`crate::dialect`].
 
-use crate::dialect::{
-    Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-    generate_content::GenerateContent, messages::Messages, responses::Responses,
+use crate::{
+    dialect::{
+        Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
+        generate_content::GenerateContent, messages::Messages, responses::Responses,
+    },
+    operation::{EmbeddingsApi, ImagesApi, ModerationsApi, RerankApi, SpeechApi},
 };
 
 /// A provider, as data.
@@ -23,6 +26,25 @@ pub struct Provider {
     /// Whether a stream must be asked to end with its usage (`stream_options.include_usage`). A
     /// provider that always sends it, or that refuses fields it does not know, is not asked.
     pub ask_usage: bool,
+    /// What it does beside chat.
+    pub offers: &'static [Offer],
+}
+
+/// Something a provider does beside chat, and what it speaks for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// OpenAI's older completions.
+    Completions,
+    /// Vectors of texts.
+    Embeddings(EmbeddingsApi),
+    /// Pictures.
+    Images(ImagesApi),
+    /// Whether something is harmful.
+    Moderations(ModerationsApi),
+    /// Which documents answer a query.
+    Rerank(RerankApi),
+    /// Words said aloud.
+    Speech(SpeechApi),
 }
 
 /// How a credential goes into a request.
@@ -43,6 +65,8 @@ pub enum Api {
     ChatCompletions,
     /// Cohere's chat, version 2.
     Cohere,
+    /// OpenAI's completions, from before there was chat.
+    Completions,
     /// Amazon Bedrock's Converse.
     Converse,
     /// The models built in here; see [`crate::demo`].
@@ -51,6 +75,8 @@ pub enum Api {
     GenerateContent,
     /// Anthropic's Messages.
     Messages,
+    /// Nothing: no model of this provider chats.
+    None,
     /// OpenAI's Responses.
     Responses,
 }
@@ -64,7 +90,7 @@ impl Api {
             Self::GenerateContent => &GenerateContent,
             Self::Messages => &Messages,
             Self::Responses => &Responses,
-            Self::ChatCompletions | Self::Demo => &ChatCompletions,
+            Self::ChatCompletions | Self::Completions | Self::Demo | Self::None => &ChatCompletions,
         }
     }
 
@@ -80,7 +106,8 @@ impl Api {
 impl Provider {
     /// What to speak with it for a caller who speaks `callers`: the same, if it can.
     pub fn api_for(&self, callers: Api) -> Api {
-        self.also.filter(|also| *also == callers).unwrap_or(self.api)
+        let completes = callers == Api::Completions && self.offers.contains(&Completions);
+        if completes || self.also == Some(callers) { callers } else { self.api }
     }
 }
 
@@ -109,6 +136,8 @@ pub fn split(model: &str) -> Option<(&'static Provider, &str)> {
     (!model.is_empty()).then_some((provider, model))
 }
 
+use Offer::{Completions, Embeddings, Images, Moderations, Rerank, Speech};
+
 /// Every provider, by name.
 pub const PROVIDERS: &[Provider] = &[
     Provider {
@@ -119,12 +148,14 @@ pub const PROVIDERS: &[Provider] = &[
         api: Api::Messages,
         also: None,
         ask_usage: false,
+        offers: &[],
     },
     // Each resource has its own: AZURE_BASE_URL is https://<resource>.openai.azure.com/openai/v1; a model is the
     // name of a deployment.
     Provider {
         auth: Auth::Header("api-key"),
         also: Some(Api::Responses),
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
         ..chat("azure", "azure.ai.openai", "")
     },
     // A key for Bedrock; in another region than this, BEDROCK_BASE_URL.
@@ -136,8 +167,9 @@ pub const PROVIDERS: &[Provider] = &[
         api: Api::Converse,
         also: None,
         ask_usage: false,
+        offers: &[Embeddings(EmbeddingsApi::Bedrock), Rerank(RerankApi::Bedrock)],
     },
-    chat("cerebras", "cerebras", "https://api.cerebras.ai/v1"),
+    Provider { offers: &[Completions], ..chat("cerebras", "cerebras", "https://api.cerebras.ai/v1") },
     Provider {
         name: "cohere",
         telemetry_name: "cohere",
@@ -146,9 +178,25 @@ pub const PROVIDERS: &[Provider] = &[
         api: Api::Cohere,
         also: None,
         ask_usage: false,
+        offers: &[Embeddings(EmbeddingsApi::Cohere), Rerank(RerankApi::Cohere)],
     },
-    chat("dashscope", "alibaba_cloud.dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
-    chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai"),
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat(
+            "dashscope",
+            "alibaba_cloud.dashscope",
+            "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        )
+    },
+    Provider {
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Images(ImagesApi::OpenAi),
+            Speech(SpeechApi::OpenAi),
+        ],
+        ..chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai")
+    },
     chat("deepseek", "deepseek", "https://api.deepseek.com/v1"),
     Provider {
         name: "demo",
@@ -158,8 +206,12 @@ pub const PROVIDERS: &[Provider] = &[
         api: Api::Demo,
         also: None,
         ask_usage: true,
+        offers: &[],
     },
-    chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1"),
+    Provider {
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1")
+    },
     Provider {
         name: "gemini",
         telemetry_name: "gcp.gemini",
@@ -168,32 +220,106 @@ pub const PROVIDERS: &[Provider] = &[
         api: Api::GenerateContent,
         also: None,
         ask_usage: false,
+        offers: &[Embeddings(EmbeddingsApi::Gemini), Images(ImagesApi::Gemini), Speech(SpeechApi::Gemini)],
     },
-    chat("github", "github.models", "https://models.github.ai/inference"),
-    chat("groq", "groq", "https://api.groq.com/openai/v1"),
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("github", "github.models", "https://models.github.ai/inference")
+    },
+    Provider {
+        offers: &[Speech(SpeechApi::OpenAi)],
+        ..chat("groq", "groq", "https://api.groq.com/openai/v1")
+    },
     chat("huggingface", "hugging_face", "https://router.huggingface.co/v1"),
-    chat("hyperbolic", "hyperbolic", "https://api.hyperbolic.xyz/v1"),
-    Provider { auth: Auth::Optional, ..chat("llama-cpp", "llama_cpp", "http://localhost:8080/v1") },
-    Provider { auth: Auth::Optional, ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1") },
+    Provider { offers: &[Completions], ..chat("hyperbolic", "hyperbolic", "https://api.hyperbolic.xyz/v1") },
+    Provider {
+        api: Api::None,
+        offers: &[Embeddings(EmbeddingsApi::Jina), Rerank(RerankApi::Jina)],
+        ..chat("jina", "jina_ai", "https://api.jina.ai/v1")
+    },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("llama-cpp", "llama_cpp", "http://localhost:8080/v1")
+    },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1")
+    },
     chat("minimax", "minimax", "https://api.minimax.io/v1"),
     // Sends usage with its last chunk unasked, and answers 422 to fields it does not know.
-    Provider { ask_usage: false, ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1") },
+    Provider {
+        ask_usage: false,
+        offers: &[Embeddings(EmbeddingsApi::Mistral), Moderations(ModerationsApi::Mistral)],
+        ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1")
+    },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
-    chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1"),
-    chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1"),
-    Provider { auth: Auth::Optional, ..chat("ollama", "ollama", "http://localhost:11434/v1") },
-    Provider { also: Some(Api::Responses), ..chat("openai", "openai", "https://api.openai.com/v1") },
-    chat("openrouter", "openrouter", "https://openrouter.ai/api/v1"),
+    Provider {
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
+    },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1")
+    },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Completions, Embeddings(EmbeddingsApi::Ollama)],
+        ..chat("ollama", "ollama", "http://localhost:11434/v1")
+    },
+    Provider {
+        also: Some(Api::Responses),
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Images(ImagesApi::OpenAi),
+            Moderations(ModerationsApi::OpenAi),
+            Speech(SpeechApi::OpenAi),
+        ],
+        ..chat("openai", "openai", "https://api.openai.com/v1")
+    },
+    Provider {
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("openrouter", "openrouter", "https://openrouter.ai/api/v1")
+    },
     // Sends usage with every chunk.
     Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
-    chat("sambanova", "sambanova", "https://api.sambanova.ai/v1"),
-    chat("together", "together_ai", "https://api.together.xyz/v1"),
-    Provider { auth: Auth::Optional, ..chat("vllm", "vllm", "http://localhost:8000/v1") },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("sambanova", "sambanova", "https://api.sambanova.ai/v1")
+    },
+    Provider {
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Images(ImagesApi::OpenAi),
+            Rerank(RerankApi::Jina),
+            Speech(SpeechApi::OpenAi),
+        ],
+        ..chat("together", "together_ai", "https://api.together.xyz/v1")
+    },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Rerank(RerankApi::Jina)],
+        ..chat("vllm", "vllm", "http://localhost:8000/v1")
+    },
+    Provider {
+        api: Api::None,
+        offers: &[Embeddings(EmbeddingsApi::Voyage), Rerank(RerankApi::Voyage)],
+        ..chat("voyage", "voyage_ai", "https://api.voyageai.com/v1")
+    },
     // The account id is part of the address: WORKERS_AI_BASE_URL is
     // https://api.cloudflare.com/client/v4/accounts/<account id>/ai/v1
-    chat("workers-ai", "cloudflare.workers_ai", ""),
-    chat("xai", "x_ai", "https://api.x.ai/v1"),
-    chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4"),
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("workers-ai", "cloudflare.workers_ai", "")
+    },
+    Provider { offers: &[Images(ImagesApi::OpenAi)], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")
+    },
 ];
 
 const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'static str) -> Provider {
@@ -205,6 +331,7 @@ const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'stat
         api: Api::ChatCompletions,
         also: None,
         ask_usage: true,
+        offers: &[],
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     chat::Event,
     demo,
     front::{ErrorBody, Front, Head, Peek},
+    provider::Api,
     translate::{self, Translate},
 };
 
@@ -18,11 +19,11 @@ pub struct Chat(pub &'static dyn Front);
 
 impl Operation for Chat {
     fn name(&self) -> &'static str {
-        "chat"
+        self.0.operation()
     }
 
-    fn is_offered(&self, _provider: &Provider) -> bool {
-        true
+    fn is_offered(&self, provider: &Provider) -> bool {
+        provider.api != Api::None
     }
 
     fn peek<'a>(&self, path: &'a str, _headers: &'a HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, Error> {

@@ -3,17 +3,31 @@
 //! The gateway does with every operation the same: it peeks, plans, sends, waits, answers and records. What the
 //! bytes mean on the way is the operation's to say.
 
+mod bytes;
 mod chat;
+mod embeddings;
+mod events;
 pub mod forms;
+mod gemini;
+mod images;
+mod json;
+mod moderations;
+mod rerank;
+mod speech;
 
-use bytes::Bytes;
+use ::bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 pub use chat::Chat;
+pub use embeddings::{Embeddings, EmbeddingsApi};
+pub use images::{Images, ImagesApi};
+pub use moderations::{Moderations, ModerationsApi};
+pub use rerank::{Rerank, RerankApi};
+pub use speech::{Speech, SpeechApi};
 
 use crate::{
     Error, Provider, Target, UpstreamError, demo,
-    dialect::Encoded,
+    dialect::{Encoded, chat_completions},
     front::{ErrorBody, Head, Peek},
     relay::{Relay, Summary},
 };
@@ -39,8 +53,10 @@ pub trait Operation: Sync {
     /// translation where not. Of the caller's headers those go along that are the protocol's own.
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error>;
 
-    /// A non-2xx answer, as our error.
-    fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError;
+    /// A non-2xx answer, as our error. Most providers fail in one way at all they do.
+    fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        provider.api.dialect().error(status, headers, body)
+    }
 
     /// A whole 2xx answer as the caller wants it, or why it is none. `more` are the answers to
     /// [`Outgoing::more`], in order.
@@ -54,10 +70,14 @@ pub trait Operation: Sync {
 
     /// What a streamed 2xx answer with these headers goes through. Asked for only if [`Operation::request`]
     /// said that the answer comes as a stream.
-    fn relay(&self, ask: &Ask<'_>, provider: &Provider, headers: &HeaderMap) -> Streamed;
+    fn relay(&self, _ask: &Ask<'_>, _provider: &Provider, headers: &HeaderMap) -> Streamed {
+        bytes::relay(headers, Summary::default())
+    }
 
-    /// The body of an answer that is an error.
-    fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8>;
+    /// The body of an answer that is an error: OpenAI's, unless the caller speaks something else.
+    fn error(&self, _status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
+        chat_completions::error::body(error)
+    }
 
     /// The answer of a built-in model.
     fn demo(&self, _ask: &Ask<'_>, _model: &str) -> Result<demo::Answer, Error> {

@@ -427,7 +427,7 @@ impl<'a> ExtraContent<'a> {
 
 /// Cached tokens are inside `prompt_tokens`, reasoning tokens inside `completion_tokens`.
 #[derive(Serialize)]
-struct WireUsage {
+pub(super) struct WireUsage {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,

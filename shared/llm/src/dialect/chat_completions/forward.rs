@@ -23,12 +23,21 @@ use crate::{
 
 /// Reads what the gateway needs from a Chat Completions body.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
-    const NAMES: [&str; 6] = ["messages", "model", "stream", "stream_options", "n", "user"];
-    let [messages, model, stream, stream_options, choices, user] = peek::fields(body, NAMES, 4)?;
-    let (model, model_at) = peek::model(model, body)?;
+    let (peek, messages) = peek_for(body, "messages")?;
     if !messages.is_some_and(|messages| messages.get().starts_with('[')) {
         return Err(Error::invalid("messages", "`messages` is required and must be a list."));
     }
+    Ok(peek)
+}
+
+/// Reads the same of a body whose contents are in another field, and gives that field.
+pub(super) fn peek_for<'a>(
+    body: &'a [u8],
+    contents: &'static str,
+) -> Result<(Peek<'a>, Option<&'a RawValue>), Error> {
+    let names = [contents, "model", "stream", "stream_options", "n", "user"];
+    let [contents, model, stream, stream_options, choices, user] = peek::fields(body, names, 4)?;
+    let (model, model_at) = peek::model(model, body)?;
     let stream = peek::stream(stream)?;
     let user = match user {
         Some(user) if user.get() != "null" => Some(peek::text(user, "user")?),
@@ -43,16 +52,9 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
     };
     // Whether it is a number at all is the provider's to say.
     let choices = choices.and_then(|count| count.get().parse().ok()).unwrap_or(1).max(1);
-    Ok(Peek {
-        model,
-        stream,
-        include_usage,
-        user,
-        choices,
-        framing: Framing::Events,
-        model_at: Some(model_at),
-        usage_wish: Some(usage_wish),
-    })
+    let (framing, model_at, usage_wish) = (Framing::Events, Some(model_at), Some(usage_wish));
+    let peek = Peek { model, stream, include_usage, user, choices, framing, model_at, usage_wish };
+    Ok((peek, contents))
 }
 
 fn usage_wish(options: &RawValue, body: &[u8]) -> Result<(bool, Splice), Error> {

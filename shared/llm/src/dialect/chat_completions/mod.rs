@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod call_id;
+mod completions;
 mod decode;
 mod dialect;
 mod encode;
@@ -14,6 +15,8 @@ pub mod forward;
 mod quirks;
 pub mod request;
 mod usage;
+
+pub use completions::Completions;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

@@ -169,6 +169,7 @@ mod tests {
         api: Api::Cohere,
         also: None,
         ask_usage: false,
+        offers: &[],
     };
 
     const BODY: &[u8] = br#"{"k": 1.50, "stream":true, "model" : "fast","messages":[]}"#;

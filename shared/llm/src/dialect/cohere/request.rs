@@ -473,6 +473,7 @@ mod tests {
         api: Api::Cohere,
         also: None,
         ask_usage: false,
+        offers: &[],
     };
 
     const THINKER: &str = "command-a-reasoning-08-2025";

@@ -21,6 +21,7 @@ static BEDROCK: Provider = Provider {
     api: Api::Converse,
     also: None,
     ask_usage: false,
+    offers: &[],
 };
 
 const CLAUDE: &str = "us.anthropic.claude-3-7-sonnet-20250219-v1:0";
