@@ -310,7 +310,7 @@ async fn identify<H: Host>(
 fn chosen(headers: &HeaderMap, caller: &Caller) -> Result<&'static Provider, Error> {
     let name = headers.get(&PROVIDER).map_or(Ok(DEFAULT_PROVIDER), |name| name.to_str()).unwrap_or_default();
     let Some(provider) = kept::provider(name) else {
-        let message = format!("`{PROVIDER}` must be one of {}.", kept::PROVIDERS.join(", "));
+        let message = format!("`{PROVIDER}` must be one of {}.", kept::providers().join(", "));
         return Err(llm::Error::Invalid { message, param: None }.into());
     };
     if !plan::may_use(provider, caller) {

@@ -10,18 +10,21 @@ use serde_json::Value;
 use crate::{
     Error, Provider, ServiceTier, Target, UpstreamError, Usage,
     dialect::post,
-    operation::forms,
+    operation::json,
     peek,
-    provider::{self, Api},
+    provider::{self, Api, Offer},
     relay::Summary,
 };
 
-/// The providers that keep both, by name.
-pub const PROVIDERS: [&str; 3] = ["azure", "groq", "openai"];
-
 /// The provider with this name, if it keeps files and batches.
 pub fn provider(name: &str) -> Option<&'static Provider> {
-    PROVIDERS.contains(&name).then(|| provider::find(name)).flatten()
+    provider::find(name).filter(|provider| provider.offers.contains(&Offer::Files))
+}
+
+/// The names of those that do.
+pub fn providers() -> Vec<&'static str> {
+    let keepers = provider::PROVIDERS.iter().filter(|provider| provider.offers.contains(&Offer::Files));
+    keepers.map(|provider| provider.name).collect()
 }
 
 /// A request about what is kept; `path` begins below the provider's address.
@@ -89,7 +92,7 @@ pub fn batch(object: &Value) -> Batch {
     let has_ended =
         matches!(object["status"].as_str(), Some("completed" | "expired" | "cancelled" | "failed"));
     // Of batches that have nothing to say of usage OpenAI sends zeros.
-    let usage = forms::usage(&object["usage"])
+    let usage = json::used(&object["usage"])
         .filter(|usage| has_ended && (usage.input_tokens, usage.output_tokens) != (0, 0));
     let used = usage.map(|usage| Summary {
         response_model: object["model"].as_str().map(str::to_owned),

@@ -10,7 +10,7 @@ mod events;
 pub mod forms;
 mod gemini;
 mod images;
-mod json;
+pub(crate) mod json;
 mod moderations;
 mod rerank;
 mod speech;
