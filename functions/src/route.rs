@@ -18,7 +18,9 @@ use llm::{
         messages::Messages,
         responses::Responses,
     },
-    operation::{Chat, Embeddings, Images, Moderations, Operation, Rerank, Speech, forms},
+    operation::{
+        Chat, Embeddings, Images, Moderations, Operation, Rerank, Speech, forms, realtime::Realtime,
+    },
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -53,6 +55,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/files/{file}"),
     ("DELETE", "/v1/files/{file}"),
     ("GET", "/v1/files/{file}/content"),
+    ("GET", "/v1/realtime"),
     ("POST", "/v2/chat"),
     ("POST", "/model/{model}/converse"),
     ("POST", "/model/{model}/converse-stream"),
@@ -89,7 +92,7 @@ pub const ROUTES: &[(&str, &str)] = &[
 pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> {
     // Calls come first: everything else can wait.
     if let Some((operation, route)) =
-        operation(incoming.uri().path()).filter(|_| incoming.method() == Method::POST)
+        operation(incoming.uri().path()).filter(|(operation, _)| incoming.method() == method(*operation))
     {
         return call::call(host, incoming, operation, route).await;
     }
@@ -107,6 +110,11 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
         }
         Reply::unrecorded(call::error_response(&error, None))
     })
+}
+
+/// A socket is opened with a GET; everything else is sent.
+fn method(operation: &dyn Operation) -> Method {
+    if operation.is_socket() { Method::GET } else { Method::POST }
 }
 
 /// Whether a request to this path calls a model. Such requests do nothing else first.
@@ -141,6 +149,7 @@ fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
         "/v1/audio/translations" => Some((&forms::TRANSLATION, "/v1/audio/translations")),
         "/v1/images/edits" => Some((&forms::IMAGE_EDIT, "/v1/images/edits")),
         "/v1/images/variations" => Some((&forms::IMAGE_VARIATION, "/v1/images/variations")),
+        "/v1/realtime" => Some((&Realtime, "/v1/realtime")),
         "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
         // A model's name may have slashes.
         _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {

@@ -240,6 +240,7 @@ impl KeyValue for MemoryHost {
 }
 
 impl Fetch for MemoryHost {
+    const HAS_SOCKETS: bool = true;
     type Stream = Stream;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
@@ -268,6 +269,10 @@ impl Fetch for MemoryHost {
             body.extend(instead.unwrap_or(chunk.to_vec()));
         }
         Ok(self.upstream.answer(Request::from_parts(parts, body.into()), limits)?)
+    }
+
+    async fn connect(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
+        self.upstream.answer(request, limits)
     }
 
     fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Stream {
@@ -555,6 +560,14 @@ impl Answer {
     /// The connection cannot be made. What the host says of it must not get anywhere.
     pub fn unreachable() -> Self {
         Self::error(FetchError::Unreachable("dns error of the secret host".to_owned()))
+    }
+
+    /// With this status.
+    pub fn status(mut self, status: u16) -> Self {
+        if let Ok((head, _)) = &mut self.response {
+            *head.status_mut() = StatusCode::from_u16(status).unwrap();
+        }
+        self
     }
 
     /// With this header.

@@ -131,7 +131,7 @@ fn answers_of_every_format_pass_and_tell_what_they_used() {
             Some((14, 45)),
             "application/json",
         ),
-        (Answer::json(200, &json!({ "text": "Hello.", "duration": 8.47 })), Some((0, 0)), "application/json"),
+        (Answer::json(200, &json!({ "text": "Hello.", "duration": 8.47 })), None, "application/json"),
         (Answer::json(200, &json!({ "text": "Hello." })), None, "application/json"),
         (Answer::text(200, "Hello.\n"), None, "text/plain"),
         (

@@ -220,6 +220,7 @@ async function exchange(method, url, headers, body, firstByteMs, maxBytes, anySt
       await sent;
     }
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
+    if (response.webSocket) return [head, EMPTY, response.webSocket];
     const type = response.headers.get('content-type') ?? '';
     const isStream = anyStream || STREAMS.some((stream) => type.startsWith(stream));
     if (response.ok && isStream && response.body !== null) {
@@ -243,9 +244,82 @@ async function exchange(method, url, headers, body, firstByteMs, maxBytes, anySt
 /** The media types of answers that come bit by bit. */
 const STREAMS = ['text/event-stream', 'application/vnd.amazon.eventstream'];
 
-/** Gives an upstream up. */
+/** Gives an upstream up, or a socket nobody has listened to. */
 export function cancel(reader) {
-  reader.cancel().catch(() => {});
+  if (reader instanceof WebSocket) {
+    reader.accept();
+    reader.close();
+  } else {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * A conversation: passes each message on as it comes, both ways, until one side ends it or both are silent for too
+ * long. The tap is shown what the upstream says with one of the words in it.
+ */
+export function converse(context, headers, upstream, tap, words, idleMs, longestMs) {
+  const { 0: theirs, 1: caller } = new WebSocketPair();
+  const telling = words.split('\n');
+  const encoder = new TextEncoder();
+  let finish;
+  context.waitUntil(new Promise((resolve) => (finish = resolve)));
+  const began = Date.now();
+  let heard = began;
+  let timer;
+  let over = false;
+  const end = (call, code, reason) => {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    for (const side of [caller, upstream]) {
+      try {
+        // Two codes say that there was none, and may not be sent.
+        side.close(code === 1005 ? 1000 : code === 1006 ? 1011 : code, reason);
+      } catch {
+        // It is closed.
+      }
+    }
+    try {
+      call();
+    } finally {
+      finish();
+      tap.free();
+    }
+  };
+  const isGood = (code) => code === 1000 || code === 1001 || code === 1005;
+  const leave = (code, reason) => end(() => (isGood(code) ? tap.end('') : tap.hangUp()), code, reason);
+  const fail = (code, reason) => end(() => tap.end(isGood(code) ? '' : `closed with ${code}`), code, reason);
+  const pass = (from, to, lost, look) => {
+    from.binaryType = 'arraybuffer';
+    from.accept();
+    from.addEventListener('message', ({ data }) => {
+      if (over) return;
+      heard = Date.now();
+      try {
+        to.send(data);
+      } catch {
+        // The side that is gone says so itself.
+      }
+      if (look && typeof data === 'string' && telling.some((word) => data.includes(word))) {
+        tap.chunk(encoder.encode(data));
+      }
+    });
+    from.addEventListener('close', ({ code, reason }) => lost(code, reason));
+    from.addEventListener('error', () => lost(1006, ''));
+  };
+  const watch = () => {
+    const left = Math.min(heard + idleMs, began + longestMs) - Date.now();
+    if (left > 0) {
+      timer = setTimeout(watch, left);
+    } else {
+      end(() => tap.end(''), 1008, 'The session was silent or open for too long.');
+    }
+  };
+  watch();
+  pass(caller, upstream, leave, false);
+  pass(upstream, caller, fail, true);
+  return new Response(null, { status: 101, webSocket: theirs, headers: headerObject(headers) });
 }
 
 /** A reader of chunks made here, one every `gapMs`. */

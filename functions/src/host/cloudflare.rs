@@ -21,8 +21,8 @@ use gateway::{
     },
     record::Record,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use llm::{ErrorClass, UpstreamError, relay::Ending};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use llm::{ErrorClass, UpstreamError, operation::realtime::TELLING, relay::Ending};
 use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
@@ -202,6 +202,11 @@ fn stream_with(host: Rc<Cloudflare>, streaming: Streaming<Reader>) -> web_sys::R
     let context: &JsValue = host.context.as_ref().expect("a fetch event has a context").as_ref();
     let tap = Tap { live: Some(live), idle_ms, host: host.clone() };
     let lines = header_lines(head.headers());
+    if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (config, words) = (host.config(), TELLING.join("\n"));
+        let (idle_ms, longest_ms) = (config.session_idle_ms as f64, config.session_ms as f64);
+        return converse(context, &lines, reader, tap, &words, idle_ms, longest_ms);
+    }
     stream(context, head.status().as_u16(), &lines, &opening, reader, tap, idle_ms as f64, &host.signal)
 }
 
@@ -361,6 +366,7 @@ impl Drop for Reader {
 }
 
 impl Fetch for Cloudflare {
+    const HAS_SOCKETS: bool = true;
     type Stream = Reader;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Reader>, FetchError> {
@@ -377,6 +383,11 @@ impl Fetch for Cloudflare {
             &self.signal,
         );
         fetched(answer.await.map_err(|error| fetch_error(&error))?)
+    }
+
+    async fn connect(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Reader>, FetchError> {
+        // The runtime opens a socket where a request asks for one.
+        self.fetch(request, limits).await
     }
 
     async fn forward(
@@ -544,6 +555,15 @@ extern "C" {
     #[wasm_bindgen(catch)]
     async fn receive(reader: &JsValue, idle_ms: f64) -> Result<JsValue, JsValue>;
     fn cancel(reader: &JsValue);
+    fn converse(
+        context: &JsValue,
+        headers: &str,
+        upstream: JsValue,
+        tap: Tap,
+        words: &str,
+        idle_ms: f64,
+        longest_ms: f64,
+    ) -> web_sys::Response;
     fn scripted(chunks: js_sys::Array, gap_ms: f64) -> JsValue;
     fn stream(
         context: &JsValue,

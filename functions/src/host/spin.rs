@@ -443,11 +443,20 @@ fn key_value_error(error: key_value::Error) -> PortError {
 type Upstream = LocalBoxStream<'static, Result<Vec<u8>, UpstreamError>>;
 
 impl Fetch for Spin {
+    const HAS_SOCKETS: bool = false;
     type Stream = Upstream;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Upstream>, FetchError> {
         // The runtime's own limits are coarser and differ between versions; this one is ours.
         within(limits.first_byte_ms, self.answer(request, limits)).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
+    async fn connect(
+        &self,
+        _request: Request<Bytes>,
+        _limits: Limits,
+    ) -> Result<Fetched<Upstream>, FetchError> {
+        Err(FetchError::Unreachable("WASI 0.2 has no sockets of this kind".to_owned()))
     }
 
     async fn forward(

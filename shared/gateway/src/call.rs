@@ -10,7 +10,7 @@ use llm::{
     ErrorClass, Provider, Target, UpstreamError, demo,
     dialect::chat_completions::ChatCompletions,
     front::{ErrorBody, Peek},
-    operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole},
+    operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole, realtime},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
 };
@@ -98,7 +98,7 @@ pub async fn call<H: Host>(
     let mut draft = begin(host, incoming.headers(), operation.name(), route);
     match serve(host, incoming, operation, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
-            draft.streams();
+            draft.streams(head.status().as_u16());
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
             let idle_ms = host.config().stream_limits.idle_ms;
@@ -156,6 +156,9 @@ async fn serve<H: Host>(
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
+    if operation.is_socket() && !H::HAS_SOCKETS {
+        return Err(Error::NoSockets.into());
+    }
     let form;
     let (body, rest) = match operation.form() {
         None => (incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?, None),
@@ -322,6 +325,15 @@ async fn send<H: Host>(
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));
         }
         (_, Body::Whole(_)) => return Err(refuse(UpstreamError::garbled("it is no event stream"))),
+        (Delivery::Socket, Body::Stream { first, rest }) => {
+            let relay = call.operation.relay(&ask, provider, fetched.head.headers()).relay;
+            let mut head = Response::new(());
+            *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            if let Some(subprotocol) = realtime::subprotocol(call.headers) {
+                head.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+            }
+            Served::Stream { head, opening: first, rest, relay }
+        }
         (_, Body::Stream { first, rest }) => {
             let mut streamed = call.operation.relay(&ask, provider, fetched.head.headers());
             let opening = open_stream(streamed.relay.as_mut(), first).map_err(refuse)?;
@@ -403,6 +415,7 @@ pub(crate) async fn exchange<H: Host>(
 ) -> Result<Fetched<H::Stream>, Error> {
     let fail = |error| Error::Upstream { provider: provider.name, error };
     let fetched = match rest {
+        None if request.headers().contains_key(header::UPGRADE) => host.connect(request, limits).await,
         None => host.fetch(request, limits).await,
         Some(Rest { rest, length, held }) => {
             if let Some(length) = length {
@@ -434,7 +447,7 @@ pub(crate) async fn exchange<H: Host>(
 /// The answer, unless its status says that it is none.
 fn well<S>(call: &Call<'_>, provider: &'static Provider, fetched: Fetched<S>) -> Result<Fetched<S>, Refusal> {
     let status = fetched.head.status();
-    if status.is_success() {
+    if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(fetched);
     }
     let headers = fetched.head.headers();

@@ -75,6 +75,11 @@ pub enum Error {
     /// A form where JSON is wanted.
     #[error("This route takes JSON. Send the body as `application/json`, not as a form.")]
     NoForm,
+    /// The host has no sockets.
+    #[error(
+        "This deployment runs where there are no WebSockets. Use one on Cloudflare Workers for realtime."
+    )]
+    NoSockets,
     /// Nothing goes by this name.
     #[error(
         "There is no model `{0}`. Name it as `provider/model` (`openai/gpt-5-mini`) or by an alias; GET /v1/models lists the known ones."
@@ -125,6 +130,7 @@ impl Error {
             Self::BodyBroken | Self::Field { .. } | Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::BodySilent => StatusCode::REQUEST_TIMEOUT,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoSockets => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge { .. } | Self::UploadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HungUp => {
                 StatusCode::from_u16(crate::record::CLIENT_CLOSED_REQUEST).expect("499 is a status")
@@ -165,6 +171,7 @@ impl Error {
             Self::ModelNotAllowed(_) => "model_not_allowed",
             Self::ModelUnknown(_) => "model_not_found",
             Self::NoForm => "unsupported_media_type",
+            Self::NoSockets => "websockets_unavailable",
             Self::NotFound(_) => "not_found",
             Self::Port(_) => "internal_error",
             Self::ProviderUnconfigured { .. } => "provider_not_configured",

@@ -206,7 +206,9 @@ pub trait Receive {
 
 /// One request, one answer. Redirects are not followed.
 pub trait Fetch {
-    /// The unread rest of a streamed answer. Dropping it cancels the upstream.
+    /// Whether sockets can be opened here.
+    const HAS_SOCKETS: bool;
+    /// The unread rest of a streamed answer, or an open socket. Dropping it cancels the upstream.
     type Stream;
     /// Sends the request.
     fn fetch(
@@ -223,6 +225,13 @@ pub trait Fetch {
         passage: Rc<RefCell<dyn Passage>>,
         limits: Limits,
     ) -> impl Future<Output = Result<Fetched<Self::Stream>, ForwardError>>;
+    /// Opens a socket. The answer is a 101 with an empty stream, which the host can relay, or whole if it is
+    /// another; where there are no sockets nobody asks.
+    fn connect(
+        &self,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Fetched<Self::Stream>, FetchError>>;
     /// A stream made here, a chunk every `gap_ms`: for the built-in models.
     fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Self::Stream;
 }

@@ -244,9 +244,10 @@ impl Draft {
         self.record.end_user_hash = end_user_hash;
     }
 
-    /// The answer turned out to be a stream.
-    pub fn streams(&mut self) {
+    /// The answer begins with this status, and is a stream.
+    pub fn streams(&mut self, status: u16) {
         self.record.stream = true;
+        self.record.status = status;
     }
 
     /// What of the content is kept.
@@ -302,7 +303,7 @@ impl Draft {
         self.finish(now_ms, status, Outcome::of_status(status), summary)
     }
 
-    /// A stream ended, well or not. The caller saw a 200 either way.
+    /// A stream ended, well or not. The caller saw its status either way.
     pub fn finish_stream(mut self, now_ms: i64, summary: Summary) -> Record {
         let failure = summary.error.as_ref().map(|error| error.class);
         self.record.error_type = failure.map(|class| class.code().to_owned());
@@ -313,7 +314,8 @@ impl Draft {
                 outcome => outcome,
             },
         };
-        self.finish(now_ms, 200, outcome, summary)
+        let status = if self.record.status == 0 { 200 } else { self.record.status };
+        self.finish(now_ms, status, outcome, summary)
     }
 
     /// The caller did not wait.

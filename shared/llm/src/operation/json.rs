@@ -103,6 +103,9 @@ pub(crate) fn used(usage: &Value) -> Option<Usage> {
         cache_read_input_tokens: detail("input", "cached_tokens"),
         image_input_tokens: detail("input", "image_tokens"),
         audio_input_tokens: detail("input", "audio_tokens"),
+        cache_read_audio_input_tokens: usage["input_token_details"]["cached_tokens_details"]["audio_tokens"]
+            .as_u64()
+            .unwrap_or(0),
         output_tokens: output.unwrap_or(0),
         reasoning_output_tokens: detail("output", "reasoning_tokens"),
         image_output_tokens: detail("output", "image_tokens"),

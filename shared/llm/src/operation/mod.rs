@@ -12,6 +12,7 @@ mod gemini;
 mod images;
 pub(crate) mod json;
 mod moderations;
+pub mod realtime;
 mod rerank;
 mod speech;
 
@@ -43,6 +44,11 @@ pub trait Operation: Sync {
     /// Where the body is a form: its fields that must be known before it goes on, the model's first.
     fn form(&self) -> Option<&'static [&'static str]> {
         None
+    }
+
+    /// Whether it is a conversation over a socket.
+    fn is_socket(&self) -> bool {
+        false
     }
 
     /// Reads what the gateway needs of a request. `path` is the request's path with its query. Of a form the
@@ -141,6 +147,8 @@ pub enum Delivery {
     AsItComes,
     /// As a stream of events.
     Events,
+    /// As a socket that is open both ways.
+    Socket,
     /// Read to its end.
     Whole,
 }
