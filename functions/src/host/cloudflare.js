@@ -162,7 +162,7 @@ export function forwardUpstream(
       }
     } catch (error) {
       // That the upstream takes no more is told better by its answer.
-      if (error === BROKEN || error === SILENT) stop(error);
+      if (!over && (error === BROKEN || error === SILENT)) stop(error);
     } finally {
       within(firstByteMs);
       passage.free();
