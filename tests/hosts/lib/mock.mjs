@@ -16,6 +16,9 @@ export async function startMock() {
     const { match, ...pace } = options ?? {};
     mock.on({ userMessage, ...match }, response, pace);
   }
+  mock.onTranscription({ transcription: { text: WORDS, language: 'english', duration: 2.5 } });
+  mock.onTranslation({ transcription: { text: WORDS, language: 'english', duration: 2.5 } });
+  mock.onImage('greet', { image: { b64Json: 'AA==' } });
   await mock.start();
   return {
     url: mock.url,
