@@ -46,7 +46,9 @@ fn names<H: Host>(caller: &Caller, host: &H) -> Vec<String> {
         if provider.api == Api::Demo {
             served.extend(demo::MODELS.map(|model| format!("{}/{model}", provider.name)));
         } else if host.setting(&setting_name(provider.name, "API_KEY")).is_some() {
-            served.extend(price::models(provider.name).map(|model| format!("{}/{model}", provider.name)));
+            served.extend(
+                price::models(provider.name).iter().map(|model| format!("{}/{model}", provider.name)),
+            );
         }
     }
     names.extend(served);

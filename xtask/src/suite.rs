@@ -160,6 +160,17 @@ const STEPS: &[Step] = &[
         work: deny,
     },
     Step {
+        name: "prices",
+        group: "native",
+        about: "the prices' test vectors are what an independent calculator says",
+        needs: &[],
+        work: |step| {
+            let mut oracle = tools::command(tools::node()?);
+            oracle.arg("shared/llm/tests/prices_oracle.mjs");
+            finish(step, oracle)
+        },
+    },
+    Step {
         name: "clippy-workers",
         group: "workers",
         about: "no warnings on the Workers target",

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use hypercare::time::parse_http_date;
 use llm::{
     ErrorClass, Provider, Target, UpstreamError, demo,
-    dialect::chat_completions::ChatCompletions,
+    dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
     operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole, realtime},
     provider::{Api, Auth},
@@ -105,8 +105,13 @@ pub async fn call<H: Host>(
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
         Ok(Served::Whole { response, summary }) => {
-            let record =
-                draft.finish_whole(host.now_ms(), response.status().as_u16(), None, summary, response.body());
+            let record = draft.finish_whole(
+                host.now_ms(),
+                response.status().as_u16(),
+                None,
+                *summary,
+                response.body(),
+            );
             Reply::Whole { response, record: Some(Box::new(record)) }
         }
         Err(refusal) => refuse(host, operation, draft, refusal),
@@ -128,9 +133,8 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
 }
 
 /// An answer, before it is known what becomes of it.
-#[expect(clippy::large_enum_variant, reason = "there is one a call, and a box would cost each of them")]
 enum Served<S> {
-    Whole { response: Response<Bytes>, summary: Summary },
+    Whole { response: Response<Bytes>, summary: Box<Summary> },
     Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },
 }
 
@@ -204,7 +208,7 @@ pub(crate) struct Rest<'a> {
 impl Call<'_> {
     fn ask<'a>(&'a self, draft: &'a Draft) -> Ask<'a> {
         let Self { headers, body, peek, .. } = self;
-        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek }
+        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek, bent: None }
     }
 }
 
@@ -291,7 +295,7 @@ async fn try_target<H: Host>(
     };
     headers.insert(PROVIDER, HeaderValue::from_static(choice.provider.name));
     headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
-    stamp(headers, draft);
+    stamp(headers, draft, call.operation, StatusCode::OK);
     Ok(served)
 }
 
@@ -302,14 +306,15 @@ async fn send<H: Host>(
     choice: &Choice<'_>,
     draft: &Draft,
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
-    let (provider, ask) = (choice.provider, call.ask(draft));
-    let Sent { mut fetched, more, delivery, dropped } = match provider.api {
+    let provider = choice.provider;
+    let Sent { mut fetched, more, delivery, dropped, bent } = match provider.api {
         Api::Demo => demo(host, call, choice, draft)?,
         _ => {
             let outgoing = outgoing(host, call, choice, draft)?;
             fetch_all(host, call, provider, outgoing, draft).await?
         }
     };
+    let ask = Ask { bent: Some(&bent), ..call.ask(draft) };
     let head_ms = fetched.head_ms;
     let headers = passed_on(fetched.head.headers());
     let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
@@ -319,7 +324,7 @@ async fn send<H: Host>(
             let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
             let mut response = Response::new(answer.body);
             response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type);
-            Served::Whole { response, summary: answer.summary }
+            Served::Whole { response, summary: Box::new(answer.summary) }
         }
         (Delivery::Whole, Body::Stream { .. }) => {
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));
@@ -360,6 +365,7 @@ struct Sent<S> {
     more: Vec<Whole>,
     delivery: Delivery,
     dropped: Vec<String>,
+    bent: Bent,
 }
 
 /// Sends the request, then, some at once, those that complete it. All of them succeed, or the call fails.
@@ -370,7 +376,7 @@ async fn fetch_all<H: Host>(
     outgoing: Outgoing,
     draft: &Draft,
 ) -> Result<Sent<H::Stream>, Refusal> {
-    let Outgoing { request, more: requests, delivery, dropped } = outgoing;
+    let Outgoing { request, more: requests, delivery, dropped, bent } = outgoing;
     let config = host.config();
     let limits = if delivery.is_streamed() { config.stream_limits } else { config.answer_limits };
     let limits = Limits { any_stream: delivery == Delivery::AsItComes, ..limits };
@@ -387,7 +393,7 @@ async fn fetch_all<H: Host>(
             more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
         }
     }
-    Ok(Sent { fetched, more, delivery, dropped })
+    Ok(Sent { fetched, more, delivery, dropped, bent })
 }
 
 /// Sends one request. Returns its answer if it is a 2xx.
@@ -562,7 +568,7 @@ fn demo<H: Host>(
     };
     let fetched = well(call, choice.provider, fetched)?;
     let delivery = Delivery::of(call.peek.stream);
-    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new() })
+    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() })
 }
 
 /// `WORKERS_AI_API_KEY` for (`workers-ai`, `API_KEY`).
@@ -575,8 +581,8 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in upstream {
         let known = match name.as_str() {
-            // Anthropic's name for it.
-            "request-id" => Some(X_REQUEST_ID),
+            // Anthropic's name for it, and Amazon's.
+            "request-id" | "x-amzn-requestid" => Some(X_REQUEST_ID),
             "retry-after" | "retry-after-ms" | "x-request-id" | "openai-processing-ms" => Some(name.clone()),
             other if other.starts_with("x-ratelimit-") || other.starts_with("anthropic-ratelimit-") => {
                 Some(name.clone())
@@ -591,12 +597,11 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
 }
 
 /// Our own headers, on every answer of a call.
-pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft) {
+pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Operation, status: StatusCode) {
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
-    if !headers.contains_key(X_REQUEST_ID) {
-        headers.insert(X_REQUEST_ID, id.clone());
-    }
+    let request_id = headers.entry(X_REQUEST_ID).or_insert_with(|| id.clone()).clone();
     headers.insert(CALL_ID, id);
+    operation.headers(status, &request_id, headers);
 }
 
 /// The answer to a call that failed, and its record.
@@ -616,7 +621,8 @@ pub(crate) fn refuse<S, H: Host>(
     }
     let mut response = error_in(operation, &error, Some(draft.id()));
     response.headers_mut().extend(*headers);
-    stamp(response.headers_mut(), &draft);
+    let status = response.status();
+    stamp(response.headers_mut(), &draft, operation, status);
     let now_ms = host.now_ms();
     let record = match error {
         Error::HungUp => draft.finish_hung_up(now_ms, Summary::default()),

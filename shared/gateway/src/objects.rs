@@ -60,8 +60,9 @@ async fn recorded<H: Host>(
     };
     match made {
         Ok(mut response) => {
-            call::stamp(response.headers_mut(), &draft);
-            let status = response.status().as_u16();
+            let status = response.status();
+            call::stamp(response.headers_mut(), &draft, &call::OPENAI, status);
+            let status = status.as_u16();
             let error_type = (status >= 400).then_some("invalid_request");
             let record =
                 draft.finish_whole(host.now_ms(), status, error_type, Summary::default(), response.body());
@@ -283,7 +284,7 @@ async fn content<H: Host>(host: &H, incoming: &Incoming, id: &str) -> Result<Rep
             let mut head = Response::new(());
             let octets = HeaderValue::from_static("application/octet-stream");
             head.headers_mut().insert(header::CONTENT_TYPE, content_type.unwrap_or(octets));
-            call::stamp(head.headers_mut(), &draft);
+            call::stamp(head.headers_mut(), &draft, &call::OPENAI, status);
             draft.sent(host.now_ms(), &first);
             let live = Live::new(Box::<Unread>::default(), draft);
             let idle_ms = config.stream_limits.idle_ms;

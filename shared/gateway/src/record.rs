@@ -355,8 +355,7 @@ impl Draft {
                 .into_iter()
                 .chain([record.target_model.as_str()])
                 .find_map(|model| llm::price::find(self.provider, model, record.started_ms));
-            record.cost_microusd =
-                price.filter(|_| usage.counts_tokens()).and_then(|price| price.cost_microusd(&usage));
+            record.cost_microusd = price.and_then(|price| price.cost_microusd(&usage));
         }
         record.response_model = summary.response_model.map(|model| short(&model));
         record.payload = self.capture.take().map(Capture::finish);

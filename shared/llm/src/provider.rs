@@ -205,7 +205,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Embeddings(EmbeddingsApi::Cohere), Rerank(RerankApi::Cohere)],
     },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat(
             "dashscope",
             "alibaba_cloud.dashscope",
@@ -215,7 +215,7 @@ pub const PROVIDERS: &[Provider] = &[
     Provider {
         offers: &[
             Completions,
-            Embeddings(EmbeddingsApi::OpenAi),
+            Embeddings(EmbeddingsApi::Floats),
             ImageEdits,
             ImageVariations,
             Images(ImagesApi::OpenAi),
@@ -237,7 +237,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[],
     },
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Transcriptions, Translations],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Transcriptions, Translations],
         ..chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1")
     },
     Provider {
@@ -272,7 +272,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     Provider {
         auth: Auth::Optional,
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats)],
         ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1")
     },
     chat("minimax", "minimax", "https://api.minimax.io/v1"),
@@ -284,7 +284,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::OpenAi)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
     Provider {
@@ -320,13 +320,13 @@ pub const PROVIDERS: &[Provider] = &[
     // Sends usage with every chunk.
     Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi), Transcriptions],
+        offers: &[Embeddings(EmbeddingsApi::Floats), Transcriptions],
         ..chat("sambanova", "sambanova", "https://api.sambanova.ai/v1")
     },
     Provider {
         offers: &[
             Completions,
-            Embeddings(EmbeddingsApi::OpenAi),
+            Embeddings(EmbeddingsApi::Floats),
             Images(ImagesApi::OpenAi),
             Rerank(RerankApi::Jina),
             Speech(SpeechApi::OpenAi),
@@ -354,12 +354,12 @@ pub const PROVIDERS: &[Provider] = &[
     // The account id is part of the address: WORKERS_AI_BASE_URL is
     // https://api.cloudflare.com/client/v4/accounts/<account id>/ai/v1
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat("workers-ai", "cloudflare.workers_ai", "")
     },
     Provider { offers: &[Images(ImagesApi::OpenAi), Realtime], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::OpenAi)],
         ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")
     },
 ];

@@ -23,6 +23,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
     }
     let answer: Answer = serde_json::from_slice(body).map_err(|_| garbled("it is not a chat answer"))?;
     let Some(message) = answer.message else { return Err(garbled("it has no `message`")) };
+    let mut reader = Reader { id: answer.id.clone().unwrap_or_default(), ..Reader::default() };
     let mut events = vec![Event::Start { id: answer.id, model: None }];
     push_text(&mut events, message.tool_plan, Event::Reasoning);
     match message.content {
@@ -30,7 +31,6 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
         Some(Content::Text(text)) => push_text(&mut events, Some(text), Event::Text),
         None => {}
     }
-    let mut reader = Reader::default();
     for call in message.tool_calls.unwrap_or_default() {
         reader.call(None, call, &mut events);
     }
@@ -49,6 +49,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
 pub(super) struct Reader {
     /// The `index` of each call on the wire, where it has one.
     calls: Vec<Option<u64>>,
+    /// The answer's own.
+    id: String,
     whole: bool,
 }
 
@@ -94,6 +96,7 @@ impl OnEvent for Reader {
 impl Reader {
     fn step(&mut self, kind: &str, step: Step, events: &mut Vec<Event>) {
         if kind == "message-start" {
+            self.id = step.id.clone().unwrap_or_default();
             events.push(Event::Start { id: step.id, model: None });
         }
         let Some(message) = step.delta.and_then(|delta| delta.message) else { return };
@@ -121,7 +124,8 @@ impl Reader {
         let function = call.function.unwrap_or_default();
         events.push(Event::ToolCall {
             index,
-            id: call.id.unwrap_or_else(|| format!("call_{index}")),
+            // Another answer of the conversation has calls too.
+            id: call.id.unwrap_or_else(|| format!("call_{}_{index}", self.id)),
             name: function.name.unwrap_or_default(),
             signature: None,
         });
@@ -229,6 +233,8 @@ struct Function {
 #[derive(Deserialize)]
 struct Cited {
     text: Option<String>,
+    start: Option<u64>,
+    end: Option<u64>,
     sources: Option<Vec<Source>>,
 }
 
@@ -253,6 +259,7 @@ impl Cited {
                 url: text("url"),
                 title: text("title").or(source.id),
                 quote: self.text.clone().filter(|quote| !quote.is_empty()),
+                span: self.start.zip(self.end),
             };
             events.push(Event::Citation(citation));
         }
@@ -333,6 +340,10 @@ struct Counts {
     input_tokens: Option<f64>,
     #[serde(default, deserialize_with = "lenient")]
     output_tokens: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
+    search_units: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
+    image_tokens: Option<f64>,
 }
 
 impl WireUsage {
@@ -347,7 +358,10 @@ impl WireUsage {
         input.or(output)?;
         // Counts come as floating point numbers.
         let count = |number: Option<f64>| number.unwrap_or(0.0) as u64;
+        let searches = count(billed.search_units);
         Some(Usage {
+            search_units: searches,
+            image_input_tokens: count(billed.image_tokens).min(count(input)),
             input_tokens: count(input),
             cache_read_input_tokens: count(self.cached_tokens).min(count(input)),
             output_tokens: count(output),
@@ -401,6 +415,7 @@ mod tests {
         };
         let cite = |url: Option<&str>, title: &str| {
             Event::Citation(Citation {
+                span: Some((0, 2)),
                 url: url.map(text),
                 title: Some(text(title)),
                 quote: Some(text("Gr")),

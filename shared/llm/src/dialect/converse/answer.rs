@@ -10,6 +10,7 @@ use crate::{
     chat::{self, Event, FinishReason},
     dialect::Decoder,
     eventstream::{Message, Splitter},
+    usage::ServiceTier,
 };
 
 /// A whole answer.
@@ -26,7 +27,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
     for block in answer.output.message.content {
         block.events(&mut calls, &mut events);
     }
-    events.extend(answer.usage.map(|usage| Event::Usage(usage.canonical())));
+    let tier = ServiceTierName::tier(answer.service_tier);
+    events.extend(answer.usage.map(|usage| Event::Usage(Usage { tier, ..usage.canonical() })));
+    events.extend(answer.more.and_then(More::stop_text));
     events.push(finish(answer.stop_reason)?);
     Ok(events)
 }
@@ -109,10 +112,15 @@ impl Reader {
             "contentBlockStart" => self.open(parse(message.payload)?, events),
             "contentBlockStop" => self.close(events),
             "messageStart" => events.push(Event::Start { id: None, model: None }),
-            "messageStop" => self.finish = Some(finish(parse::<MessageStop>(message.payload)?.stop_reason)?),
+            "messageStop" => {
+                let stop: MessageStop = parse(message.payload)?;
+                events.extend(stop.more.and_then(More::stop_text));
+                self.finish = Some(finish(stop.stop_reason)?);
+            }
             "metadata" => {
-                let usage = parse::<Metadata>(message.payload)?.usage;
-                events.extend(usage.map(|usage| Event::Usage(usage.canonical())));
+                let Metadata { usage, service_tier } = parse(message.payload)?;
+                let tier = ServiceTierName::tier(service_tier);
+                events.extend(usage.map(|usage| Event::Usage(Usage { tier, ..usage.canonical() })));
                 self.whole = self.finish.is_some();
                 events.extend(self.finish.take());
             }
@@ -197,6 +205,33 @@ struct Answer<'a> {
     output: Output<'a>,
     stop_reason: String,
     usage: Option<WireUsage>,
+    service_tier: Option<ServiceTierName>,
+    #[serde(rename = "additionalModelResponseFields")]
+    more: Option<More>,
+}
+
+/// What was asked for beside Converse's own fields.
+#[derive(Deserialize)]
+struct More {
+    stop_sequence: Option<String>,
+}
+
+impl More {
+    fn stop_text(self) -> Option<Event> {
+        self.stop_sequence.filter(|text| !text.is_empty()).map(Event::StopText)
+    }
+}
+
+#[derive(Deserialize)]
+struct ServiceTierName {
+    #[serde(rename = "type")]
+    name: String,
+}
+
+impl ServiceTierName {
+    fn tier(tier: Option<Self>) -> ServiceTier {
+        tier.map(|tier| ServiceTier::named(&tier.name)).unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]
@@ -309,6 +344,7 @@ impl Citation {
             url: self.location.and_then(|location| location.web?.url),
             title: self.title,
             quote: (!quote.is_empty()).then_some(quote),
+            span: None,
         })
     }
 }
@@ -368,11 +404,15 @@ struct ThoughtPiece {
 #[serde(rename_all = "camelCase")]
 struct MessageStop {
     stop_reason: String,
+    #[serde(rename = "additionalModelResponseFields")]
+    more: Option<More>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     usage: Option<WireUsage>,
+    service_tier: Option<ServiceTierName>,
 }
 
 #[derive(Deserialize)]

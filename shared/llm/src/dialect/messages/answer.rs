@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::ErrorBody;
 use crate::{
     UpstreamError, Usage,
-    chat::{Event, FinishReason},
+    chat::{Citation, Event, FinishReason},
     dialect::OnEvent,
     sse,
+    usage::ServiceTier,
 };
 
 /// A whole answer is read as a stream in which every block comes at once.
@@ -36,7 +37,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
         reader.open(index, block, &mut events)?;
         reader.close(&mut events);
     }
-    let stop = Stop { reason: answer.stop_reason, details: answer.stop_details };
+    let stop =
+        Stop { reason: answer.stop_reason, sequence: answer.stop_sequence, details: answer.stop_details };
     reader.stop(stop, answer.usage, &mut events);
     reader.end(&mut events);
     Ok(events)
@@ -52,6 +54,13 @@ pub(super) struct Reader {
     calls: u32,
     /// Kept until the end, so that a stream cut right before it does not look finished.
     finish: Option<Event>,
+    /// The stop sequence that matched.
+    stop: Option<String>,
+    /// How many characters of text there were, all in all and before this block.
+    said: u64,
+    block_began_at: u64,
+    /// Sources of the open block: what it says rests on them as a whole.
+    citations: Vec<Citation>,
     whole: bool,
 }
 
@@ -123,7 +132,12 @@ impl Reader {
                 let input = input.map_or("{}", RawValue::get).to_owned();
                 self.call = Some(Call { block, index, input: Some(input) });
             }
-            "text" => push_text(events, parse::<Said>(raw)?.text, Event::Text),
+            "text" => {
+                let said: Said<'_> = parse(raw)?;
+                self.block_began_at = self.said;
+                self.text(said.text, events);
+                self.citations.extend(said.citations.into_iter().flatten().filter_map(citation));
+            }
             // Tools run by Anthropic and their results, and what the API adds one day.
             _ => {}
         }
@@ -147,8 +161,9 @@ impl Reader {
             }
             "signature_delta" => push_text(events, delta.signature.into_owned(), Event::ReasoningSignature),
             "thinking_delta" => push_text(events, delta.thinking.into_owned(), Event::Reasoning),
-            "text_delta" => push_text(events, delta.text.into_owned(), Event::Text),
-            // Citations, and what the API adds one day.
+            "text_delta" => self.text(delta.text.into_owned(), events),
+            "citations_delta" => self.citations.extend(delta.citation.and_then(citation)),
+            // What the API adds one day.
             _ => {}
         }
         Ok(())
@@ -159,6 +174,14 @@ impl Reader {
         if let Some(Call { index, input: Some(text), .. }) = self.call.take() {
             events.push(Event::ToolArguments { index, text });
         }
+        let span = Some((self.block_began_at, self.said));
+        let cited = self.citations.drain(..).map(|citation| Event::Citation(Citation { span, ..citation }));
+        events.extend(cited);
+    }
+
+    fn text(&mut self, text: String, events: &mut Vec<Event>) {
+        self.said += text.chars().count() as u64;
+        push_text(events, text, Event::Text);
     }
 
     fn stop(&mut self, stop: Stop<'_>, usage: Option<WireUsage>, events: &mut Vec<Event>) {
@@ -170,11 +193,13 @@ impl Reader {
         {
             events.push(Event::Refusal(text.0.into_owned()));
         }
+        self.stop = stop.sequence.map(|text| text.0.into_owned());
         self.finish = Some(Event::Finish { reason, native: native.0.into_owned() });
     }
 
     fn end(&mut self, events: &mut Vec<Event>) {
         let without_reason = || Event::Finish { reason: FinishReason::Stop, native: String::new() };
+        events.extend(self.stop.take().map(Event::StopText));
         events.push(self.finish.take().unwrap_or_else(without_reason));
         self.whole = true;
     }
@@ -197,6 +222,18 @@ fn finish_reason(native: &str) -> FinishReason {
     }
 }
 
+/// A source in any of the forms it has: a place in a document, a result of a search.
+fn citation(raw: &RawValue) -> Option<Citation> {
+    let fields: Value = serde_json::from_str(raw.get()).ok()?;
+    let text = |name: &str| fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(Citation {
+        url: text("url").or(text("source")),
+        title: text("title").or(text("document_title")),
+        quote: text("cited_text"),
+        span: None,
+    })
+}
+
 fn push_text(events: &mut Vec<Event>, text: String, event: fn(String) -> Event) {
     if !text.is_empty() {
         events.push(event(text));
@@ -213,6 +250,8 @@ struct Counted {
     cache_written_1h: u64,
     output: u64,
     thinking: u64,
+    searches: u64,
+    tier: ServiceTier,
 }
 
 impl Counted {
@@ -226,6 +265,10 @@ impl Counted {
             &mut self.thinking,
             wire.output_tokens_details.as_ref().and_then(|details| details.thinking_tokens),
         );
+        larger(&mut self.searches, wire.server_tool_use.as_ref().and_then(|tools| tools.web_search_requests));
+        if let Some(tier) = &wire.service_tier {
+            self.tier = ServiceTier::named(tier);
+        }
         if let Some(written) = &wire.cache_creation {
             larger(&mut self.cache_written_1h, written.ephemeral_1h_input_tokens);
         }
@@ -240,6 +283,8 @@ impl Counted {
             cache_write_1h_input_tokens: self.cache_written_1h,
             output_tokens: self.output,
             reasoning_output_tokens: self.thinking,
+            searches: self.searches,
+            tier: self.tier,
             ..Usage::default()
         }
     }
@@ -283,6 +328,8 @@ struct Message<'a> {
     #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
     #[serde(borrow)]
+    stop_sequence: Option<Text<'a>>,
+    #[serde(borrow)]
     stop_details: Option<Details<'a>>,
     usage: Option<WireUsage>,
     #[serde(borrow)]
@@ -304,9 +351,11 @@ struct BlockStart<'a> {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Said<'a> {
     #[serde(default)]
     text: String,
+    #[serde(borrow)]
+    citations: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -349,6 +398,8 @@ struct Delta<'a> {
     text: Cow<'a, str>,
     #[serde(borrow, default)]
     thinking: Cow<'a, str>,
+    #[serde(borrow)]
+    citation: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -362,6 +413,8 @@ struct MessageDelta<'a> {
 struct Stop<'a> {
     #[serde(borrow, rename = "stop_reason")]
     reason: Option<Text<'a>>,
+    #[serde(borrow, rename = "stop_sequence")]
+    sequence: Option<Text<'a>>,
     #[serde(borrow, rename = "stop_details")]
     details: Option<Details<'a>>,
 }
@@ -380,6 +433,13 @@ struct WireUsage {
     cache_creation: Option<CacheCreation>,
     output_tokens: Option<u64>,
     output_tokens_details: Option<OutputDetails>,
+    server_tool_use: Option<ServerTools>,
+    service_tier: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ServerTools {
+    web_search_requests: Option<u64>,
 }
 
 #[derive(Deserialize)]
