@@ -586,7 +586,7 @@ export function script(name, start) {
       const early = ann.begin(LISTEN, { 'content-length': whole.length });
       early.sending.write(whole.slice(0, 300_000));
       const { status, body } = await early.answer;
-      assert.deepEqual([status, body.error.code], [400, 'invalid_request'], JSON.stringify(body));
+      assert.deepEqual([status, body.error.code], [400, 'invalid_request_error'], JSON.stringify(body));
       assert.match(body.error.message, /Maximum content size/);
       early.sending.destroy();
 

@@ -139,7 +139,7 @@ export async function startUpstream() {
   const arrived = [];
   const forms = [];
   const server = createServer(async (request, answer) => {
-    if (/\/(audio|files|batches)\b/.test(request.url)) return keep(request, answer, forms);
+    if (/\/(audio\/transcriptions|files|batches)\b/.test(request.url)) return keep(request, answer, forms);
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = String(Buffer.concat(chunks));
