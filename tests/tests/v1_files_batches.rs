@@ -177,6 +177,27 @@ fn another_tenants_file_batch_and_output_are_not_there() {
 }
 
 #[test]
+fn a_call_refers_to_the_tenants_own_files_only() {
+    let gateway = with_file();
+    let theirs = stranger(&gateway);
+    let call = |key: &str, id: &str| {
+        let file = json!({ "type": "input_file", "file_id": id });
+        let body = json!({ "model": "openai/gpt-5", "store": false, "input": [{ "role": "user", "content": [file] }] });
+        ask(&gateway, key, "POST", "/v1/responses", &body.to_string())
+    };
+    for (key, id) in [(theirs.as_str(), "file-in"), (&gateway.key, "file-theirs")] {
+        let answered = call(key, id);
+        assert_eq!(
+            (answered.status.as_u16(), answered.json()["error"]["code"].as_str()),
+            (404, Some("not_found"))
+        );
+    }
+    let refusal = json!({ "error": { "message": "It was asked." } });
+    gateway.host.upstream.expect("POST", "https://api.openai.com/v1/responses", Answer::json(400, &refusal));
+    assert!(call(&gateway.key, "file-in").text().contains("It was asked."));
+}
+
+#[test]
 fn a_list_has_pages() {
     let gateway = Gateway::default();
     for number in 1..=5 {

@@ -10,6 +10,7 @@ use llm::{
     ErrorClass, Provider, Target, UpstreamError, demo,
     dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
+    kept,
     operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole, realtime},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
@@ -23,6 +24,7 @@ use crate::{
     plan::{self, Choice},
     ports::{Body, FetchError, Fetched, ForwardError, Limits},
     record::{Attempt, Draft, Opening, Record},
+    store::objects,
     trace,
 };
 
@@ -180,6 +182,12 @@ async fn serve<H: Host>(
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
+    let files = if operation.form().is_some() { Vec::new() } else { kept::files_in(body) };
+    if !files.is_empty()
+        && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
+    {
+        return Err(Error::NotFound(format!("file `{id}`")).into());
+    }
     let call = Call { operation, headers, body, peek, rest };
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
     try_in_order(host, &call, &choices, draft).await

@@ -5,6 +5,7 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
+use memchr::memmem;
 use serde_json::Value;
 
 use crate::{
@@ -76,6 +77,37 @@ pub fn line_model(line: &[u8], number: usize) -> Result<(Cow<'_, str>, Range<usi
     read().map_err(|error: Error| Error::invalid("file", format!("Line {number}: {error}")))
 }
 
+/// The kept files a call's body refers to. Most bodies refer to none, and are only searched.
+pub fn files_in(body: &[u8]) -> Vec<String> {
+    // Letters may be written as escapes, which nobody does without a reason.
+    let hides =
+        memmem::find_iter(body, br"\u00").any(|at| body.get(at + 4).is_some_and(|digit| *digit > b'1'));
+    let mut found = Vec::new();
+    if (hides || memmem::find(body, b"\"file_id").is_some())
+        && let Ok(body) = serde_json::from_slice(body)
+    {
+        collect(&body, &mut found);
+    }
+    found
+}
+
+/// What stands in `file_id` and `file_ids` where a protocol has them; a tool's arguments may have what they like.
+fn collect(value: &Value, found: &mut Vec<String>) {
+    const TYPES: [&str; 6] = ["auto", "container_upload", "file", "image_file", "input_file", "input_image"];
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => {
+            if fields.get("type").and_then(Value::as_str).is_some_and(|kind| TYPES.contains(&kind)) {
+                let ids = [&value["file_id"], &value["file"]["file_id"]].into_iter();
+                let ids = ids.chain(value["file_ids"].as_array().into_iter().flatten());
+                found.extend(ids.filter_map(Value::as_str).map(str::to_owned));
+            }
+            fields.values().for_each(|field| collect(field, found));
+        }
+        _ => {}
+    }
+}
+
 /// A batch, as far as the gateway goes by it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
@@ -132,6 +164,32 @@ mod tests {
             ),
         ] {
             assert_eq!(line_model(line.as_bytes(), 7).expect_err(line).to_string(), message);
+        }
+    }
+
+    #[test]
+    fn files_are_found_where_a_protocol_has_them_and_nowhere_else() {
+        for (body, expected) in [
+            (r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"file-1"}}]}]}"#, "file-1"),
+            (
+                r#"{"input":[{"content":[{"type":"input_file","file_id":"file-1"},{"type":"input_image","file_id":"file-2"}]}]}"#,
+                "file-1 file-2",
+            ),
+            (
+                r#"{"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["file-1","file-2"]}}]}"#,
+                "file-1 file-2",
+            ),
+            (r#"{"content":[{"type":"document","source":{"type":"file","file_id":"file_1"}}]}"#, "file_1"),
+            (r#"{"content":[{"type":"file","file":{"\u0066ile_\u0069d":"file-1"}}]}"#, "file-1"),
+            (r#"{"content":[{"type":"tool_use","input":{"file_id":"mine"}}]}"#, ""),
+            (
+                r#"{"tools":[{"type":"function","parameters":{"properties":{"file_id":{"type":"string"}}}}]}"#,
+                "",
+            ),
+            (r#"{"content":"a \"file_id\" in words"}"#, ""),
+            ("not json \"file_id\"", ""),
+        ] {
+            assert_eq!(files_in(body.as_bytes()).join(" "), expected, "{body}");
         }
     }
 

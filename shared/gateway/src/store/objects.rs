@@ -91,6 +91,26 @@ pub async fn unknown(db: &impl Database, provider: &str, ids: &[String]) -> Resu
     Ok(found.into_iter().map(|row| row.id).collect())
 }
 
+/// The first of these files that is none of the tenant's.
+pub async fn foreign(
+    db: &impl Database,
+    tenant_id: &str,
+    ids: &[String],
+) -> Result<Option<String>, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+    }
+    let sql = "
+        SELECT value AS id FROM json_each(?1)
+        WHERE value NOT IN (SELECT id FROM owned_objects
+                            WHERE tenant_id = ?2 AND kind = 'file' AND id IN (SELECT value FROM json_each(?1)))
+        LIMIT 1";
+    let found: Option<Row> =
+        row(db, Statement::new(sql, [json!(json!(ids).to_string()), json!(tenant_id)])).await?;
+    Ok(found.map(|row| row.id))
+}
+
 /// Keeps the provider's latest description, and since when a batch's usage is known.
 pub async fn update(
     db: &impl Database,

@@ -139,7 +139,7 @@ mod tests {
     const STREAM: &str = "event: p\ndata: {\"type\":\"part\"}\n\n: still there\n\ndata: {\"type\":\"last\",\"usage\":{\"input_tokens\":2,\"output_tokens\":3}}\n\n";
 
     fn pass(chunks: &[&str], ending: Ending) -> (String, Summary) {
-        let mut relay = relay("last", |usage, _| usage, "req_1").relay;
+        let mut relay = relay(&["last"], |usage, _| usage, "req_1").relay;
         let mut all = Vec::new();
         for chunk in chunks {
             let mut out = Vec::new();
