@@ -636,19 +636,25 @@ fn open(
     let body = outgoing.body().map_err(|()| unreachable("the request has no body"))?;
     let answer =
         outgoing_handler::handle(outgoing, Some(options)).map_err(|code| unreachable(&code.to_string()))?;
-    let mut registered = None;
-    let head = poll_fn(move |context| match answer.get() {
-        Some(result) => {
-            registered.take();
-            let result = result.expect("an answer is taken once");
-            Poll::Ready(result.map_err(|code| FetchError::Unreachable(code.to_string())))
-        }
-        None => {
-            let waker = context.waker().clone();
-            registered = Some(CancelOnDropToken::from(push_waker_and_get_token(answer.subscribe(), waker)));
-            Poll::Pending
-        }
-    });
+    let head = async move {
+        let answer = answer;
+        // Dropped first: WASI does not let go of what something still waits for.
+        let mut registered = None;
+        poll_fn(|context| match answer.get() {
+            Some(result) => {
+                registered.take();
+                let result = result.expect("an answer is taken once");
+                Poll::Ready(result.map_err(|code| FetchError::Unreachable(code.to_string())))
+            }
+            None => {
+                let waker = context.waker().clone();
+                let token = push_waker_and_get_token(answer.subscribe(), waker);
+                registered = Some(CancelOnDropToken::from(token));
+                Poll::Pending
+            }
+        })
+        .await
+    };
     Ok((body, head))
 }
 
