@@ -164,6 +164,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("vLLM says reasoning or reasoning_content", "thought_is_found_in_every_place_and_never_doubled"),
     ("Workers AI ends after 256 tokens unasked", "some_refuse_what_others_take"),
     ("older models at Groq know no schema", "it_is_only_done_where_it_must_be"),
+    ("newer ones know it only without tools and streams", "it_is_only_done_where_it_must_be"),
     ("an effort has other steps everywhere", "how_much_to_think_is_said_in_each_providers_way"),
     // Across.
     (

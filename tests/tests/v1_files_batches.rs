@@ -387,6 +387,8 @@ fn what_a_batch_used_is_recorded_once() {
     assert_eq!((&call["id"], &call["tenant_id"]), (&json!("batch_batch_1"), &json!(gateway.tenant_id)));
     assert_eq!((&call["input_tokens"], &call["output_tokens"]), (&json!(1_000_000), &json!(1_000)));
     assert_eq!(call["response_model"], "gpt-5-mini-2025-08-07");
+    // Half of what the same tokens cost at once.
+    assert_eq!((&call["service_tier"], &call["cost_microusd"]), (&json!("batch"), &json!(126_000)));
 }
 
 #[test]

@@ -107,13 +107,8 @@ pub async fn call<H: Host>(
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
         Ok(Served::Whole { response, summary }) => {
-            let record = draft.finish_whole(
-                host.now_ms(),
-                response.status().as_u16(),
-                None,
-                *summary,
-                response.body(),
-            );
+            let record =
+                draft.finish_whole(host.now_ms(), response.status().as_u16(), None, summary, response.body());
             Reply::Whole { response, record: Some(Box::new(record)) }
         }
         Err(refusal) => refuse(host, operation, draft, refusal),
@@ -135,8 +130,9 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
 }
 
 /// An answer, before it is known what becomes of it.
+#[expect(clippy::large_enum_variant, reason = "there is one to a call, and it does not move far")]
 enum Served<S> {
-    Whole { response: Response<Bytes>, summary: Box<Summary> },
+    Whole { response: Response<Bytes>, summary: Summary },
     Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },
 }
 
@@ -162,6 +158,7 @@ async fn serve<H: Host>(
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
+    draft.prices(caller.clone());
     if operation.is_socket() && !H::HAS_SOCKETS {
         return Err(Error::NoSockets.into());
     }
@@ -332,7 +329,7 @@ async fn send<H: Host>(
             let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
             let mut response = Response::new(answer.body);
             response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type);
-            Served::Whole { response, summary: Box::new(answer.summary) }
+            Served::Whole { response, summary: answer.summary }
         }
         (Delivery::Whole, Body::Stream { .. }) => {
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));

@@ -18,6 +18,7 @@ pub mod objects;
 pub mod payload;
 pub mod plan;
 pub mod ports;
+pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;

@@ -232,6 +232,7 @@ async fn describe<H: Host>(
         let mut draft =
             call::begin(host, incoming.headers(), "batch", "/v1/batches").with_id(format!("batch_{id}"));
         draft.caller(&owned.tenant_id, &owned.key_id);
+        draft.prices(caller.clone());
         let model = used.response_model.clone().unwrap_or_default();
         draft.request(&model, false, None);
         draft.attempt(

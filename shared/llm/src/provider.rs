@@ -218,7 +218,7 @@ pub const PROVIDERS: &[Provider] = &[
             Embeddings(EmbeddingsApi::Floats),
             ImageEdits,
             ImageVariations,
-            Images(ImagesApi::OpenAi),
+            Images(ImagesApi::Whole),
             Speech(SpeechApi::OpenAi),
             Transcriptions,
             Translations,
@@ -284,7 +284,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
     Provider {
@@ -327,7 +327,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[
             Completions,
             Embeddings(EmbeddingsApi::Floats),
-            Images(ImagesApi::OpenAi),
+            Images(ImagesApi::Whole),
             Rerank(RerankApi::Jina),
             Speech(SpeechApi::OpenAi),
             Transcriptions,
@@ -357,9 +357,9 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat("workers-ai", "cloudflare.workers_ai", "")
     },
-    Provider { offers: &[Images(ImagesApi::OpenAi), Realtime], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
+    Provider { offers: &[Images(ImagesApi::Whole), Realtime], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")
     },
 ];

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod migrations;
 pub mod objects;
 pub mod outbox;
+pub mod prices;
 pub mod receivers;
 pub mod retention;
 pub mod rollups;

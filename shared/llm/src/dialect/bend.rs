@@ -386,7 +386,7 @@ mod tests {
             ("gemini/gemini-2.5-flash", false, true),
             ("gemini/gemini-3-flash-preview", false, false),
             ("groq/llama-3.3-70b-versatile", true, true),
-            ("groq/openai/gpt-oss-20b", false, false),
+            ("groq/openai/gpt-oss-20b", false, true),
             ("openai/gpt-5", false, false),
             ("zhipu/glm-4.6", true, true),
         ];

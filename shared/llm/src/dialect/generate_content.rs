@@ -56,7 +56,7 @@ impl Dialect for GenerateContent {
     }
 
     fn tool_names(&self, _target: &Target<'_>) -> ToolNames {
-        ToolNames { longest: 64, besides: "-.", any_first: false }
+        ToolNames { longest: 128, besides: "-.:", any_first: false }
     }
 
     fn lacks_schema(&self, request: &chat::Request, target: &Target<'_>) -> bool {

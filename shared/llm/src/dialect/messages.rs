@@ -33,7 +33,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::{Decoder, Dialect, Encoded, SseDecoder, bend::ToolNames, chat_completions, retry_after_ms};
+use super::{Decoder, Dialect, Encoded, SseDecoder, chat_completions, retry_after_ms};
 use crate::{Error, ErrorClass, Target, UpstreamError, chat};
 
 /// Anthropic's Messages API.
@@ -51,10 +51,6 @@ impl Dialect for Messages {
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(SseDecoder::new(answer::Reader::default()))
-    }
-
-    fn tool_names(&self, _target: &Target<'_>) -> ToolNames {
-        ToolNames { longest: 128, besides: "-", any_first: true }
     }
 
     fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {

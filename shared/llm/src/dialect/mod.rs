@@ -10,6 +10,7 @@ pub mod responses;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
+use serde_json::Value;
 
 use crate::{Error, Target, UpstreamError, chat, provider::Auth, sse};
 
@@ -145,6 +146,16 @@ pub(crate) fn drop_extra(extra: &[chat::Extra], dropped: &mut Vec<String>) -> Re
         dropped.push(name.clone());
     }
     Ok(())
+}
+
+/// A whole number at this path of a usage; `None` where there is none, or something else.
+pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
+    usage.pointer(path).and_then(Value::as_u64)
+}
+
+/// A text at this path of an answer, where it says something.
+pub(crate) fn text(value: &Value, path: &str) -> Option<String> {
+    value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// Names the hints that a target has no words for: marks for a prompt cache, the wish to be told sources.

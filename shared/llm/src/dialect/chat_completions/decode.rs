@@ -921,6 +921,22 @@ mod tests {
     }
 
     #[test]
+    fn the_word_of_whom_the_provider_asked_the_stop_text_and_probabilities_are_told() {
+        let token = r#"{"token":"a","bytes":[97],"logprob":-0.5,"top_logprobs":[]}"#;
+        let body = format!(
+            r#"{{"choices":[{{"message":{{"content":"a"}},"finish_reason":"stop","native_finish_reason":"end_turn","stop_reason":"END","logprobs":{{"content":[{token}],"refusal":null}}}}]}}"#
+        );
+        let token = serde_json::from_str(token).expect("JSON");
+        let told = [Event::Logprobs(vec![token]), Event::StopText("END".to_owned())];
+        let events = decode(body.as_bytes()).expect("an answer");
+        assert_eq!(events[2..4], told);
+        assert_eq!(events[4], finish(FinishReason::Stop, "end_turn"));
+        // A list of another shape is none, and a number is no text (vLLM).
+        let odd = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop","stop_reason":128009,"logprobs":{"tokens":["a"]}}]}"#;
+        assert_eq!(decode(odd.as_bytes()).expect("an answer")[2..], [finish(FinishReason::Stop, "stop")]);
+    }
+
+    #[test]
     fn a_failure_in_a_good_answer_is_a_failure() {
         let begun = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
         let cases = [

@@ -21,8 +21,8 @@ impl Dialect for ChatCompletions {
         Box::new(decode::Stream::default())
     }
 
-    fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
-        encode::lacks_schema(target)
+    fn lacks_schema(&self, request: &chat::Request, target: &Target<'_>) -> bool {
+        encode::lacks_schema(request, target)
     }
 
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     DETAIL_PREFIX, call_id,
-    quirks::{self, CallIds, Files, Marks, Quirks, Replay, Thinking},
+    quirks::{self, CallIds, Files, Marks, Quirks, Replay, Schemas, Shows, Thinking},
 };
 use crate::{
     Error, Target,
@@ -53,8 +53,12 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
 }
 
 /// Whether the answer cannot be bound to a schema.
-pub(super) fn lacks_schema(target: &Target<'_>) -> bool {
-    !Quirks::of(target).json_schema
+pub(super) fn lacks_schema(request: &chat::Request, target: &Target<'_>) -> bool {
+    match Quirks::of(target).schemas {
+        Schemas::Alone => request.stream || !request.tools.is_empty(),
+        Schemas::No => true,
+        Schemas::Yes => false,
+    }
 }
 
 fn tools<'a>(
@@ -205,7 +209,11 @@ fn thinking<'a>(
     if quirks.thinking == Thinking::OnOrOff {
         fields.add("reasoning_format", if request.thoughts == Some(false) { "hidden" } else { "parsed" });
     } else if request.thoughts == Some(false) && quirks.thinking != Thinking::OpenRouter {
-        dropped.push("include_reasoning".to_owned());
+        match quirks.shows {
+            Shows::Always => dropped.push("include_reasoning".to_owned()),
+            Shows::IfIncluded => fields.add("include_reasoning", false),
+            Shows::Never => {}
+        }
     }
     let exclude = (request.thoughts == Some(false)).then_some(true);
     // DeepSeek's models cannot be made to call a tool while they think.
@@ -1029,6 +1037,25 @@ mod tests {
                 (expected, vec!["reasoning_effort".to_owned(); usize::from(lost)]),
                 "{model}"
             );
+        }
+    }
+
+    #[test]
+    fn thought_is_hidden_in_each_providers_way_or_that_it_is_not_is_said() {
+        let request = Request { thoughts: Some(false), ..asks(vec![text("Hi")]) };
+        #[rustfmt::skip]
+        let cases: [(&str, &str, &[&str]); 6] = [
+            ("openai/gpt-5", "", &[]),
+            ("groq/openai/gpt-oss-20b", r#","include_reasoning":false"#, &[]),
+            ("groq/qwen/qwen3-32b", r#","reasoning_format":"hidden""#, &[]),
+            ("openrouter/m", r#","reasoning":{"exclude":true}"#, &[]),
+            ("deepseek/m", "", &["include_reasoning"]),
+            ("vllm/m", "", &["include_reasoning"]),
+        ];
+        for (model, fields, lost) in cases {
+            let expected = format!(r#"{{"messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#);
+            let lost = lost.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(body(&request, model), (expected, lost), "{model}");
         }
     }
 

@@ -40,7 +40,9 @@ pub(super) struct Quirks {
     pub(super) thinking: Thinking,
     pub(super) call_ids: CallIds,
     /// Whether the answer can be bound to a JSON schema. Else a forced tool takes its place.
-    pub(super) json_schema: bool,
+    pub(super) schemas: Schemas,
+    /// Whether thought is shown, and can be hidden with `include_reasoning`.
+    pub(super) shows: Shows,
     /// Whether the model tells the probabilities of its tokens.
     pub(super) logprobs: bool,
 }
@@ -51,6 +53,24 @@ pub(super) enum Files {
     No,
     ByContent,
     ByContentOrAddress,
+}
+
+/// Whether thought is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    Always,
+    /// Unless `include_reasoning` is false.
+    IfIncluded,
+    Never,
+}
+
+/// Whether an answer can be bound to a JSON schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schemas {
+    /// Neither streamed nor beside tools (Groq).
+    Alone,
+    No,
+    Yes,
 }
 
 /// How text is marked as worth keeping in the prompt cache.
@@ -132,7 +152,8 @@ impl Quirks {
             replay: Replay::No,
             thinking: Thinking::Efforts(LOW_TO_HIGH),
             call_ids: CallIds::Any,
-            json_schema: true,
+            schemas: Schemas::Yes,
+            shows: Shows::Always,
             logprobs: false,
         };
         match target.provider.name {
@@ -141,7 +162,7 @@ impl Quirks {
                 strict_tools: false,
                 replay: Replay::ContentBesideCalls,
                 thinking: Thinking::DeepSeek,
-                json_schema: false,
+                schemas: Schemas::No,
                 logprobs: true,
                 ..common
             },
@@ -156,7 +177,12 @@ impl Quirks {
                 user: true,
                 max_stops: 4,
                 thinking: groq(&model),
-                json_schema: ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)),
+                shows: Shows::IfIncluded,
+                schemas: if ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)) {
+                    Schemas::Alone
+                } else {
+                    Schemas::No
+                },
                 ..common
             },
             "mistral" => Self {
@@ -208,7 +234,7 @@ impl Quirks {
                 thinking: xai(&model),
                 ..common
             },
-            "zhipu" => Self { json_schema: false, thinking: Thinking::OnOff, ..common },
+            "zhipu" => Self { schemas: Schemas::No, thinking: Thinking::OnOff, ..common },
             _ => common,
         }
     }
@@ -226,6 +252,7 @@ impl Quirks {
             thinking: if efforts.is_empty() { Thinking::No } else { Thinking::Efforts(efforts) },
             call_ids: CallIds::UpTo40,
             logprobs: efforts.is_empty(),
+            shows: Shows::Never,
             cache_marks: if Model::named(model).marks_cache { Marks::OpenAis } else { Marks::No },
             ..common
         }

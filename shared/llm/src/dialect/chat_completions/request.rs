@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::DETAIL_PREFIX;
 use crate::{
     Error,
     chat::{
@@ -178,6 +179,10 @@ fn reasoning(object: &mut Object<'_>) -> Result<Vec<Part>, Error> {
         object.list("reasoning_details", MAX_PARTS)?.unwrap_or_default().into_iter().enumerate()
     {
         let mut detail = Object::from(value, at.index(index))?;
+        if let Some(format) = detail.text("format")?.filter(|format| !format.starts_with("anthropic")) {
+            parts.extend(foreign(&mut detail, format)?.map(Part::Reasoning));
+            continue;
+        }
         let reasoning = match detail.required_text("type", "such as `reasoning.text`")?.as_str() {
             "reasoning.encrypted" => Reasoning { redacted: detail.text("data")?, ..Reasoning::default() },
             "reasoning.summary" => {
@@ -201,6 +206,19 @@ fn reasoning(object: &mut Object<'_>) -> Result<Vec<Part>, Error> {
         parts.extend(text.map(|text| Part::Reasoning(Reasoning { text, ..Reasoning::default() })));
     }
     Ok(parts)
+}
+
+/// Thought of another maker than Claude's, as OpenRouter tells it: only OpenRouter can take it back.
+fn foreign(detail: &mut Object<'_>, format: String) -> Result<Option<Reasoning>, Error> {
+    let text = detail.text("text")?.or(detail.text("summary")?).unwrap_or_default();
+    let mut fields = Map::from_iter([("format".to_owned(), Value::String(format))]);
+    for name in ["id", "data", "signature"] {
+        fields.extend(detail.text(name)?.map(|value| (name.to_owned(), Value::String(value))));
+    }
+    let signed = fields.contains_key("data") || fields.contains_key("signature");
+    let signature = signed.then(|| format!("{DETAIL_PREFIX}{}", Value::Object(fields)));
+    let reasoning = Reasoning { text, signature, redacted: None };
+    Ok((reasoning != Reasoning::default()).then_some(reasoning))
 }
 
 /// The parts of `content`; `None` where it is null or absent.
@@ -731,6 +749,52 @@ mod tests {
                 Part::Reasoning(Reasoning { redacted: Some("d".to_owned()), ..Reasoning::default() }),
                 text
             ]
+        );
+    }
+
+    #[test]
+    fn thought_of_other_makers_goes_back_to_no_one_but_openrouter() {
+        let details = r#"[{"type":"reasoning.summary","summary":"Hm","format":"openai-responses-v1","index":0},
+            {"type":"reasoning.encrypted","data":"x","id":"rs_1","format":"openai-responses-v1","index":0},
+            {"type":"reasoning.encrypted","data":"y","format":"anthropic-claude-v1","index":1}]"#;
+        let message =
+            format!(r#"{USER},{{"role":"assistant","content":"Hi","reasoning_details":{details}}}"#);
+        let request = with_messages(&message).expect("valid");
+        let signature = r#"openrouter:{"format":"openai-responses-v1","id":"rs_1","data":"x"}"#.to_owned();
+        let thoughts = [
+            Reasoning { text: "Hm".to_owned(), ..Reasoning::default() },
+            Reasoning { signature: Some(signature), ..Reasoning::default() },
+            Reasoning { redacted: Some("y".to_owned()), ..Reasoning::default() },
+        ];
+        assert_eq!(request.messages[1].parts[..3], thoughts.map(Part::Reasoning));
+    }
+
+    #[test]
+    fn how_to_think_is_said_in_openais_way_or_openrouters() {
+        use Effort::{High, None as Off};
+        let cases = [
+            (r#""reasoning_effort":"high""#, Some(High), None, None),
+            (r#""reasoning":{"effort":"high","exclude":true}"#, Some(High), None, Some(false)),
+            (r#""reasoning":{"max_tokens":2000}"#, None, Some(2_000), None),
+            (r#""reasoning":{"enabled":false}"#, Some(Off), None, None),
+            (r#""include_reasoning":false"#, None, None, Some(false)),
+        ];
+        for (fields, effort, budget, thoughts) in cases {
+            let request = with(fields).expect("valid");
+            let said = (request.reasoning_effort, request.reasoning_budget, request.thoughts);
+            assert_eq!(said, (effort, budget, thoughts), "{fields}");
+            assert!(request.extra.is_empty(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn probabilities_are_wanted_with_so_many_others() {
+        assert_eq!(with(r#""logprobs":true"#).expect("valid").logprobs, Some(0));
+        assert_eq!(with(r#""logprobs":true,"top_logprobs":3"#).expect("valid").logprobs, Some(3));
+        assert_eq!(with(r#""logprobs":false,"top_logprobs":0"#).expect("valid").logprobs, None);
+        assert_eq!(
+            complaint(with(r#""top_logprobs":3"#)),
+            "invalid top_logprobs: `top_logprobs` needs `logprobs` to be true."
         );
     }
 

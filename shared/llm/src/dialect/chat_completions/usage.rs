@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json, value::RawValue};
 
-use crate::{Usage, usage::ServiceTier};
+use crate::{Usage, dialect::count, usage::ServiceTier};
 
 /// The usage in a whole answer or a chunk: from `usage`, or from Groq's own `x_groq.usage`. `tier` is what stands
 /// beside it in `service_tier`.
@@ -59,7 +59,7 @@ pub(super) fn write(usage: &Usage) -> Value {
 /// Cached tokens are inside `prompt_tokens` and reasoning tokens inside `completion_tokens`, except where a
 /// provider's own total shows that it counts reasoning apart (xAI). An odd number is as good as none.
 fn canonical(usage: &Value) -> Option<Usage> {
-    let count = |path: &str| usage.pointer(path).and_then(Value::as_u64);
+    let count = |path: &str| count(usage, path);
     let some = |path: &str| count(path).unwrap_or(0);
     let (input, output) = (count("/prompt_tokens"), count("/completion_tokens"));
     // Neither known: nothing is.

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{DOCUMENT_FORMATS, url};
 use crate::{
     Error, Target,
-    chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
+    chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role, TOOL_FAILED},
     dialect::{
         Encoded, drop_extra, drop_hints, is_claudes,
         messages::{
@@ -173,6 +173,8 @@ struct Conversation<'a> {
     /// Names of the tools that were called, in order.
     called: Vec<Cow<'a, str>>,
     caches: bool,
+    /// Whether the model can be told that a tool failed; the others are told in words.
+    knows_failures: bool,
 }
 
 fn conversation<'a>(
@@ -180,7 +182,11 @@ fn conversation<'a>(
     maker: &Maker,
     dropped: &mut Vec<String>,
 ) -> Result<Conversation<'a>, Error> {
-    let mut conversation = Conversation { caches: maker.caches(), ..Conversation::default() };
+    let mut conversation = Conversation {
+        caches: maker.caches(),
+        knows_failures: matches!(maker, Maker::Anthropic(_) | Maker::Nova),
+        ..Conversation::default()
+    };
     for (at, message) in request.messages.iter().enumerate() {
         match message.role {
             Role::Assistant => conversation.assistant(at, message, dropped)?,
@@ -274,6 +280,9 @@ impl<'a> Conversation<'a> {
                 Part::ToolResult(result) => {
                     let mut content = Vec::new();
                     let mut points = Vec::new();
+                    if result.is_error && !self.knows_failures {
+                        content.push(Block::Text(TOOL_FAILED));
+                    }
                     for part in &result.parts {
                         match part {
                             Part::CachePoint(ttl) => points.push(*ttl),
@@ -284,7 +293,7 @@ impl<'a> Conversation<'a> {
                         content.push(Block::Text("(no output)"));
                     }
                     let tool_use_id = call_id(&result.call_id);
-                    let status = result.is_error.then_some("error");
+                    let status = (result.is_error && self.knows_failures).then_some("error");
                     blocks.push(Block::ToolResult(ToolResult { tool_use_id, content, status }));
                     points.into_iter().for_each(|ttl| push_cache_point(&mut blocks, ttl, self.caches));
                 }

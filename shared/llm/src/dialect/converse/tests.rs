@@ -1036,3 +1036,59 @@ fn a_stream_that_breaks_is_ended_by_an_exception() {
         assert_eq!(relay.summary().error.as_ref().map(|error| error.class), Some(class));
     }
 }
+
+#[test]
+fn a_failed_result_has_a_status_or_for_those_who_know_none_says_so() {
+    let request = Request {
+        messages: vec![
+            message(Role::User, vec![text("Hi")]),
+            message(Role::Assistant, vec![call("c1", "{}")]),
+            message(Role::Tool, vec![failed("c1", vec![text("No.")])]),
+        ],
+        tools: vec![weather()],
+        ..Request::default()
+    };
+    let result = |model: &str| encoded(&request, model).0["messages"][2]["content"][0]["toolResult"].clone();
+    let told = json!([{ "text": "No." }]);
+    assert_eq!(result(CLAUDE), json!({ "toolUseId": "c1", "content": told, "status": "error" }));
+    let told = json!([{ "text": "The tool failed. " }, { "text": "No." }]);
+    assert_eq!(result("meta.llama3-1-70b-instruct-v1:0"), json!({ "toolUseId": "c1", "content": told }));
+}
+
+#[test]
+fn the_stop_text_that_matched_is_told_both_ways_and_the_tier_is_read() {
+    let request = Request { stop: vec!["END".to_owned()], ..asking(vec![text("Hi")]) };
+    let paths = |model: &str| encoded(&request, model).0["additionalModelResponseFieldPaths"].clone();
+    assert_eq!(paths(CLAUDE), json!(["/stop_sequence"]));
+    assert_eq!(paths("amazon.nova-pro-v1:0"), Value::Null);
+    let answer = json!({ "output": { "message": { "role": "assistant", "content": [{ "text": "Hi" }] } },
+        "stopReason": "stop_sequence", "additionalModelResponseFields": { "stop_sequence": "END" },
+        "usage": { "inputTokens": 1, "outputTokens": 2, "totalTokens": 3 }, "serviceTier": { "type": "flex" } });
+    let events = Converse.decode(answer.to_string().as_bytes()).expect("an answer");
+    assert!(events.contains(&Event::StopText("END".to_owned())), "{events:?}");
+    let usage = Usage {
+        input_tokens: 1,
+        output_tokens: 2,
+        tier: crate::usage::ServiceTier::Flex,
+        ..Usage::default()
+    };
+    assert!(events.contains(&Event::Usage(usage)), "{events:?}");
+}
+
+#[test]
+fn thought_another_provider_signed_stays_out_of_what_is_passed_on() {
+    let thought = |signature: Value| json!({ "reasoningContent": { "reasoningText": { "text": "Hm", "signature": signature } } });
+    let body = |blocks: &[Value]| json!({ "messages": [{ "role": "assistant", "content": blocks }], "x": 1 });
+    let forwarded = |body: &Value, model: &str| {
+        let bytes = body.to_string();
+        let peek = Front::peek(&Converse, "/model/m/converse", bytes.as_bytes()).expect("a request");
+        let request =
+            Converse.forward(bytes.as_bytes(), &peek, &HeaderMap::new(), &target(model)).expect("a request");
+        serde_json::from_slice::<Value>(request.body()).expect("JSON")
+    };
+    let (own, foreign) = (thought(json!("c2ln")), thought(json!("google:call:x")));
+    let unsigned = json!({ "reasoningContent": { "reasoningText": { "text": "Hm" } } });
+    let all = body(&[own.clone(), foreign, unsigned.clone()]);
+    assert_eq!(forwarded(&all, CLAUDE), body(std::slice::from_ref(&own)));
+    assert_eq!(forwarded(&all, "deepseek.r1-v1:0"), body(&[own, unsigned]));
+}

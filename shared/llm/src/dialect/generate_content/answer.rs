@@ -9,7 +9,7 @@ use super::{SIGNATURE_PREFIX, failure};
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::OnEvent,
+    dialect::{OnEvent, count},
     sse,
 };
 
@@ -86,9 +86,11 @@ impl Reader {
                 !["gemini-1", "gemini-2"].iter().any(|older| answer.model_version.starts_with(older));
         }
         // Each chunk counts all tokens so far, so the last one counts.
-        if let Some(usage) = answer.usage_metadata {
+        let value =
+            |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        if let Some(usage) = value(answer.usage_metadata) {
             let searches = self.usage.map_or(0, |usage| usage.searches);
-            let usage = Usage { searches, ..usage.canonical() };
+            let usage = Usage { searches, ..canonical(&usage) };
             self.usage = Some(usage);
             events.push(Event::Usage(usage));
         }
@@ -105,8 +107,6 @@ impl Reader {
         for part in candidate.content.unwrap_or_default().parts {
             self.part(part, events)?;
         }
-        let value =
-            |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
         events.extend(value(candidate.logprobs_result).and_then(logprobs));
         if let Some(metadata) = value(candidate.citation_metadata) {
             self.recited(&metadata, events);
@@ -233,6 +233,37 @@ pub(super) fn compact(json: &str) -> String {
     compact
 }
 
+/// Cached tokens are inside the prompt's, thought tokens are outside the candidates', and what tools brought into
+/// the prompt is outside too.
+fn canonical(usage: &Value) -> Usage {
+    let all = |path: &str| count(usage, path).unwrap_or(0);
+    let of = |kind: &str, list: &str| {
+        let counts = usage[list].as_array().into_iter().flatten();
+        counts
+            .filter(|counted| counted["modality"] == kind)
+            .filter_map(|counted| count(counted, "/tokenCount"))
+            .sum()
+    };
+    let (prompt, candidates, cached) =
+        ("promptTokensDetails", "candidatesTokensDetails", "cacheTokensDetails");
+    let thoughts = all("/thoughtsTokenCount");
+    Usage {
+        input_tokens: all("/promptTokenCount").saturating_add(all("/toolUsePromptTokenCount")),
+        cache_read_input_tokens: all("/cachedContentTokenCount"),
+        output_tokens: all("/candidatesTokenCount").saturating_add(thoughts),
+        reasoning_output_tokens: thoughts,
+        audio_input_tokens: of("AUDIO", prompt),
+        image_input_tokens: of("IMAGE", prompt),
+        video_input_tokens: of("VIDEO", prompt),
+        cache_read_audio_input_tokens: of("AUDIO", cached),
+        cache_read_image_input_tokens: of("IMAGE", cached),
+        audio_output_tokens: of("AUDIO", candidates),
+        image_output_tokens: of("IMAGE", candidates),
+        video_output_tokens: of("VIDEO", candidates),
+        ..Usage::default()
+    }
+}
+
 fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -296,7 +327,7 @@ struct Answer<'a> {
     candidates: Vec<Candidate<'a>>,
     prompt_feedback: Option<PromptFeedback>,
     #[serde(borrow)]
-    usage_metadata: Option<UsageMetadata<'a>>,
+    usage_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
     model_version: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -357,57 +388,6 @@ struct InlineData {
 #[serde(rename_all = "camelCase")]
 struct PromptFeedback {
     block_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct UsageMetadata<'a> {
-    prompt_token_count: u64,
-    cached_content_token_count: u64,
-    tool_use_prompt_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
-    #[serde(borrow)]
-    prompt_tokens_details: Vec<ModalityCount<'a>>,
-    #[serde(borrow)]
-    candidates_tokens_details: Vec<ModalityCount<'a>>,
-    #[serde(borrow)]
-    cache_tokens_details: Vec<ModalityCount<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ModalityCount<'a> {
-    #[serde(borrow, default)]
-    modality: Cow<'a, str>,
-    #[serde(default)]
-    token_count: u64,
-}
-
-impl UsageMetadata<'_> {
-    /// Cached tokens are inside the prompt's, thought tokens are outside the candidates', and what
-    /// tools brought into the prompt is outside too.
-    fn canonical(&self) -> Usage {
-        let of = |kind: &str, counts: &[ModalityCount<'_>]| {
-            counts.iter().filter(|count| count.modality == kind).map(|count| count.token_count).sum()
-        };
-        let (prompt, candidates) = (&self.prompt_tokens_details, &self.candidates_tokens_details);
-        Usage {
-            input_tokens: self.prompt_token_count.saturating_add(self.tool_use_prompt_token_count),
-            cache_read_input_tokens: self.cached_content_token_count,
-            output_tokens: self.candidates_token_count.saturating_add(self.thoughts_token_count),
-            reasoning_output_tokens: self.thoughts_token_count,
-            audio_input_tokens: of("AUDIO", prompt),
-            image_input_tokens: of("IMAGE", prompt),
-            video_input_tokens: of("VIDEO", prompt),
-            cache_read_audio_input_tokens: of("AUDIO", &self.cache_tokens_details),
-            cache_read_image_input_tokens: of("IMAGE", &self.cache_tokens_details),
-            audio_output_tokens: of("AUDIO", candidates),
-            image_output_tokens: of("IMAGE", candidates),
-            video_output_tokens: of("VIDEO", candidates),
-            ..Usage::default()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn turns(
                                 result
                                     .parts
                                     .iter()
-                                    .filter(|part| matches!(part, chat::Part::Image(_)))
+                                    .filter(|part| matches!(part, chat::Part::File(_) | chat::Part::Image(_)))
                                     .filter_map(plain),
                             );
                         }
@@ -594,6 +594,38 @@ mod tests {
         for (model, effort, expected) in cases {
             assert_eq!(of(model, effort).as_deref(), expected, "{model} {effort:?}");
         }
+    }
+
+    #[test]
+    fn what_a_tool_gave_back_stands_beside_its_result_and_a_failure_is_one() {
+        let result = |parts, is_error| chat::ToolResult { call_id: "c".to_owned(), parts, is_error };
+        let text = || chat::Part::Text("no".to_owned());
+        let pdf = || {
+            let media =
+                chat::Media::Data { media_type: "application/pdf".to_owned(), data: "aGk=".to_owned() };
+            chat::Part::File(chat::File { name: None, cited: false, media })
+        };
+        let call = chat::ToolCall { id: "c".to_owned(), name: "f".to_owned(), ..chat::ToolCall::default() };
+        let sent = |result: chat::ToolResult| {
+            let message = |role, part| chat::Message { role, parts: vec![part] };
+            let request = chat::Request {
+                messages: vec![
+                    message(Role::Assistant, chat::Part::ToolCall(call.clone())),
+                    message(Role::Tool, chat::Part::ToolResult(result)),
+                ],
+                ..chat::Request::default()
+            };
+            let (_, contents) = turns(&request, Generation::Level).expect("a conversation");
+            serde_json::to_string(&contents[1].parts).expect("JSON")
+        };
+        assert_eq!(
+            sent(result(vec![text(), pdf()], false)),
+            r#"[{"functionResponse":{"id":"c","name":"f","response":{"result":"no"}}},{"inlineData":{"mimeType":"application/pdf","data":"aGk="}}]"#
+        );
+        assert_eq!(
+            sent(result(vec![text()], true)),
+            r#"[{"functionResponse":{"id":"c","name":"f","response":{"error":"no"}}}]"#
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::ErrorBody;
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::OnEvent,
+    dialect::{OnEvent, count},
     sse,
     usage::ServiceTier,
 };
@@ -184,7 +184,7 @@ impl Reader {
         push_text(events, text, Event::Text);
     }
 
-    fn stop(&mut self, stop: Stop<'_>, usage: Option<WireUsage>, events: &mut Vec<Event>) {
+    fn stop(&mut self, stop: Stop<'_>, usage: Option<Value>, events: &mut Vec<Event>) {
         self.count(usage, events);
         let Some(native) = stop.reason else { return };
         let reason = finish_reason(&native.0);
@@ -204,7 +204,7 @@ impl Reader {
         self.whole = true;
     }
 
-    fn count(&mut self, usage: Option<WireUsage>, events: &mut Vec<Event>) {
+    fn count(&mut self, usage: Option<Value>, events: &mut Vec<Event>) {
         if let Some(usage) = usage {
             self.counted.add(&usage);
             events.push(Event::Usage(self.counted.usage()));
@@ -255,22 +255,17 @@ struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, wire: &WireUsage) {
-        let larger = |count: &mut u64, seen: Option<u64>| *count = seen.unwrap_or(0).max(*count);
-        larger(&mut self.uncached, wire.input_tokens);
-        larger(&mut self.cache_read, wire.cache_read_input_tokens);
-        larger(&mut self.cache_written, wire.cache_creation_input_tokens);
-        larger(&mut self.output, wire.output_tokens);
-        larger(
-            &mut self.thinking,
-            wire.output_tokens_details.as_ref().and_then(|details| details.thinking_tokens),
-        );
-        larger(&mut self.searches, wire.server_tool_use.as_ref().and_then(|tools| tools.web_search_requests));
-        if let Some(tier) = &wire.service_tier {
+    fn add(&mut self, wire: &Value) {
+        let larger = |total: &mut u64, path: &str| *total = count(wire, path).unwrap_or(0).max(*total);
+        larger(&mut self.uncached, "/input_tokens");
+        larger(&mut self.cache_read, "/cache_read_input_tokens");
+        larger(&mut self.cache_written, "/cache_creation_input_tokens");
+        larger(&mut self.cache_written_1h, "/cache_creation/ephemeral_1h_input_tokens");
+        larger(&mut self.output, "/output_tokens");
+        larger(&mut self.thinking, "/output_tokens_details/thinking_tokens");
+        larger(&mut self.searches, "/server_tool_use/web_search_requests");
+        if let Some(tier) = wire["service_tier"].as_str() {
             self.tier = ServiceTier::named(tier);
-        }
-        if let Some(written) = &wire.cache_creation {
-            larger(&mut self.cache_written_1h, written.ephemeral_1h_input_tokens);
         }
     }
 
@@ -331,7 +326,7 @@ struct Message<'a> {
     stop_sequence: Option<Text<'a>>,
     #[serde(borrow)]
     stop_details: Option<Details<'a>>,
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
     #[serde(borrow)]
     error: Option<ErrorBody<'a>>,
 }
@@ -406,7 +401,7 @@ struct Delta<'a> {
 struct MessageDelta<'a> {
     #[serde(borrow)]
     delta: Stop<'a>,
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -423,31 +418,4 @@ struct Stop<'a> {
 struct Details<'a> {
     #[serde(borrow)]
     explanation: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_creation: Option<CacheCreation>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-    server_tool_use: Option<ServerTools>,
-    service_tier: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ServerTools {
-    web_search_requests: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct CacheCreation {
-    ephemeral_1h_input_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<u64>,
 }

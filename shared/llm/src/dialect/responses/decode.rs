@@ -10,7 +10,7 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{OnEvent, chat_completions},
+    dialect::{OnEvent, chat_completions, count},
     sse,
     usage::ServiceTier,
 };
@@ -238,11 +238,11 @@ impl Reader {
             "in_progress" | "queued" => return Ok(()),
             _ => {}
         }
-        let usage = response.usage.and_then(|raw| serde_json::from_str::<WireUsage>(raw.get()).ok());
+        let usage = response.usage.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
         let tier = response.service_tier.map(|tier| ServiceTier::named(&tier.0)).unwrap_or_default();
         let (searches, file_searches) = (self.searches, self.file_searches);
         events.extend(
-            usage.map(|usage| Event::Usage(Usage { tier, searches, file_searches, ..usage.canonical() })),
+            usage.map(|usage| Event::Usage(Usage { tier, searches, file_searches, ..canonical(&usage) })),
         );
         let incomplete =
             response.incomplete_details.and_then(|details| details.reason).map(|reason| reason.0);
@@ -257,6 +257,18 @@ impl Reader {
         events.push(Event::Finish { reason, native: native.into_owned() });
         self.whole = true;
         Ok(())
+    }
+}
+
+fn canonical(usage: &Value) -> Usage {
+    let count = |path: &str| count(usage, path).unwrap_or(0);
+    Usage {
+        input_tokens: count("/input_tokens"),
+        cache_read_input_tokens: count("/input_tokens_details/cached_tokens"),
+        cache_write_5m_input_tokens: count("/input_tokens_details/cache_write_tokens"),
+        output_tokens: count("/output_tokens"),
+        reasoning_output_tokens: count("/output_tokens_details/reasoning_tokens"),
+        ..Usage::default()
     }
 }
 
@@ -446,40 +458,6 @@ struct Thought<'a> {
 struct ThoughtText<'a> {
     #[serde(borrow, default)]
     text: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    input_tokens_details: Option<InputDetails>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Default, Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct OutputDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    fn canonical(self) -> Usage {
-        let input = self.input_tokens_details.unwrap_or_default();
-        let output = self.output_tokens_details.unwrap_or_default();
-        Usage {
-            input_tokens: self.input_tokens.unwrap_or(0),
-            cache_read_input_tokens: input.cached_tokens.unwrap_or(0),
-            cache_write_5m_input_tokens: input.cache_write_tokens.unwrap_or(0),
-            output_tokens: self.output_tokens.unwrap_or(0),
-            reasoning_output_tokens: output.reasoning_tokens.unwrap_or(0),
-            ..Usage::default()
-        }
-    }
 }
 
 #[cfg(test)]

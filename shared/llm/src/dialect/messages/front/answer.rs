@@ -34,7 +34,7 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
     let id = message_id(head.id);
     let message = Message {
         content: &content.0,
-        stop_reason: Some(stop_reason(reason, native, blocks.called, stop_text)),
+        stop_reason: Some(stop_reason(reason, native, &blocks, stop_text)),
         stop_sequence: stop_text,
         ..Message::new(&id, head.model, &usage)
     };
@@ -122,7 +122,7 @@ impl Writer for Stream {
         self.blocks.settle(&mut frames);
         frames.begin();
         let stop_text = self.stop_text.as_deref();
-        let stop_reason = stop_reason(reason, &native, self.blocks.called, stop_text);
+        let stop_reason = stop_reason(reason, &native, &self.blocks, stop_text);
         let stop = Stop { stop_reason, stop_sequence: stop_text };
         let usage = WireUsage::from(&frames.sent.usage);
         frames.send(&Frame::MessageDelta { delta: stop, usage });
@@ -140,8 +140,15 @@ fn message_id(id: &str) -> String {
 }
 
 /// Why it ended, in Anthropic's words; a provider's own where it is one of them.
-fn stop_reason<'a>(reason: FinishReason, native: &'a str, called: bool, stop_text: Option<&str>) -> &'a str {
+fn stop_reason<'a>(
+    reason: FinishReason,
+    native: &'a str,
+    blocks: &Blocks,
+    stop_text: Option<&str>,
+) -> &'a str {
+    let called = blocks.called;
     match (reason.after_calls(called), native) {
+        (FinishReason::Stop, _) if blocks.refused => "refusal",
         (FinishReason::Stop, _) if stop_text.is_some() => "stop_sequence",
         (_, word) if STOP_REASONS.contains(&word) => word,
         (FinishReason::ContentFilter, _) => "refusal",
@@ -174,6 +181,8 @@ struct Blocks {
     open: Option<Open>,
     /// Whether there was a tool call.
     called: bool,
+    /// Whether the model declined in words of its own.
+    refused: bool,
     /// What comes after the open call.
     held: Vec<Event>,
     /// Sources named before there was text to name them for.
@@ -271,7 +280,11 @@ impl Blocks {
                 sink.delta(&Delta::Signature { signature });
                 self.close(sink);
             }
-            Event::Refusal(text) | Event::Text(text) => self.say(text, sink),
+            Event::Refusal(text) => {
+                self.refused = true;
+                self.say(text, sink);
+            }
+            Event::Text(text) => self.say(text, sink),
             Event::ToolArguments { index, text } => {
                 if let Some(Open::Call(call)) = self.open.as_mut().filter(|_| !text.is_empty())
                     && call.index == *index
@@ -987,8 +1000,12 @@ mod tests {
             (Stop, "", false, "end_turn"),
         ];
         for (reason, native, called, expected) in cases {
-            assert_eq!(stop_reason(reason, native, called, None), expected, "{native}");
+            let blocks = Blocks { called, ..Blocks::default() };
+            assert_eq!(stop_reason(reason, native, &blocks, None), expected, "{native}");
         }
+        let refused = Blocks { refused: true, ..Blocks::default() };
+        assert_eq!(stop_reason(Stop, "stop", &refused, None), "refusal");
+        assert_eq!(stop_reason(Stop, "stop", &Blocks::default(), Some("END")), "stop_sequence");
     }
 
     #[test]
