@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use gateway::{
     Error, Host, auth,
-    call::{self, BodyError, Incoming, Reply},
-    prometheus, store, tick,
+    call::{self, Incoming, Reply},
+    objects, prometheus,
+    store::{self, objects::Kind},
+    tick,
 };
 use http::{HeaderValue, Method, Response, header};
 use llm::{
@@ -16,7 +18,10 @@ use llm::{
         messages::Messages,
         responses::Responses,
     },
-    operation::{Chat, CountTokens, Embeddings, Images, Moderations, Operation, Rerank, Speech},
+    operation::{
+        Chat, CountTokens, Embeddings, Images, Moderations, Operation, Rerank, Speech, forms,
+        realtime::Realtime,
+    },
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -40,6 +45,20 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/messages/count_tokens"),
     ("POST", "/v1/responses"),
     ("POST", "/v1/responses/input_tokens"),
+    ("POST", "/v1/audio/transcriptions"),
+    ("POST", "/v1/audio/translations"),
+    ("POST", "/v1/images/edits"),
+    ("POST", "/v1/images/variations"),
+    ("GET", "/v1/batches"),
+    ("POST", "/v1/batches"),
+    ("GET", "/v1/batches/{batch}"),
+    ("POST", "/v1/batches/{batch}/cancel"),
+    ("GET", "/v1/files"),
+    ("POST", "/v1/files"),
+    ("GET", "/v1/files/{file}"),
+    ("DELETE", "/v1/files/{file}"),
+    ("GET", "/v1/files/{file}/content"),
+    ("GET", "/v1/realtime"),
     ("POST", "/v2/chat"),
     ("POST", "/model/{model}/converse"),
     ("POST", "/model/{model}/converse-stream"),
@@ -89,7 +108,7 @@ pub const ROUTES: &[(&str, &str)] = &[
 pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> {
     // Calls come first: everything else can wait.
     if let Some((operation, route)) =
-        operation(incoming.uri().path()).filter(|_| incoming.method() == Method::POST)
+        operation(incoming.uri().path()).filter(|(operation, _)| incoming.method() == method(*operation))
     {
         return call::call(host, incoming, operation, route).await;
     }
@@ -98,13 +117,40 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
     {
         return Reply::unrecorded(answer);
     }
-    let answer = answer(incoming, host).await;
-    Reply::unrecorded(answer.unwrap_or_else(|error| {
+    let kept = match kept(incoming.uri().path()) {
+        Some((kind, path)) => objects::answer(host, incoming, kind, path).await,
+        None => None,
+    };
+    let answer = match kept {
+        Some(answer) => answer,
+        None => answer(incoming, host).await.map(Reply::unrecorded),
+    };
+    answer.unwrap_or_else(|error| {
         if let Some(cause) = error.cause() {
             host.log(&format!("{} {}: {cause}", incoming.method(), incoming.uri().path()));
         }
-        call::error_response(&error, None)
-    }))
+        Reply::unrecorded(call::error_response(&error, None))
+    })
+}
+
+/// A socket is opened with a GET; everything else is sent.
+fn method(operation: &dyn Operation) -> Method {
+    if operation.is_socket() { Method::GET } else { Method::POST }
+}
+
+/// Whether a request to this path calls a model. Such requests do nothing else first.
+pub fn is_call(path: &str) -> bool {
+    operation(path).is_some()
+}
+
+/// What of what providers keep this path is about, and the rest of the path.
+fn kept(path: &str) -> Option<(Kind, &str)> {
+    let path = path.strip_prefix("/v1/")?;
+    let (kind, rest) = match path.strip_prefix("files") {
+        Some(rest) => (Kind::File, rest),
+        None => (Kind::Batch, path.strip_prefix("batches")?),
+    };
+    (rest.is_empty() || rest.starts_with('/')).then_some((kind, rest))
 }
 
 /// What a caller at this path wants, and the path's template.
@@ -124,6 +170,11 @@ fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
         "/v1/messages/count_tokens" => Some((&CountTokens::Messages, "/v1/messages/count_tokens")),
         "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
         "/v1/responses/input_tokens" => Some((&CountTokens::Responses, "/v1/responses/input_tokens")),
+        "/v1/audio/transcriptions" => Some((&forms::TRANSCRIPTION, "/v1/audio/transcriptions")),
+        "/v1/audio/translations" => Some((&forms::TRANSLATION, "/v1/audio/translations")),
+        "/v1/images/edits" => Some((&forms::IMAGE_EDIT, "/v1/images/edits")),
+        "/v1/images/variations" => Some((&forms::IMAGE_VARIATION, "/v1/images/variations")),
+        "/v1/realtime" => Some((&Realtime, "/v1/realtime")),
         "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
         // A model's name may have slashes.
         _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {
@@ -226,10 +277,7 @@ pub(crate) fn json_response(status: u16, body: &impl Serialize) -> Response<Byte
 
 /// The body of a request, or why there is none.
 pub(crate) fn body<'a, H: Host>(incoming: &'a Incoming, host: &H) -> Result<&'a Bytes, Error> {
-    incoming.body().as_ref().map_err(|error| match error {
-        BodyError::Broken => Error::BodyBroken,
-        BodyError::TooLarge => Error::BodyTooLarge { limit: host.config().max_body_bytes },
-    })
+    incoming.body().as_ref().map_err(|error| error.refusal(host.config().max_body_bytes))
 }
 
 /// A list, as every list route answers.

@@ -9,12 +9,12 @@ use std::{
 use bytes::Bytes;
 use gateway::{
     Host,
-    call::Reply,
+    call::{BodyError, Reply},
     config::Config,
     memory::Memory,
     ports::{
-        Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
-        Settings, Statement,
+        Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
+        PortError, Random, Receive, Rows, Settings, Statement,
     },
     record::Record,
 };
@@ -32,6 +32,7 @@ pub struct MemoryHost {
     /// What every request goes to.
     pub upstream: Upstream,
     clock: Rc<Cell<i64>>,
+    unread: RefCell<VecDeque<Result<Bytes, BodyError>>>,
     waits: RefCell<Vec<i64>>,
     random: Cell<u64>,
     settings: HashMap<String, String>,
@@ -81,6 +82,7 @@ impl MemoryHost {
             },
             upstream: Upstream { clock: clock.clone(), script: RefCell::default(), sent: RefCell::default() },
             clock,
+            unread: RefCell::default(),
             waits: RefCell::default(),
             random: Cell::new(0x5EED),
             settings: all,
@@ -103,6 +105,16 @@ impl MemoryHost {
     /// How long the gateway slept, each time.
     pub fn waits(&self) -> Vec<i64> {
         self.waits.borrow().clone()
+    }
+
+    /// What the caller of the next request has yet to send, piece by piece.
+    pub fn will_receive(&self, pieces: impl IntoIterator<Item = Result<Bytes, BodyError>>) {
+        *self.unread.borrow_mut() = pieces.into_iter().collect();
+    }
+
+    /// How much of it nobody has asked for.
+    pub fn unread(&self) -> usize {
+        self.unread.borrow().iter().flatten().map(Bytes::len).sum()
     }
 
     /// What was logged.
@@ -228,15 +240,50 @@ impl KeyValue for MemoryHost {
 }
 
 impl Fetch for MemoryHost {
+    const HAS_SOCKETS: bool = true;
     type Stream = Stream;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
         self.upstream.answer(request, limits)
     }
 
+    async fn forward(
+        &self,
+        request: Request<Bytes>,
+        passage: Rc<RefCell<dyn Passage>>,
+        limits: Limits,
+    ) -> Result<Fetched<Stream>, ForwardError> {
+        let (parts, held) = request.into_parts();
+        let answer_at = self.upstream.early(&parts.method, &parts.uri);
+        let mut body = held.to_vec();
+        loop {
+            if answer_at.is_some_and(|bytes| body.len() >= bytes) {
+                break;
+            }
+            let Some(chunk) = self.receive().await.map_err(ForwardError::Body)? else {
+                let tail = passage.borrow_mut().end().map_err(|_| ForwardError::Refused)?;
+                body.extend(tail);
+                break;
+            };
+            let instead = passage.borrow_mut().chunk(&chunk).map_err(|_| ForwardError::Refused)?;
+            body.extend(instead.unwrap_or(chunk.to_vec()));
+        }
+        Ok(self.upstream.answer(Request::from_parts(parts, body.into()), limits)?)
+    }
+
+    async fn connect(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
+        self.upstream.answer(request, limits)
+    }
+
     fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Stream {
         let part = |chunk: Vec<u8>| Part { after_ms: gap_ms, bytes: chunk.into() };
         Stream { parts: chunks.into_iter().map(part).collect(), end: End::Closed }
+    }
+}
+
+impl Receive for MemoryHost {
+    async fn receive(&self) -> Result<Option<Bytes>, BodyError> {
+        self.unread.borrow_mut().pop_front().transpose()
     }
 }
 
@@ -400,6 +447,12 @@ impl Upstream {
         self.script.borrow_mut().push_back(scripted);
     }
 
+    /// After how many bytes of a body that is still coming the next such request is answered.
+    fn early(&self, method: &http::Method, uri: &http::Uri) -> Option<usize> {
+        let (script, url) = (self.script.borrow(), uri.to_string());
+        script.iter().find(|scripted| scripted.method == method.as_str() && scripted.url == url)?.answer.early
+    }
+
     fn answer(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
         let sent = Sent {
             method: request.method().to_string(),
@@ -453,6 +506,7 @@ impl Upstream {
 /// An upstream's answer, as scripted.
 pub struct Answer {
     after_ms: i64,
+    early: Option<usize>,
     response: Result<(Response<()>, ScriptedBody), FetchError>,
     meanwhile: Option<Box<dyn FnOnce()>>,
 }
@@ -507,12 +561,20 @@ impl Answer {
 
     /// No answer.
     pub fn error(error: FetchError) -> Self {
-        Self { after_ms: 0, response: Err(error), meanwhile: None }
+        Self { after_ms: 0, early: None, response: Err(error), meanwhile: None }
     }
 
     /// The connection cannot be made. What the host says of it must not get anywhere.
     pub fn unreachable() -> Self {
         Self::error(FetchError::Unreachable("dns error of the secret host".to_owned()))
+    }
+
+    /// With this status.
+    pub fn status(mut self, status: u16) -> Self {
+        if let Ok((head, _)) = &mut self.response {
+            *head.status_mut() = StatusCode::from_u16(status).unwrap();
+        }
+        self
     }
 
     /// With this header.
@@ -526,6 +588,12 @@ impl Answer {
     /// Its head comes after this long.
     pub fn after(mut self, ms: i64) -> Self {
         self.after_ms = ms;
+        self
+    }
+
+    /// It comes when so many bytes of the body have.
+    pub fn early(mut self, bytes: usize) -> Self {
+        self.early = Some(bytes);
         self
     }
 
@@ -556,7 +624,7 @@ impl Answer {
     fn new(status: u16, content_type: &str, body: ScriptedBody) -> Self {
         let head =
             Response::builder().status(status).header(header::CONTENT_TYPE, content_type).body(()).unwrap();
-        Self { after_ms: 0, response: Ok((head, body)), meanwhile: None }
+        Self { after_ms: 0, early: None, response: Ok((head, body)), meanwhile: None }
     }
 
     fn each_stream(&mut self, change: impl FnOnce(&mut Stream)) {
@@ -572,6 +640,11 @@ impl Answer {
             *copy.headers_mut() = head.headers().clone();
             (copy, body.clone())
         });
-        Self { after_ms: self.after_ms, response: response.map_err(Clone::clone), meanwhile: None }
+        Self {
+            after_ms: self.after_ms,
+            early: self.early,
+            response: response.map_err(Clone::clone),
+            meanwhile: None,
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
+use llm::operation::realtime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -115,7 +116,12 @@ fn credential<B>(request: &Request<B>) -> Option<&str> {
     let header = |name: &str| headers.get(name)?.to_str().ok();
     // Anthropic's place, Google's two, and everybody else's.
     let query = || request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("key="));
-    bearer(headers).or_else(|| header("x-api-key")).or_else(|| header("x-goog-api-key")).or_else(query)
+    bearer(headers)
+        .or_else(|| header("x-api-key"))
+        .or_else(|| header("x-goog-api-key"))
+        .or_else(query)
+        // A browser's, for a socket.
+        .or_else(|| realtime::key(headers))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

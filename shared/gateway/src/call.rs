@@ -1,5 +1,7 @@
 //! One call of a model, top to bottom: authenticate, peek, plan, try targets, answer, record.
 
+use std::{cell::RefCell, rc::Rc};
+
 use bytes::Bytes;
 use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -8,18 +10,21 @@ use llm::{
     ErrorClass, Provider, Target, UpstreamError, capability, demo,
     dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
-    operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole},
+    kept,
+    operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole, realtime},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
 };
 
 use crate::{
-    Error, Host, auth,
+    Error, Host, auth, form,
     live::Live,
+    objects::PROVIDER,
     payload::Capture,
     plan::{self, Choice},
-    ports::{Body, FetchError, Fetched, Limits},
+    ports::{Body, FetchError, Fetched, ForwardError, Limits},
     record::{Attempt, Draft, Opening, Record},
+    store::objects,
     trace,
 };
 
@@ -28,8 +33,24 @@ use crate::{
 pub enum BodyError {
     /// It broke off.
     Broken,
+    /// Nothing more of it came.
+    Silent,
     /// It is larger than `MAX_BODY_BYTES`.
     TooLarge,
+    /// It is made of files, and still to be received: [`crate::ports::Receive`].
+    Unread,
+}
+
+impl BodyError {
+    /// As a caller is told, where the body was to be whole.
+    pub fn refusal(self, limit: usize) -> Error {
+        match self {
+            Self::Broken => Error::BodyBroken,
+            Self::Silent => Error::BodySilent,
+            Self::TooLarge => Error::BodyTooLarge { limit },
+            Self::Unread => Error::NoForm,
+        }
+    }
 }
 
 /// A request as a host hands it in: read to its end, or not.
@@ -76,23 +97,13 @@ pub async fn call<H: Host>(
     operation: &'static dyn Operation,
     route: &'static str,
 ) -> Reply<H::Stream> {
-    let headers = incoming.headers();
-    let started_ms = host.now_ms();
-    let config = host.config();
-    let mut draft = Draft::begin(Opening {
-        id: host.memory().new_id("call_", started_ms, host),
-        operation: operation.name(),
-        route,
-        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
-        started_ms,
-        region: host.region(),
-        release: &config.release,
-    });
+    let mut draft = begin(host, incoming.headers(), operation.name(), route);
     match serve(host, incoming, operation, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
+            draft.streams(head.status().as_u16());
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
-            let idle_ms = config.stream_limits.idle_ms;
+            let idle_ms = host.config().stream_limits.idle_ms;
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
         Ok(Served::Whole { response, summary }) => {
@@ -104,6 +115,20 @@ pub async fn call<H: Host>(
     }
 }
 
+/// A record begins. `route` is the path's template.
+pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, route: &str) -> Draft {
+    let started_ms = host.now_ms();
+    Draft::begin(Opening {
+        id: host.memory().new_id("call_", started_ms, host),
+        operation,
+        route,
+        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
+        started_ms,
+        region: host.region(),
+        release: &host.config().release,
+    })
+}
+
 /// An answer, before it is known what becomes of it.
 #[expect(clippy::large_enum_variant, reason = "there is one to a call, and it does not move far")]
 enum Served<S> {
@@ -112,7 +137,7 @@ enum Served<S> {
 }
 
 /// A failure, with what of the upstream's headers goes on to the caller.
-struct Refusal {
+pub(crate) struct Refusal {
     error: Error,
     headers: Box<HeaderMap>,
 }
@@ -134,17 +159,33 @@ async fn serve<H: Host>(
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
     draft.prices(caller.clone());
-    let body = incoming.body().as_ref().map_err(|error| match error {
-        BodyError::Broken => Error::BodyBroken,
-        BodyError::TooLarge => Error::BodyTooLarge { limit: config.max_body_bytes },
-    })?;
-    draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, body));
+    if operation.is_socket() && !H::HAS_SOCKETS {
+        return Err(Error::NoSockets.into());
+    }
+    let form;
+    let (body, rest) = match operation.form() {
+        None => (incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?, None),
+        Some(wanted) => {
+            form = form::receive(host, incoming, wanted, wanted[0]).await?;
+            let held = form.held.len();
+            (&form.held, form.rest.as_ref().map(|rest| Rest { rest, length: form.length, held }))
+        }
+    };
+    // A form's files are no text to keep.
+    let kept = if operation.form().is_some() { &Bytes::new() } else { body };
+    draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, kept));
     let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
     let peek = operation.peek(path, headers, body).map_err(Error::from)?;
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let call = Call { operation, headers, body, peek };
+    let files = if operation.form().is_some() { Vec::new() } else { kept::files_in(body) };
+    if !files.is_empty()
+        && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
+    {
+        return Err(Error::NotFound(format!("file `{id}`")).into());
+    }
+    let call = Call { operation, headers, body, peek, rest };
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
     try_in_order(host, &call, &choices, draft).await
 }
@@ -155,6 +196,18 @@ struct Call<'a> {
     headers: &'a HeaderMap,
     body: &'a Bytes,
     peek: Peek<'a>,
+    rest: Option<Rest<'a>>,
+}
+
+/// What the caller has yet to send of a form.
+#[derive(Clone, Copy)]
+pub(crate) struct Rest<'a> {
+    /// What it goes through.
+    pub(crate) rest: &'a Rc<RefCell<form::Rest>>,
+    /// How long all of the form is, where that is known.
+    pub(crate) length: Option<usize>,
+    /// How much of it has come.
+    pub(crate) held: usize,
 }
 
 impl Call<'_> {
@@ -165,7 +218,8 @@ impl Call<'_> {
 }
 
 /// Tries the targets until one begins to answer. Nothing has gone out to the caller yet, so any of them
-/// may still take the call. The last one is tried twice, no earlier than it asks for.
+/// may still take the call. The last one is tried twice, no earlier than it asks for. A body that is still coming
+/// goes to the first that is asked at all.
 async fn try_in_order<H: Host>(
     host: &H,
     call: &Call<'_>,
@@ -173,9 +227,10 @@ async fn try_in_order<H: Host>(
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let (last, earlier) = choices.split_last().expect("a plan has a target");
+    let is_asked_once = |error: &Error| call.rest.is_some() && matches!(error, Error::Upstream { .. });
     for choice in earlier {
         match try_target(host, call, choice, draft).await {
-            Err(refusal) if may_fall_back(&refusal.error) => {}
+            Err(refusal) if may_fall_back(&refusal.error) && !is_asked_once(&refusal.error) => {}
             done => return done,
         }
     }
@@ -183,7 +238,9 @@ async fn try_in_order<H: Host>(
         Err(refusal) => refusal,
         served => return served,
     };
-    let Some(wait_ms) = retry_wait_ms(&refusal.error, host.config().max_retry_wait_ms) else {
+    let Some(wait_ms) = retry_wait_ms(&refusal.error, host.config().max_retry_wait_ms)
+        .filter(|_| !is_asked_once(&refusal.error))
+    else {
         return Err(refusal);
     };
     host.sleep(wait_ms).await;
@@ -273,7 +330,7 @@ async fn send<H: Host>(
     let headers = passed_on(fetched.head.headers());
     let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
     let mut served = match (delivery, fetched.body) {
-        (Delivery::Whole, Body::Whole(body)) => {
+        (Delivery::Whole | Delivery::AsAnswered, Body::Whole(body)) => {
             let first = Whole { headers: std::mem::take(fetched.head.headers_mut()), body };
             let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
             let mut response = Response::new(answer.body);
@@ -284,6 +341,15 @@ async fn send<H: Host>(
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));
         }
         (_, Body::Whole(_)) => return Err(refuse(UpstreamError::garbled("it is no event stream"))),
+        (Delivery::Socket, Body::Stream { first, rest }) => {
+            let relay = call.operation.relay(&ask, provider, fetched.head.headers()).relay;
+            let mut head = Response::new(());
+            *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            if let Some(subprotocol) = realtime::subprotocol(call.headers) {
+                head.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+            }
+            Served::Stream { head, opening: first, rest, relay }
+        }
         (_, Body::Stream { first, rest }) => {
             let mut streamed = call.operation.relay(&ask, provider, fetched.head.headers());
             let opening = open_stream(streamed.relay.as_mut(), first).map_err(refuse)?;
@@ -350,26 +416,55 @@ async fn fetch<H: Host>(
     limits: Limits,
     draft: &Draft,
 ) -> Result<Fetched<H::Stream>, Refusal> {
-    let fail = |error| failed(provider, error);
-    let fetched = host.fetch(request, limits).await.map_err(|error| match error {
-        FetchError::HungUp => Refusal::from(Error::HungUp),
+    let fetched = exchange(host, provider, request, call.rest, limits, draft.id()).await?;
+    well(call, provider, fetched)
+}
+
+/// One request and its answer, whatever its status; behind the request's body goes the rest of the caller's.
+/// `id` is for the log.
+pub(crate) async fn exchange<H: Host>(
+    host: &H,
+    provider: &'static Provider,
+    mut request: Request<Bytes>,
+    rest: Option<Rest<'_>>,
+    limits: Limits,
+    id: &str,
+) -> Result<Fetched<H::Stream>, Error> {
+    let fail = |error| Error::Upstream { provider: provider.name, error };
+    let fetched = match rest {
+        None if request.headers().contains_key(header::UPGRADE) => host.connect(request, limits).await,
+        None => host.fetch(request, limits).await,
+        Some(Rest { rest, length, held }) => {
+            if let Some(length) = length {
+                let length = length + request.body().len() - held;
+                request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            match host.forward(request, rest.clone(), limits).await {
+                Err(ForwardError::Body(error)) => return Err(form::unreceived(error)),
+                Err(ForwardError::Refused) => return Err(rest.borrow_mut().take_error()),
+                Err(ForwardError::Fetch(error)) => Err(error),
+                Ok(fetched) => Ok(fetched),
+            }
+        }
+    };
+    fetched.map_err(|error| match error {
+        FetchError::HungUp => Error::HungUp,
         FetchError::Timeout => {
             let waited = limits.first_byte_ms;
             fail(UpstreamError::new(ErrorClass::Timeout, format!("no answer within {waited} ms.")))
         }
         FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
         FetchError::Unreachable(reason) => {
-            host.log(&format!("{}: {} unreachable: {reason}", draft.id(), provider.name));
+            host.log(&format!("{id}: {} unreachable: {reason}", provider.name));
             fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
         }
-    })?;
-    well(call, provider, fetched)
+    })
 }
 
 /// The answer, unless its status says that it is none.
 fn well<S>(call: &Call<'_>, provider: &'static Provider, fetched: Fetched<S>) -> Result<Fetched<S>, Refusal> {
     let status = fetched.head.status();
-    if status.is_success() {
+    if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(fetched);
     }
     let headers = fetched.head.headers();
@@ -407,14 +502,21 @@ fn open_stream(relay: &mut dyn Relay, first: Bytes) -> Result<Bytes, UpstreamErr
     }
 }
 
-/// What goes to the target, with its credential, our name and the trace.
-fn outgoing<H: Host>(
-    host: &H,
-    call: &Call<'_>,
-    choice: &Choice<'_>,
-    draft: &Draft,
-) -> Result<Outgoing, Error> {
-    let provider = choice.provider;
+/// What the deployment adds to a provider's row.
+pub(crate) struct Account {
+    base_url: String,
+    credential: Option<String>,
+}
+
+impl Account {
+    /// A model of the provider's, through this account.
+    pub(crate) fn target<'a>(&'a self, provider: &'static Provider, model: &'a str) -> Target<'a> {
+        Target { provider, model, base_url: &self.base_url, credential: self.credential.as_deref() }
+    }
+}
+
+/// How this deployment reaches a provider.
+pub(crate) fn account<H: Host>(host: &H, provider: &'static Provider) -> Result<Account, Error> {
     let credential = host.setting(&setting_name(provider.name, "API_KEY"));
     let own_url = host.setting(&setting_name(provider.name, "BASE_URL"));
     let unconfigured = |suffix| Error::ProviderUnconfigured {
@@ -424,11 +526,23 @@ fn outgoing<H: Host>(
     if credential.is_none() && provider.auth != Auth::Optional {
         return Err(unconfigured("API_KEY"));
     }
-    let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/');
+    let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/').to_owned();
     if base_url.is_empty() {
         return Err(unconfigured("BASE_URL"));
     }
-    let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
+    Ok(Account { base_url, credential })
+}
+
+/// What goes to the target, with its credential, our name and the trace.
+fn outgoing<H: Host>(
+    host: &H,
+    call: &Call<'_>,
+    choice: &Choice<'_>,
+    draft: &Draft,
+) -> Result<Outgoing, Error> {
+    let provider = choice.provider;
+    let account = account(host, provider)?;
+    let target = account.target(provider, choice.model);
     let asked = capability::check_kind(&target, call.operation.name())
         .and_then(|()| call.operation.request(&call.ask(draft), &target));
     let mut outgoing = asked.map_err(|error| match error {
@@ -496,14 +610,20 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
 }
 
 /// Our own headers, on every answer of a call.
-fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Operation, status: StatusCode) {
+pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Operation, status: StatusCode) {
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
     let request_id = headers.entry(X_REQUEST_ID).or_insert_with(|| id.clone()).clone();
     headers.insert(CALL_ID, id);
     operation.headers(status, &request_id, headers);
 }
 
-fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal: Refusal) -> Reply<S> {
+/// The answer to a call that failed, and its record.
+pub(crate) fn refuse<S, H: Host>(
+    host: &H,
+    operation: &dyn Operation,
+    draft: Draft,
+    refusal: Refusal,
+) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
@@ -530,7 +650,7 @@ fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal
 
 /// A refusal in OpenAI's error shape, for whoever's protocol is not known.
 pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes> {
-    error_in(&Chat(&ChatCompletions), error, request_id)
+    error_in(&OPENAI, error, request_id)
 }
 
 /// A refusal in the caller's protocol.
@@ -558,9 +678,11 @@ pub fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&st
     response
 }
 
+/// OpenAI's shape of an error.
+pub(crate) const OPENAI: Chat = Chat(&ChatCompletions);
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CALL_ID: HeaderName = HeaderName::from_static("x-hypergate-call-id");
-const PROVIDER: HeaderName = HeaderName::from_static("x-hypergate-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-hypergate-attempts");
 const DROPPED: HeaderName = HeaderName::from_static("x-hypergate-dropped");
 const RETIRES: HeaderName = HeaderName::from_static("x-hypergate-model-retires");

@@ -55,6 +55,22 @@ pub fn is_allowed(name: &str, caller: &Caller) -> bool {
     })
 }
 
+/// Whether the key may use any model of this provider.
+pub fn may_use(provider: &Provider, caller: &Caller) -> bool {
+    let Some(patterns) = &caller.models else { return true };
+    let is_its = |name: &str| name.split_once('/').is_some_and(|(known, _)| known == provider.name);
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => is_its(prefix) || provider.name.starts_with(prefix),
+        None => {
+            is_its(pattern)
+                || caller
+                    .aliases
+                    .get(pattern)
+                    .is_some_and(|targets| targets.iter().any(|target| is_its(target)))
+        }
+    })
+}
+
 fn choice(target: &str) -> Option<Choice<'_>> {
     provider::split(target).map(|(provider, model)| Choice { provider, model })
 }

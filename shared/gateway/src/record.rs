@@ -248,6 +248,12 @@ impl Draft {
         Self { record, upstream_ms: 0, provider: "", capture: None, caller: None }
     }
 
+    /// Under an id of its own: what may be found out more than once is recorded once.
+    pub fn with_id(mut self, id: String) -> Self {
+        self.record.id = id;
+        self
+    }
+
     /// The call's id.
     pub fn id(&self) -> &str {
         &self.record.id
@@ -284,6 +290,12 @@ impl Draft {
         self.record.request_model = short(model);
         self.record.stream = stream;
         self.record.end_user_hash = end_user_hash;
+    }
+
+    /// The answer begins with this status, and is a stream.
+    pub fn streams(&mut self, status: u16) {
+        self.record.stream = true;
+        self.record.status = status;
     }
 
     /// What of the content is kept.
@@ -339,7 +351,7 @@ impl Draft {
         self.finish(now_ms, status, Outcome::of_status(status), summary)
     }
 
-    /// A stream ended, well or not. The caller saw a 200 either way.
+    /// A stream ended, well or not. The caller saw its status either way.
     pub fn finish_stream(mut self, now_ms: i64, summary: Summary) -> Record {
         let failure = summary.error.as_ref().map(|error| error.class);
         self.record.error_type = failure.map(|class| class.code().to_owned());
@@ -350,7 +362,8 @@ impl Draft {
                 outcome => outcome,
             },
         };
-        self.finish(now_ms, 200, outcome, summary)
+        let status = if self.record.status == 0 { 200 } else { self.record.status };
+        self.finish(now_ms, status, outcome, summary)
     }
 
     /// The caller did not wait.

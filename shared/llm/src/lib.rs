@@ -15,6 +15,8 @@ pub mod error;
 pub mod eventstream;
 mod fields;
 pub mod front;
+pub mod kept;
+pub mod multipart;
 pub mod operation;
 mod peek;
 pub mod price;

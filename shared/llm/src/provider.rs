@@ -39,14 +39,26 @@ pub enum Offer {
     CountTokens,
     /// Vectors of texts.
     Embeddings(EmbeddingsApi),
+    /// Files and batches of calls, kept for a while.
+    Files,
+    /// Pictures, changed.
+    ImageEdits,
+    /// Pictures like a picture.
+    ImageVariations,
     /// Pictures.
     Images(ImagesApi),
     /// Whether something is harmful.
     Moderations(ModerationsApi),
+    /// Conversations over a socket.
+    Realtime,
     /// Which documents answer a query.
     Rerank(RerankApi),
     /// Words said aloud.
     Speech(SpeechApi),
+    /// Sound, written down.
+    Transcriptions,
+    /// Sound, written down in English.
+    Translations,
 }
 
 /// How a credential goes into a request.
@@ -138,7 +150,10 @@ pub fn split(model: &str) -> Option<(&'static Provider, &str)> {
     (!model.is_empty()).then_some((provider, model))
 }
 
-use Offer::{Completions, CountTokens, Embeddings, Images, Moderations, Rerank, Speech};
+use Offer::{
+    Completions, CountTokens, Embeddings, Files, ImageEdits, ImageVariations, Images, Moderations, Realtime,
+    Rerank, Speech, Transcriptions, Translations,
+};
 
 /// Every provider, by name.
 pub const PROVIDERS: &[Provider] = &[
@@ -157,7 +172,16 @@ pub const PROVIDERS: &[Provider] = &[
     Provider {
         auth: Auth::Header("api-key"),
         also: Some(Api::Responses),
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Files,
+            ImageEdits,
+            Images(ImagesApi::OpenAi),
+            Realtime,
+            Transcriptions,
+            Translations,
+        ],
         ..chat("azure", "azure.ai.openai", "")
     },
     // A key for Bedrock; in another region than this, BEDROCK_BASE_URL.
@@ -194,8 +218,12 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[
             Completions,
             Embeddings(EmbeddingsApi::Floats),
+            ImageEdits,
+            ImageVariations,
             Images(ImagesApi::Whole),
             Speech(SpeechApi::OpenAi),
+            Transcriptions,
+            Translations,
         ],
         ..chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai")
     },
@@ -211,7 +239,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[],
     },
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::Floats)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Transcriptions, Translations],
         ..chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1")
     },
     Provider {
@@ -229,7 +257,7 @@ pub const PROVIDERS: &[Provider] = &[
         ..chat("github", "github.models", "https://models.github.ai/inference")
     },
     Provider {
-        offers: &[Speech(SpeechApi::OpenAi)],
+        offers: &[Files, Speech(SpeechApi::OpenAi), Transcriptions, Translations],
         ..chat("groq", "groq", "https://api.groq.com/openai/v1")
     },
     chat("huggingface", "hugging_face", "https://router.huggingface.co/v1"),
@@ -253,7 +281,7 @@ pub const PROVIDERS: &[Provider] = &[
     // Sends usage with its last chunk unasked, and answers 422 to fields it does not know.
     Provider {
         ask_usage: false,
-        offers: &[Embeddings(EmbeddingsApi::Mistral), Moderations(ModerationsApi::Mistral)],
+        offers: &[Embeddings(EmbeddingsApi::Mistral), Moderations(ModerationsApi::Mistral), Transcriptions],
         ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1")
     },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
@@ -276,9 +304,15 @@ pub const PROVIDERS: &[Provider] = &[
             Completions,
             CountTokens,
             Embeddings(EmbeddingsApi::OpenAi),
+            Files,
+            ImageEdits,
+            ImageVariations,
             Images(ImagesApi::OpenAi),
             Moderations(ModerationsApi::OpenAi),
+            Realtime,
             Speech(SpeechApi::OpenAi),
+            Transcriptions,
+            Translations,
         ],
         ..chat("openai", "openai", "https://api.openai.com/v1")
     },
@@ -289,7 +323,7 @@ pub const PROVIDERS: &[Provider] = &[
     // Sends usage with every chunk.
     Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::Floats)],
+        offers: &[Embeddings(EmbeddingsApi::Floats), Transcriptions],
         ..chat("sambanova", "sambanova", "https://api.sambanova.ai/v1")
     },
     Provider {
@@ -299,12 +333,20 @@ pub const PROVIDERS: &[Provider] = &[
             Images(ImagesApi::Whole),
             Rerank(RerankApi::Jina),
             Speech(SpeechApi::OpenAi),
+            Transcriptions,
+            Translations,
         ],
         ..chat("together", "together_ai", "https://api.together.xyz/v1")
     },
     Provider {
         auth: Auth::Optional,
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Rerank(RerankApi::Jina)],
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Rerank(RerankApi::Jina),
+            Transcriptions,
+            Translations,
+        ],
         ..chat("vllm", "vllm", "http://localhost:8000/v1")
     },
     Provider {
@@ -318,7 +360,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat("workers-ai", "cloudflare.workers_ai", "")
     },
-    Provider { offers: &[Images(ImagesApi::Whole)], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
+    Provider { offers: &[Images(ImagesApi::Whole), Realtime], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")

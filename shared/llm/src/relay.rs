@@ -54,3 +54,27 @@ pub trait Relay {
         false
     }
 }
+
+/// Passes everything on as it comes: files, of which nothing is read.
+#[derive(Debug, Default)]
+pub struct Unread(Summary);
+
+impl Relay for Unread {
+    fn chunk(&mut self, _bytes: &[u8], _out: &mut Vec<u8>) -> Passed {
+        Passed::AsIs
+    }
+
+    fn end(&mut self, ending: Ending, _out: &mut Vec<u8>) {
+        if let Ending::Failed(error) = ending {
+            self.0.error = Some(error);
+        }
+    }
+
+    fn summary(&self) -> &Summary {
+        &self.0
+    }
+
+    fn must_break_off(&self) -> bool {
+        self.0.error.is_some()
+    }
+}

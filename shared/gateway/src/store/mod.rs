@@ -5,6 +5,7 @@ pub mod calls;
 pub mod health;
 pub mod identity;
 pub mod migrations;
+pub mod objects;
 pub mod outbox;
 pub mod prices;
 pub mod receivers;

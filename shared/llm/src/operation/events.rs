@@ -2,7 +2,6 @@
 //! was used.
 
 use http::HeaderValue;
-use serde_json::value::RawValue;
 
 use super::{Streamed, json as wire};
 use crate::{
@@ -14,9 +13,13 @@ use crate::{
     sse,
 };
 
-/// Passes on a stream that is whole after an event of the type `last`. `used` completes what that event counts; it is
+/// Passes on a stream that is whole after an event of a type in `last`. `used` completes what that event counts; it is
 /// told how many of them came.
-pub(super) fn relay(last: &'static str, used: fn(Usage, u64) -> Usage, request_id: &str) -> Streamed {
+pub(super) fn relay(
+    last: &'static [&'static str],
+    used: fn(Usage, u64) -> Usage,
+    request_id: &str,
+) -> Streamed {
     let watch = Watch { last, used, summary: Summary::default(), finished: 0, is_whole: false };
     Streamed {
         content_type: HeaderValue::from_static("text/event-stream; charset=utf-8"),
@@ -36,7 +39,7 @@ struct Events {
 
 /// What was seen of a stream.
 struct Watch {
-    last: &'static str,
+    last: &'static [&'static str],
     used: fn(Usage, u64) -> Usage,
     summary: Summary,
     /// How many events of the last type came.
@@ -113,12 +116,10 @@ impl Watch {
             }
             return;
         };
-        let is =
-            |raw: Option<&RawValue>, word: &str| raw.is_some_and(|raw| raw.get().trim_matches('"') == word);
         if let Some(error) = error.filter(|error| !wire::is_null(error)) {
             self.summary.error = Some(inner_error(error));
         }
-        if is(kind, self.last) {
+        if kind.is_some_and(|kind| self.last.contains(&kind.get().trim_matches('"'))) {
             self.is_whole = true;
             self.finished += 1;
             let usage = usage.and_then(wire::tokens);
@@ -138,7 +139,7 @@ mod tests {
     const STREAM: &str = "event: p\ndata: {\"type\":\"part\"}\n\n: still there\n\ndata: {\"type\":\"last\",\"usage\":{\"input_tokens\":2,\"output_tokens\":3}}\n\n";
 
     fn pass(chunks: &[&str], ending: Ending) -> (String, Summary) {
-        let mut relay = relay("last", |usage, _| usage, "req_1").relay;
+        let mut relay = relay(&["last"], |usage, _| usage, "req_1").relay;
         let mut all = Vec::new();
         for chunk in chunks {
             let mut out = Vec::new();

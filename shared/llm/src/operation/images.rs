@@ -71,7 +71,7 @@ impl Operation for Images {
     }
 
     fn relay(&self, ask: &Ask<'_>, _provider: &Provider, _headers: &HeaderMap) -> Streamed {
-        events::relay("image_generation.completed", pictures, ask.id)
+        events::relay(&["image_generation.completed"], pictures, ask.id)
     }
 }
 

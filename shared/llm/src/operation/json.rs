@@ -78,26 +78,47 @@ pub(super) fn value(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-/// Tokens, by the older names or the newer. Where there is only a total it is input: nothing is written by a model
-/// that embeds or ranks.
+/// Tokens, by the older names or the newer, or time, where sound is counted by it. Where there is only a total of
+/// tokens it is input: nothing is written by a model that embeds or ranks.
 pub(super) fn tokens(usage: &RawValue) -> Option<Usage> {
-    let usage = value(usage);
+    used(&value(usage))
+}
+
+/// The same of what was read already.
+pub(crate) fn used(usage: &Value) -> Option<Usage> {
     let count = |names: [&str; 2]| names.into_iter().find_map(|name| usage[name].as_u64());
     let (input, output) =
         (count(["prompt_tokens", "input_tokens"]), count(["completion_tokens", "output_tokens"]));
     let input = input.or_else(|| usage["total_tokens"].as_u64().filter(|_| output.is_none()));
-    input.or(output)?;
-    let detail = |side: &str, kind: &str| usage[side][kind].as_u64().unwrap_or(0);
+    let audio_ms =
+        ["seconds", "prompt_audio_seconds"].into_iter().find_map(|name| milliseconds(&usage[name]));
+    input.or(output).or(audio_ms)?;
+    // OpenAI writes either.
+    let detail = |side: &str, kind: &str| {
+        let details = [format!("{side}_tokens_details"), format!("{side}_token_details")];
+        details.iter().find_map(|details| usage[details.as_str()][kind].as_u64()).unwrap_or(0)
+    };
     Some(Usage {
         input_tokens: input.unwrap_or(0),
-        cache_read_input_tokens: detail("input_tokens_details", "cached_tokens"),
-        image_input_tokens: detail("input_tokens_details", "image_tokens"),
-        audio_input_tokens: detail("input_tokens_details", "audio_tokens"),
+        cache_read_input_tokens: detail("input", "cached_tokens"),
+        image_input_tokens: detail("input", "image_tokens"),
+        audio_input_tokens: detail("input", "audio_tokens"),
+        cache_read_audio_input_tokens: usage["input_token_details"]["cached_tokens_details"]["audio_tokens"]
+            .as_u64()
+            .unwrap_or(0),
         output_tokens: output.unwrap_or(0),
-        image_output_tokens: detail("output_tokens_details", "image_tokens"),
-        audio_output_tokens: detail("output_tokens_details", "audio_tokens"),
+        reasoning_output_tokens: detail("output", "reasoning_tokens"),
+        image_output_tokens: detail("output", "image_tokens"),
+        audio_output_tokens: detail("output", "audio_tokens"),
+        audio_ms: audio_ms.unwrap_or(0),
         ..Usage::default()
     })
+}
+
+/// Seconds, which OpenAI has told as a number and as a text.
+pub(super) fn milliseconds(value: &Value) -> Option<u64> {
+    let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
+    (seconds.is_finite() && seconds >= 0.0).then(|| (seconds * 1000.0).round() as u64)
 }
 
 pub(super) fn is_null(value: &RawValue) -> bool {

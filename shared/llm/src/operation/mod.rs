@@ -8,10 +8,12 @@ mod chat;
 mod count_tokens;
 mod embeddings;
 mod events;
+pub mod forms;
 mod gemini;
 mod images;
-mod json;
+pub(crate) mod json;
 mod moderations;
+pub mod realtime;
 mod rerank;
 mod speech;
 
@@ -41,7 +43,18 @@ pub trait Operation: Sync {
     /// Whether the provider can do it. One that cannot is left out of the plan.
     fn is_offered(&self, provider: &Provider) -> bool;
 
-    /// Reads what the gateway needs of a request. `path` is the request's path with its query.
+    /// Where the body is a form: its fields that must be known before it goes on, the model's first.
+    fn form(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
+    /// Whether it is a conversation over a socket.
+    fn is_socket(&self) -> bool {
+        false
+    }
+
+    /// Reads what the gateway needs of a request. `path` is the request's path with its query. Of a form the
+    /// body may be the beginning only.
     fn peek<'a>(&self, path: &'a str, headers: &'a HeaderMap, body: &'a [u8]) -> Result<Peek<'a>, Error>;
 
     /// The request as the target wants it: the caller's own bytes where it speaks the caller's protocol, a
@@ -138,10 +151,14 @@ impl Outgoing {
 /// How a provider's 2xx is to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
+    /// As a stream of events or read to its end: the answer says which.
+    AsAnswered,
     /// Bit by bit, whatever its media type: sound, files.
     AsItComes,
     /// As a stream of events.
     Events,
+    /// As a socket that is open both ways.
+    Socket,
     /// Read to its end.
     Whole,
 }
@@ -154,7 +171,7 @@ impl Delivery {
 
     /// Whether it is passed on before it is whole.
     pub fn is_streamed(self) -> bool {
-        self != Self::Whole
+        !matches!(self, Self::AsAnswered | Self::Whole)
     }
 }
 

@@ -69,7 +69,7 @@ impl Operation for Speech {
     fn relay(&self, ask: &Ask<'_>, _provider: &Provider, headers: &HeaderMap) -> Streamed {
         let media_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         if media_type.starts_with(b"text/event-stream") {
-            return events::relay("speech.audio.done", |usage, _| usage, ask.id);
+            return events::relay(&["speech.audio.done"], |usage, _| usage, ask.id);
         }
         let [_, input] = texts(ask.body, ["response_format", "input"]);
         let usage = input.map(|input| Usage { characters: input.chars().count() as u64, ..Usage::default() });
