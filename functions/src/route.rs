@@ -59,6 +59,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/v1/calls/{call}"),
     ("DELETE", "/admin/v1/keys/{key}"),
     ("GET", "/admin/v1/metrics"),
+    ("GET", "/admin/v1/prices"),
+    ("GET", "/admin/v1/prices/{model}"),
+    ("PUT", "/admin/v1/prices/{model}"),
+    ("DELETE", "/admin/v1/prices/{model}"),
     ("GET", "/admin/v1/receivers"),
     ("POST", "/admin/v1/receivers"),
     ("DELETE", "/admin/v1/receivers/{receiver}"),
@@ -75,6 +79,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/admin/v1/tenants/{tenant}/aliases/{alias}"),
     ("GET", "/admin/v1/tenants/{tenant}/keys"),
     ("POST", "/admin/v1/tenants/{tenant}/keys"),
+    ("GET", "/admin/v1/tenants/{tenant}/prices"),
+    ("GET", "/admin/v1/tenants/{tenant}/prices/{model}"),
+    ("PUT", "/admin/v1/tenants/{tenant}/prices/{model}"),
+    ("DELETE", "/admin/v1/tenants/{tenant}/prices/{model}"),
 ];
 
 /// Answers a request.

@@ -5,7 +5,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { SECRETS, caller, operator, say } from './lib/gateway.mjs';
-import { LONG, RECIPE, SCHEMA, TOOLS, WORDS, startMock, startUpstream } from './lib/mock.mjs';
+import { LONG, RECIPE, SCHEMA, SOUND, TOOLS, WORDS, startMock, startUpstream } from './lib/mock.mjs';
 import { isSigned, startReceiver } from './lib/receiver.mjs';
 import { until } from './lib/wait.mjs';
 
@@ -388,6 +388,58 @@ export function script(name, start) {
       for (const call of await op.calls({ tenant: visitors.id })) {
         assert.deepEqual([call.outcome, call.stream, call.output_tokens], ['ok', true, 1], call.route);
       }
+    });
+
+    it('serves what there is beside chat', async () => {
+      const artists = await op.tenant('artists');
+      const { key } = await op.key(artists);
+      const ask = async (path, body) => {
+        const headers = { authorization: `Bearer ${key}` };
+        const answer = await fetch(host.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+        made.push({ id: answer.headers.get('x-hypergate-call-id'), status: answer.status });
+        assert.equal(answer.status, 200, path);
+        return answer;
+      };
+      const question = { model: 'cohere/rerank-v3.5', query: 'greet', documents: ['a', 'b'] };
+      for (const [path, body, read, expected] of [
+        ['/v1/embeddings', { model: 'openai/text-embedding-3-small', input: ['a', 'b'] }, (a) => a.data.length, 2],
+        ['/v2/rerank', question, (a) => a.results[0].index, 1],
+        ['/v1/rerank', { ...question, return_documents: true }, (a) => a.results[0].document.text, 'b'],
+        ['/v1/moderations', { input: 'greet' }, (a) => a.results[0].flagged, false],
+        ['/v1/images/generations', { model: 'openai/gpt-image-1', prompt: 'draw' }, (a) => a.data[0].b64_json, 'AAAA'],
+        ['/v1/completions', { model: ECHO, prompt: 'hello' }, (a) => a.choices[0].text, 'hello'],
+      ]) {
+        const answer = await ask(path, body);
+        assert.equal(answer.headers.get('content-type'), 'application/json', path);
+        assert.deepEqual(read(await answer.json()), expected, path);
+      }
+
+      const whole = await ask('/v1/audio/speech', { model: 'openai/tts-1', input: 'say', voice: 'ash' });
+      assert.deepEqual(Buffer.from(await whole.arrayBuffer()), SOUND);
+      // Not all at once: the first half is here before the provider has said the second.
+      const sound = await ask('/v1/audio/speech', { model: 'groq/sound', input: 'say', voice: 'ash' });
+      assert.equal(sound.headers.get('content-type'), 'audio/mpeg');
+      const came = [];
+      for await (const chunk of sound.body) came.push([Date.now(), chunk]);
+      assert.deepEqual(Buffer.concat(came.map(([, chunk]) => chunk)), Buffer.concat([SOUND, SOUND]));
+      assert.ok(came.at(-1)[0] - came[0][0] > 150);
+      // Half of it is not passed off as all of it.
+      const half = await ask('/v1/audio/speech', { model: 'groq/half-a-sound', input: 'say', voice: 'ash' });
+      await assert.rejects(half.arrayBuffer());
+
+      await until('their records', async () => (await op.calls({ tenant: artists.id })).length === 9);
+      const seen = (await op.calls({ tenant: artists.id })).map(({ operation, outcome }) => `${operation} ${outcome}`);
+      assert.deepEqual(seen.sort(), [
+        'embeddings ok',
+        'image_generation ok',
+        'moderation ok',
+        'rerank ok',
+        'rerank ok',
+        'speech error',
+        'speech ok',
+        'speech ok',
+        'text_completion ok',
+      ]);
     });
 
     it('hands on what it does not know', async () => {

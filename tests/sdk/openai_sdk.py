@@ -155,6 +155,26 @@ class OpenAISDK(unittest.TestCase):
         narrow.close()
         nobody.close()
 
+    def test_embeds_classifies_draws_speaks_and_completes(self):
+        texts = ["one", "two"]
+        plain = self.client.embeddings.create(model="openai/embed", input=texts, encoding_format="float")
+        # Without a format the SDK asks for base64 and decodes it: made by the gateway, this provider has none.
+        packed = self.client.embeddings.create(model="voyage/embed", input=texts)
+        for one, other in zip(plain.data, packed.data, strict=True):
+            self.assertEqual(len(one.embedding), len(other.embedding))
+            self.assertAlmostEqual(one.embedding[0], other.embedding[0], places=6)
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.client.embeddings.create(model="voyage/embed", input=[[1, 2]])
+        self.assertEqual(raised.exception.param, "input")
+        self.assertFalse(self.client.moderations.create(input="greet").results[0].flagged)
+        drawn = self.client.images.generate(model="openai/gpt-image-1", prompt="draw")
+        self.assertEqual(drawn.data[0].b64_json, "AAAA")
+        voice = {"model": "openai/tts-1", "input": "say", "voice": "ash"}
+        with self.client.audio.speech.with_streaming_response.create(**voice) as sound:
+            self.assertEqual(b"".join(sound.iter_bytes()), bytes([0xFF, 0xFB, 0x00, 0x80, 0x0A, 0x0D]))
+        chunks = self.client.completions.create(model="demo/echo", prompt=WORDS, stream=True)
+        self.assertEqual("".join(chunk.choices[0].text for chunk in chunks), WORDS)
+
     def test_stops_in_the_middle(self):
         for model in MODELS:
             with self.subTest(model):

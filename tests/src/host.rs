@@ -367,6 +367,11 @@ impl Upstream {
         self.add(method, url, answer, true);
     }
 
+    /// Every request gets this answer, wherever it goes, once nothing else is scripted for it.
+    pub fn anything(&self, answer: Answer) {
+        self.add("", "", answer, true);
+    }
+
     /// Forgets what was scripted for this URL.
     pub fn forget(&self, url: &str) {
         self.script.borrow_mut().retain(|scripted| scripted.url != url);
@@ -436,7 +441,9 @@ impl Upstream {
         if let Some(at) = script.iter().position(|scripted| asked(scripted) && !scripted.always) {
             return script.remove(at).unwrap().answer;
         }
-        let Some(scripted) = script.iter().find(|scripted| asked(scripted)) else {
+        let anything = |scripted: &&Scripted| scripted.url.is_empty();
+        let found = script.iter().find(|scripted| asked(scripted)).or_else(|| script.iter().find(anything));
+        let Some(scripted) = found else {
             panic!("nobody scripted {} {}", sent.method, sent.url);
         };
         scripted.answer.again()

@@ -144,6 +144,42 @@ fn the_next_target_takes_an_embedding_in_its_own_protocol() {
     assert_eq!(answered.headers["x-hypergate-attempts"], "2");
 }
 
+#[test]
+fn whatever_a_provider_answers_the_caller_gets_a_clear_error() {
+    let query = json!({ "query": "?", "documents": ["a"] });
+    let asks = [
+        ("/v1/embeddings", json!({ "input": "Hi", "encoding_format": "base64" })),
+        ("/v1/rerank", query.clone()),
+        ("/v2/rerank", query),
+        ("/v1/moderations", json!({ "input": "Hi" })),
+        ("/v1/images/generations", json!({ "prompt": "A cat" })),
+        ("/v1/audio/speech", json!({ "input": "Hi", "voice": "Kore", "response_format": "wav" })),
+        ("/v1/completions", json!({ "prompt": "Hi" })),
+    ];
+    let odd = json!([{ "embedding": 7, "values": "x", "index": 9, "relevance_score": "high", "float": [1] }]);
+    let answers =
+        ["", "<html>", "[]", "7", "{}", "null", r#"{"error":{"message":"Ouch."}}"#].map(str::to_owned);
+    let odd_answers = ["data", "results", "embeddings", "candidates", "predictions", "choices"].map(|name| {
+        json!({ name: odd, "model": 7, "usage": [], "meta": 7, "usageMetadata": "x" }).to_string()
+    });
+    for (path, ask) in &asks {
+        for provider in ["bedrock", "cohere", "gemini", "jina", "mistral", "openai", "together", "voyage"] {
+            for answer in answers.iter().chain(&odd_answers) {
+                let gateway = gateway();
+                let mut body = ask.clone();
+                body["model"] = json!(format!("{provider}/m"));
+                gateway.host.upstream.anything(Answer::whole(200, "application/json", answer.clone()));
+                let answered = post(&gateway, path, &body);
+                // Sound is not looked into, and what a list holds is not where it is forwarded.
+                let told = answered.status.as_u16();
+                assert!([200, 400, 502].contains(&told), "{path} {provider} {answer}: {told}");
+                let record = answered.record.unwrap();
+                assert_eq!(record.outcome == Outcome::Ok, told == 200, "{path} {provider} {answer}");
+            }
+        }
+    }
+}
+
 // --- several requests for one call ---
 
 const TITAN: &str =

@@ -1,7 +1,5 @@
 //! Counting tokens without an answer: what goes to the provider, what comes back, what is on record.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use gateway::record::Outcome;
 use serde_json::{Value, json};
 use tests::{Answer, Answered, Gateway};

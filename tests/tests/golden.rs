@@ -205,7 +205,19 @@ fn decode<'a>(dialect: &dyn Dialect, chunks: impl IntoIterator<Item = &'a [u8]>)
 }
 
 fn lines(events: &[Event]) -> String {
-    events.iter().map(|event| format!("{event:?}\n")).collect()
+    events.iter().map(|event| format!("{}\n", line(event))).collect()
+}
+
+/// Of counts, only those that are there.
+fn line(event: &Event) -> String {
+    let line = format!("{event:?}");
+    let Some(counts) = line.strip_prefix("Usage(Usage { ").and_then(|rest| rest.strip_suffix(" })")) else {
+        return line;
+    };
+    let says =
+        |count: &&str| ![": 0", ": None", ": Standard", ": false"].iter().any(|end| count.ends_with(end));
+    let counts: Vec<&str> = counts.split(", ").filter(says).collect();
+    format!("Usage({})", counts.join(", "))
 }
 
 /// The ends of a stream's events, but the last.

@@ -5,6 +5,7 @@
 mod fetch;
 mod genai;
 mod litellm;
+mod literal;
 mod pack;
 mod rates;
 mod table;
@@ -42,8 +43,8 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         write(&directory.join("prices.txt"), text.as_bytes())?;
         write(&directory.join("prices.bin"), &pack::pack(&text)?)?;
         write(&directory.join("version.txt"), format!("{date}\n").as_bytes())?;
-        fetch::note_sources(&directory.join("NOTICE.md"), &genai, &litellm)?;
     }
+    fetch::note_sources(&directory.join("NOTICE.md"), &genai, &litellm)?;
     table.report();
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Host, payload,
+    price::Override,
     secret::{hex, is_key_shaped, same},
     store,
 };
@@ -33,6 +34,8 @@ pub struct Caller {
     pub payload_mode: payload::Mode,
     /// How much of it.
     pub payload_cap_bytes: usize,
+    /// Prices in place of the list prices, the tenant's and everybody's.
+    pub prices: Vec<Override>,
 }
 
 /// The caller of a request to the model routes.
@@ -122,7 +125,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn cache_key(hash: &str) -> String {
-    format!("caller/1/{hash}")
+    format!("caller/2/{hash}")
 }
 
 /// How long an isolate believes what it knows of a key.

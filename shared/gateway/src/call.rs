@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use hypercare::time::parse_http_date;
 use llm::{
     ErrorClass, Provider, Target, UpstreamError, capability, demo,
-    dialect::chat_completions::ChatCompletions,
+    dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
     operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole},
     provider::{Api, Auth},
@@ -133,6 +133,7 @@ async fn serve<H: Host>(
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
+    draft.prices(caller.clone());
     let body = incoming.body().as_ref().map_err(|error| match error {
         BodyError::Broken => Error::BodyBroken,
         BodyError::TooLarge => Error::BodyTooLarge { limit: config.max_body_bytes },
@@ -159,7 +160,7 @@ struct Call<'a> {
 impl Call<'_> {
     fn ask<'a>(&'a self, draft: &'a Draft) -> Ask<'a> {
         let Self { headers, body, peek, .. } = self;
-        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek }
+        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek, bent: None }
     }
 }
 
@@ -248,7 +249,7 @@ async fn try_target<H: Host>(
     headers.insert(PROVIDER, HeaderValue::from_static(choice.provider.name));
     headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
     headers.extend(retires.map(|day| (RETIRES, day)));
-    stamp(headers, draft);
+    stamp(headers, draft, call.operation, StatusCode::OK);
     Ok(served)
 }
 
@@ -259,14 +260,15 @@ async fn send<H: Host>(
     choice: &Choice<'_>,
     draft: &Draft,
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
-    let (provider, ask) = (choice.provider, call.ask(draft));
-    let Sent { mut fetched, more, delivery, dropped } = match provider.api {
+    let provider = choice.provider;
+    let Sent { mut fetched, more, delivery, dropped, bent } = match provider.api {
         Api::Demo => demo(host, call, choice, draft)?,
         _ => {
             let outgoing = outgoing(host, call, choice, draft)?;
             fetch_all(host, call, provider, outgoing, draft).await?
         }
     };
+    let ask = Ask { bent: Some(&bent), ..call.ask(draft) };
     let head_ms = fetched.head_ms;
     let headers = passed_on(fetched.head.headers());
     let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
@@ -308,6 +310,7 @@ struct Sent<S> {
     more: Vec<Whole>,
     delivery: Delivery,
     dropped: Vec<String>,
+    bent: Bent,
 }
 
 /// Sends the request, then, some at once, those that complete it. All of them succeed, or the call fails.
@@ -318,7 +321,7 @@ async fn fetch_all<H: Host>(
     outgoing: Outgoing,
     draft: &Draft,
 ) -> Result<Sent<H::Stream>, Refusal> {
-    let Outgoing { request, more: requests, delivery, dropped } = outgoing;
+    let Outgoing { request, more: requests, delivery, dropped, bent } = outgoing;
     let config = host.config();
     let limits = if delivery.is_streamed() { config.stream_limits } else { config.answer_limits };
     let limits = Limits { any_stream: delivery == Delivery::AsItComes, ..limits };
@@ -335,7 +338,7 @@ async fn fetch_all<H: Host>(
             more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
         }
     }
-    Ok(Sent { fetched, more, delivery, dropped })
+    Ok(Sent { fetched, more, delivery, dropped, bent })
 }
 
 /// Sends one request. Returns its answer if it is a 2xx.
@@ -464,7 +467,7 @@ fn demo<H: Host>(
     };
     let fetched = well(call, choice.provider, fetched)?;
     let delivery = Delivery::of(call.peek.stream);
-    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new() })
+    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() })
 }
 
 /// `WORKERS_AI_API_KEY` for (`workers-ai`, `API_KEY`).
@@ -477,8 +480,8 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in upstream {
         let known = match name.as_str() {
-            // Anthropic's name for it.
-            "request-id" => Some(X_REQUEST_ID),
+            // Anthropic's name for it, and Amazon's.
+            "request-id" | "x-amzn-requestid" => Some(X_REQUEST_ID),
             "retry-after" | "retry-after-ms" | "x-request-id" | "openai-processing-ms" => Some(name.clone()),
             other if other.starts_with("x-ratelimit-") || other.starts_with("anthropic-ratelimit-") => {
                 Some(name.clone())
@@ -493,12 +496,11 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
 }
 
 /// Our own headers, on every answer of a call.
-fn stamp(headers: &mut HeaderMap, draft: &Draft) {
+fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Operation, status: StatusCode) {
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
-    if !headers.contains_key(X_REQUEST_ID) {
-        headers.insert(X_REQUEST_ID, id.clone());
-    }
+    let request_id = headers.entry(X_REQUEST_ID).or_insert_with(|| id.clone()).clone();
     headers.insert(CALL_ID, id);
+    operation.headers(status, &request_id, headers);
 }
 
 fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal: Refusal) -> Reply<S> {
@@ -512,7 +514,8 @@ fn refuse<S, H: Host>(host: &H, operation: &dyn Operation, draft: Draft, refusal
     }
     let mut response = error_in(operation, &error, Some(draft.id()));
     response.headers_mut().extend(*headers);
-    stamp(response.headers_mut(), &draft);
+    let status = response.status();
+    stamp(response.headers_mut(), &draft, operation, status);
     let now_ms = host.now_ms();
     let record = match error {
         Error::HungUp => draft.finish_hung_up(now_ms, Summary::default()),

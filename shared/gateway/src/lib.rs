@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod payload;
 pub mod plan;
 pub mod ports;
+pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;

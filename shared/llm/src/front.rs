@@ -7,7 +7,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
     Error, ErrorClass, Target, UpstreamError,
@@ -58,6 +58,10 @@ pub trait Front: Sync {
     fn stream_type(&self, _peek: &Peek<'_>) -> &'static str {
         "text/event-stream; charset=utf-8"
     }
+
+    /// The headers by which clients of this protocol know an answer, beside `x-request-id`: what it is called there,
+    /// and, of an error, what kind it is.
+    fn headers(&self, _status: StatusCode, _request_id: &HeaderValue, _headers: &mut HeaderMap) {}
 
     /// The body of an answer that is an error.
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8>;

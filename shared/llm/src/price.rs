@@ -485,6 +485,31 @@ impl Name {
     }
 }
 
+/// What can be priced, by the names of [`Usage`], and its letter. Sound is priced by the second.
+pub const KINDS: &[(&str, char)] = &[
+    ("audio_input_tokens", 'a'),
+    ("audio_output_tokens", 'b'),
+    ("audio_seconds", 'm'),
+    ("cache_read_audio_input_tokens", 'c'),
+    ("cache_read_image_input_tokens", 'd'),
+    ("cache_read_input_tokens", 'r'),
+    ("cache_write_1h_input_tokens", 'h'),
+    ("cache_write_5m_input_tokens", 'w'),
+    ("characters", 'x'),
+    ("file_searches", 'k'),
+    ("image_input_tokens", 'p'),
+    ("image_output_tokens", 'g'),
+    ("images", 'n'),
+    ("input_tokens", 'i'),
+    ("output_tokens", 'o'),
+    ("reasoning_output_tokens", 't'),
+    ("requests", 'q'),
+    ("search_units", 'u'),
+    ("searches", 's'),
+    ("video_input_tokens", 'v'),
+    ("video_output_tokens", 'f'),
+];
+
 static TABLE: Table = Table::of(include_bytes!("../data/prices.bin"));
 
 /// The letters of what is counted in tokens.

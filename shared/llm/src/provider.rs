@@ -183,7 +183,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Embeddings(EmbeddingsApi::Cohere), Rerank(RerankApi::Cohere)],
     },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat(
             "dashscope",
             "alibaba_cloud.dashscope",
@@ -193,8 +193,8 @@ pub const PROVIDERS: &[Provider] = &[
     Provider {
         offers: &[
             Completions,
-            Embeddings(EmbeddingsApi::OpenAi),
-            Images(ImagesApi::OpenAi),
+            Embeddings(EmbeddingsApi::Floats),
+            Images(ImagesApi::Whole),
             Speech(SpeechApi::OpenAi),
         ],
         ..chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai")
@@ -211,7 +211,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[],
     },
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats)],
         ..chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1")
     },
     Provider {
@@ -246,7 +246,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     Provider {
         auth: Auth::Optional,
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats)],
         ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1")
     },
     chat("minimax", "minimax", "https://api.minimax.io/v1"),
@@ -258,7 +258,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
     Provider {
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
     Provider {
@@ -289,14 +289,14 @@ pub const PROVIDERS: &[Provider] = &[
     // Sends usage with every chunk.
     Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat("sambanova", "sambanova", "https://api.sambanova.ai/v1")
     },
     Provider {
         offers: &[
             Completions,
-            Embeddings(EmbeddingsApi::OpenAi),
-            Images(ImagesApi::OpenAi),
+            Embeddings(EmbeddingsApi::Floats),
+            Images(ImagesApi::Whole),
             Rerank(RerankApi::Jina),
             Speech(SpeechApi::OpenAi),
         ],
@@ -315,12 +315,12 @@ pub const PROVIDERS: &[Provider] = &[
     // The account id is part of the address: WORKERS_AI_BASE_URL is
     // https://api.cloudflare.com/client/v4/accounts/<account id>/ai/v1
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat("workers-ai", "cloudflare.workers_ai", "")
     },
-    Provider { offers: &[Images(ImagesApi::OpenAi)], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
+    Provider { offers: &[Images(ImagesApi::Whole)], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
     Provider {
-        offers: &[Embeddings(EmbeddingsApi::OpenAi), Images(ImagesApi::OpenAi)],
+        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")
     },
 ];

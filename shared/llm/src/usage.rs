@@ -55,21 +55,6 @@ pub struct Usage {
     pub estimated: bool,
 }
 
-impl Usage {
-    /// Whether tokens were counted. What is counted in other units only has not none, but an unknown number.
-    pub fn counts_tokens(&self) -> bool {
-        let others = [
-            self.images,
-            self.searches,
-            self.file_searches,
-            self.search_units,
-            self.audio_ms,
-            self.characters,
-        ];
-        self.input_tokens > 0 || self.output_tokens > 0 || others.iter().all(|count| *count == 0)
-    }
-}
-
 /// What a provider charges differently for a better or a later answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ServiceTier {

@@ -16,6 +16,12 @@ export async function startMock() {
     const { match, ...pace } = options ?? {};
     mock.on({ userMessage, ...match }, response, pace);
   }
+  mock.onRerank('greet', [
+    { index: 1, relevance_score: 0.9 },
+    { index: 0, relevance_score: 0.1 },
+  ]);
+  mock.onImage('draw', { image: { b64Json: 'AAAA' } });
+  mock.onSpeech('say', { audio: SOUND.toString('base64'), format: 'mp3' });
   await mock.start();
   return {
     url: mock.url,
@@ -27,6 +33,10 @@ export async function startMock() {
       ANTHROPIC_BASE_URL: mock.url,
       GEMINI_API_KEY: 'sk-gemini',
       GEMINI_BASE_URL: mock.url,
+      COHERE_API_KEY: 'sk-cohere',
+      COHERE_BASE_URL: mock.url,
+      VOYAGE_API_KEY: 'sk-voyage',
+      VOYAGE_BASE_URL: `${mock.url}/v1`,
       OPENROUTER_API_KEY: 'sk-openrouter',
       OPENROUTER_BASE_URL: `${mock.url}/api/v1`,
     },
@@ -40,6 +50,7 @@ export async function startMock() {
 
 export const WORDS = 'Hello there, dear friend.';
 export const RECIPE = { name: 'Soup', minutes: 20 };
+export const SOUND = Buffer.from([0xff, 0xfb, 0x00, 0x80, 0x0a, 0x0d]);
 export const LONG = 'word '.repeat(400).trim();
 
 /** What callers send to be answered with tool calls, and with `RECIPE`. */
@@ -158,6 +169,15 @@ export async function startUpstream() {
         answer.write(event('two').slice(0, 40));
         await sleep(300);
         socket.resetAndDestroy();
+        break;
+      // Sound: no text, no events, and not all at once.
+      case 'sound':
+      case 'half-a-sound':
+        answer.writeHead(200, { 'content-type': 'audio/mpeg' });
+        answer.write(SOUND);
+        await sleep(300);
+        if (model === 'sound') answer.end(SOUND);
+        else socket.resetAndDestroy();
         break;
       case 'silent':
         break;

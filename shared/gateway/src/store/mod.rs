@@ -6,6 +6,7 @@ pub mod health;
 pub mod identity;
 pub mod migrations;
 pub mod outbox;
+pub mod prices;
 pub mod receivers;
 pub mod retention;
 pub mod rollups;

@@ -53,6 +53,10 @@ impl Dialect for Messages {
         Box::new(SseDecoder::new(answer::Reader::default()))
     }
 
+    fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
+        !model::Model::named(target.model).schemas
+    }
+
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         match serde_json::from_slice::<ErrorAnswer<'_>>(body) {
             Ok(answer) => UpstreamError {

@@ -1,5 +1,6 @@
 //! What providers and callers speak: one module a protocol.
 
+pub mod bend;
 pub mod chat_completions;
 pub mod cohere;
 pub mod converse;
@@ -9,6 +10,7 @@ pub mod responses;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
+use serde_json::Value;
 
 use crate::{Error, Target, UpstreamError, chat, provider::Auth, sse};
 
@@ -20,6 +22,14 @@ pub trait Dialect: Sync {
     fn decode(&self, body: &[u8]) -> Result<Vec<chat::Event>, UpstreamError>;
     /// A fresh decoder for one streamed answer.
     fn decoder(&self) -> Box<dyn Decoder>;
+    /// What names of tools this target takes; see [`bend`].
+    fn tool_names(&self, _target: &Target<'_>) -> bend::ToolNames {
+        bend::OPENAI_NAMES
+    }
+    /// Whether this target cannot bind the answer to the schema this request wants; see [`bend`].
+    fn lacks_schema(&self, _request: &chat::Request, _target: &Target<'_>) -> bool {
+        false
+    }
     /// A non-2xx answer, as our error.
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError;
 }
@@ -31,6 +41,15 @@ pub struct Encoded {
     pub request: Request<Bytes>,
     /// Fields of the caller's body left out because the answer means the same without them.
     pub dropped: Vec<String>,
+    /// What of the answer must be undone.
+    pub bent: bend::Bent,
+}
+
+impl Encoded {
+    /// A request of which nothing has to be undone.
+    pub fn new(request: Request<Bytes>, dropped: Vec<String>) -> Self {
+        Self { request, dropped, bent: bend::Bent::default() }
+    }
 }
 
 /// Reads one streamed answer. Chunks may be cut anywhere.
@@ -127,6 +146,62 @@ pub(crate) fn drop_extra(extra: &[chat::Extra], dropped: &mut Vec<String>) -> Re
         dropped.push(name.clone());
     }
     Ok(())
+}
+
+/// A whole number at this path of a usage; `None` where there is none, or something else.
+pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
+    usage.pointer(path).and_then(Value::as_u64)
+}
+
+/// A text at this path of an answer, where it says something.
+pub(crate) fn text(value: &Value, path: &str) -> Option<String> {
+    value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Names the hints that a target has no words for: marks for a prompt cache, the wish to be told sources.
+pub(crate) fn drop_hints(request: &chat::Request, caches: bool, cites: bool, dropped: &mut Vec<String>) {
+    let parts = || {
+        let parts = request.messages.iter().flat_map(|message| &message.parts);
+        parts.flat_map(|part| match part {
+            chat::Part::ToolResult(result) => result.parts.as_slice(),
+            other => std::slice::from_ref(other),
+        })
+    };
+    let is_marked = || {
+        parts().any(|part| matches!(part, chat::Part::CachePoint(_)))
+            || request.tools.iter().any(|tool| tool.cache.is_some())
+    };
+    if !caches && is_marked() {
+        dropped.push("cache_control".to_owned());
+    }
+    if !cites && parts().any(|part| matches!(part, chat::Part::File(file) if file.cited)) {
+        dropped.push("citations".to_owned());
+    }
+}
+
+/// What the signature of an empty block of thought begins with where it is that of the tool call behind it. Begins
+/// itself like every signature of Gemini's, so that Claude never gets to see it.
+pub(crate) const CALL_SIGNATURE: &str = "google:call:";
+
+/// Puts each signature that travelled in a block of its own back on its call.
+pub(crate) fn with_call_signatures(parts: Vec<chat::Part>) -> Vec<chat::Part> {
+    let mut carried = None;
+    let mut whole = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            chat::Part::Reasoning(chat::Reasoning { signature: Some(signature), .. })
+                if signature.starts_with(CALL_SIGNATURE) =>
+            {
+                carried = signature.strip_prefix(CALL_SIGNATURE).map(str::to_owned);
+            }
+            chat::Part::ToolCall(mut call) => {
+                call.signature = carried.take();
+                whole.push(chat::Part::ToolCall(call));
+            }
+            other => whole.push(other),
+        }
+    }
+    whole
 }
 
 /// Whether a signature over thought is Claude's own. Claude refuses any other; those that other providers'

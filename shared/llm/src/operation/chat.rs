@@ -8,6 +8,7 @@ use crate::{
     Error, Provider, Target, UpstreamError, capability,
     chat::Event,
     demo,
+    dialect::bend,
     front::{ErrorBody, Front, Head, Peek},
     provider::Api,
     translate::{self, Translate},
@@ -37,16 +38,16 @@ impl Operation for Chat {
             if capability::is_doubtful(target, ask.body)
                 && let Ok(unified) = self.0.parse(ask.peek, ask.body)
             {
-                capability::check(&unified, target)?;
+                capability::check(&unified, target, false)?;
             }
             let request = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
             return Ok(Outgoing::new(request, delivery));
         }
         let unified = self.0.parse(ask.peek, ask.body)?;
-        capability::check(&unified, target)?;
+        capability::check(&unified, target, true)?;
         let (bounded, changed) = capability::bounded(&unified, target);
         let dialect = target.provider.api_for(self.0.api()).dialect();
-        let mut encoded = dialect.encode(&bounded, target)?;
+        let mut encoded = bend::encode(dialect, &bounded, target)?;
         encoded.dropped.extend(changed);
         Ok(Outgoing::translated(encoded, delivery))
     }
@@ -66,7 +67,8 @@ impl Operation for Chat {
             let summary = self.0.summary(&first.body)?;
             return Ok(Answered::json(first.body, summary));
         }
-        let events = provider.api_for(self.0.api()).dialect().decode(&first.body)?;
+        let mut events = provider.api_for(self.0.api()).dialect().decode(&first.body)?;
+        ask.bent.cloned().unwrap_or_default().undo(&mut events);
         let head = ask.head();
         let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
         let body = Bytes::from(self.0.whole(&head, &events)?);
@@ -78,6 +80,7 @@ impl Operation for Chat {
             self.0.forwarder(ask.peek, ask.id)
         } else {
             let decoder = provider.api_for(self.0.api()).dialect().decoder();
+            let decoder = ask.bent.cloned().unwrap_or_default().decoder(decoder);
             Box::new(Translate::new(decoder, self.0.writer(&ask.head(), ask.peek), ask.id))
         };
         Streamed { content_type: HeaderValue::from_static(self.0.stream_type(ask.peek)), relay }
@@ -85,6 +88,10 @@ impl Operation for Chat {
 
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
         self.0.error(status, error)
+    }
+
+    fn headers(&self, status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        self.0.headers(status, request_id, headers);
     }
 
     fn demo(&self, ask: &Ask<'_>, model: &str) -> Result<demo::Answer, Error> {

@@ -19,7 +19,7 @@ use super::{Answered, Ask, Delivery, Operation, Outgoing, Whole};
 use crate::{
     Error, Provider, Target, UpstreamError,
     dialect::{
-        converse::Converse, generate_content::GenerateContent, messages::Messages, responses::Responses,
+        bend, converse::Converse, generate_content::GenerateContent, messages::Messages, responses::Responses,
     },
     front::{ErrorBody, Front, Peek},
     peek::decoded,
@@ -75,7 +75,7 @@ impl Operation for CountTokens {
         let front = self.front();
         if api != front.api() {
             let unified = front.parse(ask.peek, &self.as_chat(ask.body)?)?;
-            let encoded = api.dialect().encode(&unified, target)?;
+            let encoded = bend::encode(api.dialect(), &unified, target)?;
             let request = as_count(api, encoded.request, target.model)?;
             return Ok(Outgoing { dropped: encoded.dropped, ..Outgoing::new(request, Delivery::Whole) });
         }
@@ -117,6 +117,10 @@ impl Operation for CountTokens {
             body["object"] = "response.input_tokens".into();
         }
         Ok(Answered::json(body.to_string(), Summary::default()))
+    }
+
+    fn headers(&self, status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        self.front().headers(status, request_id, headers);
     }
 
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {

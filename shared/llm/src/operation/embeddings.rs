@@ -18,6 +18,7 @@ use crate::{
     Error, Provider, Target, UpstreamError, Usage,
     fields::{self, Object},
     front::Peek,
+    peek,
     provider::Offer,
     relay::Summary,
     sigv4,
@@ -30,6 +31,8 @@ pub enum EmbeddingsApi {
     Bedrock,
     /// Cohere's, version 2.
     Cohere,
+    /// OpenAI's, without base64.
+    Floats,
     /// Google's batchEmbedContents.
     Gemini,
     /// Jina's.
@@ -65,9 +68,14 @@ impl Operation for Embeddings {
     }
 
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
-        let Some(api) = api(target.provider).filter(|api| *api != EmbeddingsApi::OpenAi) else {
-            return Ok(Outgoing::new(wire::forward(ask, target, "/embeddings")?, Delivery::Whole));
-        };
+        let api = api(target.provider).expect("the plan holds providers that embed");
+        if api.is_forwarded() {
+            let mut request = wire::forward(ask, target, "/embeddings")?;
+            if api == EmbeddingsApi::Floats {
+                ask_for_floats(request.body_mut())?;
+            }
+            return Ok(Outgoing::new(request, Delivery::Whole));
+        }
         let embed = Embed::parse(ask.body)?;
         let (at_once, count) = (at_once(api, target.model), embed.texts.len());
         if count.div_ceil(at_once) > MAX_REQUESTS {
@@ -92,11 +100,17 @@ impl Operation for Embeddings {
         first: Whole,
         more: Vec<Whole>,
     ) -> Result<Answered, UpstreamError> {
-        let Some(api) = api(provider).filter(|api| *api != EmbeddingsApi::OpenAi) else {
+        let api = api(provider).expect("the plan holds providers that embed");
+        let is_base64 = encoding_format(ask.body)?.is_some_and(|format| format.get() == BASE64_FORMAT);
+        if api.is_forwarded() {
             let summary = wire::summary(&first.body, "data")?;
-            return Ok(Answered::json(first.body, summary));
-        };
-        let is_base64 = Embed::parse(ask.body).is_ok_and(|embed| embed.is_base64);
+            // Some servers do not know base64 and answer with numbers all the same.
+            let has_numbers =
+                || api.decode(&first).is_ok_and(|(vectors, _)| vectors.first().is_some_and(is_list));
+            if !is_base64 || !has_numbers() {
+                return Ok(Answered::json(first.body, summary));
+            }
+        }
         let mut data = String::new();
         let mut index = 0;
         let mut usage = Some(Usage::default());
@@ -123,6 +137,23 @@ impl Operation for Embeddings {
     }
 }
 
+/// How the caller wants the vectors written, if it says so.
+fn encoding_format(body: &[u8]) -> Result<Option<&RawValue>, UpstreamError> {
+    Ok(wire::members(body, ["encoding_format", "", "", ""])?[0])
+}
+
+/// A wish for base64 becomes one for numbers, which are packed when they are here.
+fn ask_for_floats(body: &mut Bytes) -> Result<(), Error> {
+    let format = encoding_format(body)?.filter(|format| format.get() == BASE64_FORMAT);
+    let Some(at) = format.map(|format| peek::place(format, body)) else { return Ok(()) };
+    *body = [&body[..at.start], b"\"float\"", &body[at.end..]].concat().into();
+    Ok(())
+}
+
+fn is_list(vector: &&RawValue) -> bool {
+    vector.get().starts_with('[')
+}
+
 fn api(provider: &Provider) -> Option<EmbeddingsApi> {
     provider.offers.iter().find_map(|offer| match offer {
         Offer::Embeddings(api) => Some(*api),
@@ -134,7 +165,6 @@ fn api(provider: &Provider) -> Option<EmbeddingsApi> {
 struct Embed {
     texts: Vec<String>,
     dimensions: Option<u64>,
-    is_base64: bool,
     purpose: Option<Purpose>,
     dropped: Vec<String>,
 }
@@ -161,21 +191,14 @@ impl Embed {
         if texts.is_empty() {
             return Err(Error::invalid("input", "`input` must hold at least one text."));
         }
-        let is_base64 = match body.text("encoding_format")?.as_deref() {
-            None | Some("float") => false,
-            Some("base64") => true,
-            Some(_) => {
-                return Err(Error::invalid(
-                    "encoding_format",
-                    "`encoding_format` must be `float` or `base64`.",
-                ));
-            }
-        };
+        if !matches!(body.text("encoding_format")?.as_deref(), None | Some("float" | "base64")) {
+            return Err(Error::invalid("encoding_format", "`encoding_format` must be `float` or `base64`."));
+        }
         let dimensions = body.count("dimensions")?;
         let purpose = purpose(&mut body)?;
         let dropped =
             body.map.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).collect();
-        Ok(Self { texts, dimensions, is_base64, purpose, dropped })
+        Ok(Self { texts, dimensions, purpose, dropped })
     }
 }
 
@@ -223,6 +246,11 @@ fn is_titan(model: &str) -> bool {
 }
 
 impl EmbeddingsApi {
+    /// Whether the caller's own bytes go there.
+    fn is_forwarded(self) -> bool {
+        matches!(self, Self::Floats | Self::OpenAi)
+    }
+
     /// Whether its vectors are the same whatever they are for.
     fn is_aimless(self, model: &str) -> bool {
         matches!(self, Self::Mistral | Self::Ollama) || self == Self::Bedrock && is_titan(model)
@@ -302,7 +330,7 @@ impl EmbeddingsApi {
                 put("output_dimension", json!(dimensions));
                 "/embeddings".to_owned()
             }
-            Self::OpenAi | Self::Voyage => {
+            Self::Floats | Self::OpenAi | Self::Voyage => {
                 put("model", json!(model));
                 put("input", json!(texts));
                 put("input_type", json!(word(VOYAGE)?));
@@ -351,7 +379,7 @@ impl EmbeddingsApi {
                     wire::members(body, ["embeddings", "prompt_eval_count", "", "error"])?;
                 Ok((wire::list(many.ok_or_else(missing)?)?, number(tokens)))
             }
-            Self::Jina | Self::Mistral | Self::OpenAi | Self::Voyage => {
+            Self::Floats | Self::Jina | Self::Mistral | Self::OpenAi | Self::Voyage => {
                 let [data, usage, ..] = wire::members(body, ["data", "usage", "", "error"])?;
                 let mut vectors = Vec::new();
                 for (position, entry) in wire::list(data.ok_or_else(missing)?)?.into_iter().enumerate() {
@@ -383,6 +411,8 @@ const GEMINI: [Option<&str>; 4] =
 const JINA: [Option<&str>; 4] =
     [Some("classification"), Some("separation"), Some("retrieval.passage"), Some("retrieval.query")];
 const VOYAGE: [Option<&str>; 4] = [None, None, Some("document"), Some("query")];
+
+const BASE64_FORMAT: &str = "\"base64\"";
 
 const TOKEN_COUNT: &str = "x-amzn-bedrock-input-token-count";
 

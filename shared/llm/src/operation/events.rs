@@ -129,3 +129,61 @@ impl Watch {
 
 /// A picture is one event.
 const MAX_EVENT_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorClass;
+
+    const STREAM: &str = "event: p\ndata: {\"type\":\"part\"}\n\n: still there\n\ndata: {\"type\":\"last\",\"usage\":{\"input_tokens\":2,\"output_tokens\":3}}\n\n";
+
+    fn pass(chunks: &[&str], ending: Ending) -> (String, Summary) {
+        let mut relay = relay("last", |usage, _| usage, "req_1").relay;
+        let mut all = Vec::new();
+        for chunk in chunks {
+            let mut out = Vec::new();
+            match relay.chunk(chunk.as_bytes(), &mut out) {
+                Passed::AsIs => all.extend_from_slice(chunk.as_bytes()),
+                Passed::Instead => all.extend(out),
+            }
+        }
+        relay.end(ending, &mut all);
+        (String::from_utf8(all).expect("UTF-8"), relay.summary().clone())
+    }
+
+    #[test]
+    fn every_cut_gives_the_same_bytes_and_the_same_usage() {
+        let usage = Usage { input_tokens: 2, output_tokens: 3, ..Usage::default() };
+        for cut in 0..=STREAM.len() {
+            let (head, tail) = STREAM.split_at(cut);
+            let (passed, summary) = pass(&[head, tail], Ending::Closed);
+            assert_eq!((passed.as_str(), summary.usage, summary.error), (STREAM, Some(usage), None), "{cut}");
+        }
+        let unclosed = STREAM.trim_end();
+        assert_eq!(pass(&[unclosed], Ending::Closed).0, STREAM);
+    }
+
+    #[test]
+    fn only_the_last_event_ends_it_well() {
+        let cut = || Ending::Failed(UpstreamError::new(ErrorClass::Timeout, "Silence."));
+        let part = "data: {\"type\":\"part\"}\n\n";
+        for (chunks, ending, class) in [
+            (&[STREAM][..], cut(), None),
+            (&[part], Ending::Closed, Some(ErrorClass::Truncated)),
+            (&[part], cut(), Some(ErrorClass::Timeout)),
+            (&[part, "data: <html>\n\n", part], Ending::Closed, Some(ErrorClass::Garbled)),
+            (
+                &["data: {\"error\":{\"message\":\"Ouch.\"}}\n\n", STREAM],
+                Ending::Closed,
+                Some(ErrorClass::Server),
+            ),
+        ] {
+            let (passed, summary) = pass(chunks, ending);
+            assert_eq!(summary.error.map(|error| error.class), class, "{chunks:?}");
+            assert_eq!(
+                passed.contains("\"request_id\":\"req_1\""),
+                matches!(class, Some(ErrorClass::Timeout | ErrorClass::Truncated))
+            );
+        }
+    }
+}

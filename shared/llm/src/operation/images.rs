@@ -24,6 +24,8 @@ pub enum ImagesApi {
     Gemini,
     /// OpenAI's.
     OpenAi,
+    /// OpenAI's, but for streams.
+    Whole,
 }
 
 /// `POST /v1/images/generations`.
@@ -43,8 +45,12 @@ impl Operation for Images {
     }
 
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
-        if api(target.provider) == Some(ImagesApi::Gemini) {
-            return Wish::parse(ask.body)?.encode(target);
+        match api(target.provider) {
+            Some(ImagesApi::Gemini) => return Wish::parse(ask.body)?.encode(target),
+            Some(ImagesApi::Whole) if ask.peek.stream => {
+                return Err(Error::unsupported("stream", COMES_WHOLE));
+            }
+            _ => {}
         }
         let request = wire::forward(ask, target, "/images/generations")?;
         Ok(Outgoing::new(request, Delivery::of(ask.peek.stream)))
@@ -109,7 +115,7 @@ impl Wish {
         body.take("model");
         let prompt = body.required_text("prompt", "what the picture is to show")?;
         if body.boolean("stream")? == Some(true) {
-            return cannot("stream", "This model's pictures come whole. Leave out `stream`.");
+            return cannot("stream", COMES_WHOLE);
         }
         body.take("partial_images");
         if body.text("response_format")?.is_some_and(|format| format != "b64_json") {
@@ -236,5 +242,7 @@ const RATIOS: [(&str, u64, u64); 10] = [
     ("16:9", 16, 9),
     ("21:9", 21, 9),
 ];
+
+const COMES_WHOLE: &str = "This model's pictures come whole. Leave out `stream`.";
 
 const MAX_IMAGES: u64 = 10;

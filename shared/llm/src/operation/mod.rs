@@ -28,7 +28,7 @@ pub use speech::{Speech, SpeechApi};
 
 use crate::{
     Error, Provider, Target, UpstreamError, demo,
-    dialect::{Encoded, chat_completions},
+    dialect::{Encoded, bend::Bent, chat_completions},
     front::{ErrorBody, Head, Peek},
     relay::{Relay, Summary},
 };
@@ -74,6 +74,9 @@ pub trait Operation: Sync {
         chat_completions::error::body(error)
     }
 
+    /// The headers by which the protocol's clients know an answer, beside `x-request-id`.
+    fn headers(&self, _status: StatusCode, _request_id: &HeaderValue, _headers: &mut HeaderMap) {}
+
     /// The answer of a built-in model.
     fn demo(&self, _ask: &Ask<'_>, _model: &str) -> Result<demo::Answer, Error> {
         Err(Error::unsupported("model", "The demo models only chat."))
@@ -93,6 +96,8 @@ pub struct Ask<'a> {
     pub body: &'a Bytes,
     /// What was read of it.
     pub peek: &'a Peek<'a>,
+    /// What was bent in the request, to be undone in the answer; known once it was sent.
+    pub bent: Option<&'a Bent>,
 }
 
 impl Ask<'_> {
@@ -113,17 +118,20 @@ pub struct Outgoing {
     pub delivery: Delivery,
     /// Fields of the caller's body left out because the answer means the same without them.
     pub dropped: Vec<String>,
+    /// What of the answer must be undone.
+    pub bent: Bent,
 }
 
 impl Outgoing {
     /// One request that says all.
     pub fn new(request: Request<Bytes>, delivery: Delivery) -> Self {
-        Self { request, more: Vec::new(), delivery, dropped: Vec::new() }
+        Self { request, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() }
     }
 
     /// A translated request.
     pub fn translated(encoded: Encoded, delivery: Delivery) -> Self {
-        Self { dropped: encoded.dropped, ..Self::new(encoded.request, delivery) }
+        let Encoded { request, dropped, bent } = encoded;
+        Self { dropped, bent, ..Self::new(request, delivery) }
     }
 }
 

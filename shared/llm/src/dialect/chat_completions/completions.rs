@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::{answer::WireUsage, error, forward, request};
+use super::{error, forward, request, usage};
 use crate::{
     Error, Target, UpstreamError, Usage,
     chat::{Event, FinishReason, Request},
@@ -93,19 +93,19 @@ impl Front for Completions {
     }
 
     fn whole(&self, head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
-        let (mut text, mut end, mut usage) = (String::new(), None, None);
+        let (mut text, mut end, mut used) = (String::new(), None, None);
         for event in events {
             match event {
                 Event::Error(error) => return Err(error.clone()),
                 Event::Finish { reason, .. } => end = Some(*reason),
                 Event::Refusal(words) | Event::Text(words) => text.push_str(words),
-                Event::Usage(tokens) => usage = Some(WireUsage::from(tokens)),
+                Event::Usage(tokens) => used = Some(usage::write(tokens)),
                 _ => {}
             }
         }
         let end = end.ok_or_else(UpstreamError::truncated)?;
         let mut answer = answer(head, &json!([choice(&text, Some(end))]));
-        answer["usage"] = json!(usage);
+        answer["usage"] = json!(used);
         Ok(answer.to_string().into_bytes())
     }
 
@@ -179,8 +179,8 @@ impl Writer for Stream {
         if self.has_failed {
             return;
         }
-        if let Some(usage) = self.usage.filter(|_| self.include_usage) {
-            self.chunk(json!([]), Some(json!(WireUsage::from(&usage))), out);
+        if let Some(used) = self.usage.filter(|_| self.include_usage) {
+            self.chunk(json!([]), Some(json!(usage::write(&used))), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }

@@ -239,6 +239,15 @@ impl Watch {
         }
         self.begun = true;
         let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&event.data) else {
+            // Some do not put a blank line between events.
+            if event.data.contains(&b'\n') {
+                for line in
+                    event.data.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty())
+                {
+                    self.event(&[b"data: ", line, b"\n\n"].concat());
+                }
+                return true;
+            }
             if self.summary.error.is_none() && !self.is_whole() {
                 self.summary.error = Some(UpstreamError::garbled("a chunk of the stream is not JSON"));
             }
@@ -301,6 +310,8 @@ struct Answer<'a> {
     #[serde(borrow)]
     x_groq: Option<&'a RawValue>,
     #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 
@@ -328,7 +339,7 @@ impl Answer<'_> {
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        if let Some(usage) = usage::read(self.usage, self.x_groq) {
+        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier) {
             summary.usage = Some(usage);
         }
         let choices =

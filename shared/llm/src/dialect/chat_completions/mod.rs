@@ -29,6 +29,10 @@ use crate::{
     relay::{Relay, Summary},
 };
 
+/// Marks a signature that is what OpenRouter sends of another maker's thought than Claude's: the fields of a
+/// `reasoning_details` entry, as JSON.
+const DETAIL_PREFIX: &str = "openrouter:";
+
 /// OpenAI's Chat Completions API.
 #[derive(Debug)]
 pub struct ChatCompletions;

@@ -5,6 +5,7 @@
 //! [`Kept`].
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Kept;
 use crate::{
@@ -79,6 +80,7 @@ impl Stream {
             Event::Citation(citation) => self.cite(citation, out),
             Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
             Event::Finish { reason, .. } => self.end(*reason, out),
+            Event::Logprobs(tokens) => self.logprobs(tokens, out),
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => self.think(text, out),
             Event::ReasoningRedacted(data) => {
@@ -90,7 +92,7 @@ impl Stream {
             Event::ReasoningSignature(signature) => self.keep(Kept::Signature(signature), out),
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) => self.say(text, true, out),
-            Event::Start { .. } => {}
+            Event::Start { .. } | Event::StopText(_) => {}
             Event::Text(text) => self.say(text, false, out),
             Event::ToolArguments { text, .. } if text.is_empty() => {}
             Event::ToolArguments { index, text } => self.arguments(*index as usize, text, out),
@@ -157,7 +159,7 @@ impl Stream {
         let (name, fields) = match content {
             Content::OutputText { text: before, .. } => {
                 before.push_str(text);
-                ("response.output_text.delta", Fields { logprobs: Some([]), ..Fields::default() })
+                ("response.output_text.delta", Fields { logprobs: Some(&[]), ..Fields::default() })
             }
             Content::Refusal { refusal } => {
                 refusal.push_str(text);
@@ -165,6 +167,19 @@ impl Stream {
             }
         };
         self.tell(name, at, Fields { content_index: Some(place), delta: Some(text), ..fields }, out);
+    }
+
+    fn logprobs(&mut self, tokens: &[Value], out: &mut Vec<u8>) {
+        let at = self.part(false, out);
+        let Some((place, Content::OutputText { logprobs, .. })) = self.content(at) else { return };
+        logprobs.extend_from_slice(tokens);
+        let fields = Fields {
+            content_index: Some(place),
+            delta: Some(""),
+            logprobs: Some(tokens),
+            ..Fields::default()
+        };
+        self.tell("response.output_text.delta", at, fields, out);
     }
 
     /// The open message, its last part of the kind asked for.
@@ -189,7 +204,7 @@ impl Stream {
         let content = if refuses {
             Content::Refusal { refusal: String::new() }
         } else {
-            Content::OutputText { text: String::new(), annotations: Vec::new(), logprobs: [] }
+            Content::OutputText { text: String::new(), annotations: Vec::new(), logprobs: Vec::new() }
         };
         if let Some(Item::Message { content: parts, .. }) = self.items.get_mut(at) {
             let fields = Fields { content_index: Some(parts.len()), ..Fields::default() };
@@ -304,8 +319,8 @@ impl Stream {
         };
         let fields = Fields { content_index: Some(place), ..Fields::default() };
         match &content {
-            Content::OutputText { text, .. } => {
-                let fields = Fields { text: Some(text), logprobs: Some([]), ..fields };
+            Content::OutputText { text, logprobs, .. } => {
+                let fields = Fields { text: Some(text), logprobs: Some(logprobs), ..fields };
                 self.tell("response.output_text.done", at, fields, out);
             }
             Content::Refusal { refusal } => {
@@ -566,7 +581,7 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<[(); 0]>,
+    logprobs: Option<&'a [Value]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<Part<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -643,7 +658,7 @@ impl Item {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Content {
-    OutputText { text: String, annotations: Vec<Annotation>, logprobs: [(); 0] },
+    OutputText { text: String, annotations: Vec<Annotation>, logprobs: Vec<Value> },
     Refusal { refusal: String },
 }
 
@@ -663,8 +678,8 @@ impl<T> Summary<T> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "url_citation")]
 struct Annotation {
-    start_index: usize,
-    end_index: usize,
+    start_index: u64,
+    end_index: u64,
     url: String,
     title: String,
 }
@@ -672,7 +687,8 @@ struct Annotation {
 impl Annotation {
     fn new(citation: &Citation, at: usize) -> Self {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        Self { start_index: at, end_index: at, url: text(&citation.url), title: text(&citation.title) }
+        let (start_index, end_index) = citation.span.unwrap_or((at as u64, at as u64));
+        Self { start_index, end_index, url: text(&citation.url), title: text(&citation.title) }
     }
 }
 
@@ -968,7 +984,7 @@ mod tests {
         for (events, reason, statuses) in cases {
             let stream = streamed(&events);
             let last = stream.rsplit_once("data: ").expect("an event").1;
-            let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+            let last: Value = serde_json::from_str(last).expect("JSON");
             assert_eq!(last["type"], "response.incomplete");
             assert_eq!(last["response"]["status"], "incomplete");
             assert_eq!(last["response"]["incomplete_details"]["reason"], reason);
