@@ -38,13 +38,13 @@ impl Operation for Chat {
             if capability::is_doubtful(target, ask.body)
                 && let Ok(unified) = self.0.parse(ask.peek, ask.body)
             {
-                capability::check(&unified, target)?;
+                capability::check(&unified, target, false)?;
             }
             let request = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
             return Ok(Outgoing::new(request, delivery));
         }
         let unified = self.0.parse(ask.peek, ask.body)?;
-        capability::check(&unified, target)?;
+        capability::check(&unified, target, true)?;
         let (bounded, changed) = capability::bounded(&unified, target);
         let dialect = target.provider.api_for(self.0.api()).dialect();
         let mut encoded = bend::encode(dialect, &bounded, target)?;
