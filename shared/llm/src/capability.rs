@@ -243,7 +243,7 @@ impl Facts {
         }
     }
 
-    /// The day the model is switched off, from [`NOTICE_DAYS`] before it on.
+    /// The day the model is switched off, from 90 days before it on.
     pub fn retires_soon(&self, now_ms: i64) -> Option<&'static str> {
         let day = self.retires?;
         let left = price::days_since_1970(day.as_bytes()) - now_ms.div_euclid(DAY_MS);

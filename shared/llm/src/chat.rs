@@ -196,8 +196,7 @@ pub struct ToolResult {
     pub call_id: String,
     /// Text and images.
     pub parts: Vec<Part>,
-    /// Whether the function failed. Where a protocol has no word for it, the parts begin with
-    /// [`TOOL_FAILED`].
+    /// Whether the function failed. Where a protocol has no word for it, a sentence before the parts says so.
     pub is_error: bool,
 }
 
