@@ -27,7 +27,7 @@ use gateway::{
     memory::Memory,
     ports::{
         Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
-        Settings, Statement,
+        Settings, Signer, Statement,
     },
     record::Record,
     store::migrations,
@@ -54,6 +54,7 @@ use spin_sdk::{
 
 use wasi::io::streams::{OutputStream, StreamError};
 
+use super::rs256;
 use crate::{Reply, Streaming, handle};
 
 #[http_component]
@@ -333,6 +334,12 @@ fn variable(name: &str) -> Option<String> {
     variables::get(&name.to_ascii_lowercase()).ok().filter(|value| !value.is_empty())
 }
 
+impl Signer for Spin {
+    async fn sign_rs256(&self, pkcs8: &[u8], message: &[u8]) -> Result<Vec<u8>, PortError> {
+        rs256::sign(pkcs8, message).ok_or_else(|| PortError::new("signer", "the key is no RSA key"))
+    }
+}
+
 impl Database for Spin {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
         let database = self.database()?;
@@ -576,4 +583,5 @@ const CONNECT_MS: i64 = 10_000;
 const SLACK_MS: i64 = 5_000;
 
 /// The media types of answers that come bit by bit.
-const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"application/vnd.amazon.eventstream"];
+const STREAMS: [&[u8]; 3] =
+    [b"text/event-stream", b"application/vnd.amazon.eventstream", b"application/x-ndjson"];

@@ -4,18 +4,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hypercare::time::parse_http_date;
 use llm::{
-    ErrorClass, Target, UpstreamError,
+    ErrorClass, Provider, UpstreamError,
     chat::{self, Event},
     demo,
-    dialect::chat_completions::ChatCompletions,
+    dialect::{Encoded, chat_completions::ChatCompletions, messages::Invoke},
     front::{ErrorBody, Front, Head, Peek},
-    provider::{Api, Auth},
+    provider::{Api, Auth, Betas, Hosting},
     relay::{Ending, Relay, Summary},
     translate::{self, Translate},
 };
 
 use crate::{
-    Error, Host, auth,
+    Error, Host, auth, credential,
     live::Live,
     payload::Capture,
     plan::{self, Choice},
@@ -175,13 +175,21 @@ async fn try_in_order<H: Host>(
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let (last, earlier) = choices.split_last().expect("a plan has a target");
+    let mut missing = Vec::new();
+    let mut failed = None;
     for choice in earlier {
         match try_target(host, ask, choice, draft).await {
-            Err(refusal) if may_fall_back(&refusal.error) => {}
+            Err(Refusal { error: Error::ProviderUnconfigured { setting, .. }, .. }) => missing.push(setting),
+            Err(refusal) if may_fall_back(&refusal.error) => failed = Some(refusal),
             done => return done,
         }
     }
     let refusal = match try_target(host, ask, last, draft).await {
+        Err(Refusal { error: Error::ProviderUnconfigured { setting, .. }, .. }) if !earlier.is_empty() => {
+            missing.push(setting);
+            // What a target that is set up said is more to the point.
+            return Err(failed.unwrap_or_else(|| Error::ProvidersUnconfigured { settings: missing }.into()));
+        }
         Err(refusal) => refusal,
         served => return served,
     };
@@ -258,7 +266,7 @@ async fn send<H: Host>(
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
     let provider = choice.provider;
     let front = ask.front;
-    let api = provider.api_for(front.api());
+    let api = credential::api_for(host, choice, front.api());
     let dialect = api.dialect();
     // Both ends speak the same: bytes are passed on.
     let is_same = api.speaks() == front.api();
@@ -267,7 +275,7 @@ async fn send<H: Host>(
     let (fetched, dropped) = match provider.api {
         Api::Demo => (demo(host, ask, choice, draft)?, Vec::new()),
         _ => {
-            let (request, dropped) = upstream_request(host, ask, choice, draft)?;
+            let (request, dropped) = upstream_request(host, ask, choice, draft).await?;
             let config = host.config();
             let limits = if stream { config.stream_limits } else { config.answer_limits };
             let fetched = host.fetch(request, limits).await.map_err(|error| match error {
@@ -279,7 +287,7 @@ async fn send<H: Host>(
                 FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
                 FetchError::Unreachable(reason) => {
                     host.log(&format!("{}: {} unreachable: {reason}", draft.id(), provider.name));
-                    fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
+                    fail(UpstreamError::new(ErrorClass::Network, unreachable(provider)))
                 }
             })?;
             (fetched, dropped)
@@ -328,6 +336,9 @@ async fn send<H: Host>(
                 let writer = front.writer(&head, ask.peek);
                 Box::new(Translate::new(dialect.decoder(), writer, draft.id()))
             };
+            if api == Api::Messages && provider.hosting == Hosting::Bedrock {
+                relay = Box::new(Invoke::new(relay));
+            }
             let opening = open_stream(relay.as_mut(), first).map_err(refuse)?;
             let mut head = Response::new(());
             head.headers_mut()
@@ -371,42 +382,44 @@ fn served_model(events: &[Event]) -> Option<&str> {
     })
 }
 
-fn upstream_request<H: Host>(
+/// Why there is no answer at all. Where the operator runs the provider too, it is told what says where.
+fn unreachable(provider: &Provider) -> String {
+    match provider.auth {
+        Auth::Optional => {
+            let setting = setting_name(provider.name, "BASE_URL");
+            format!("the provider could not be reached. {setting} must say where it is.")
+        }
+        Auth::Bearer | Auth::Header(_) => "the provider could not be reached.".to_owned(),
+    }
+}
+
+async fn upstream_request<H: Host>(
     host: &H,
     ask: &mut Ask<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
 ) -> Result<(Request<Bytes>, Vec<String>), Error> {
     let provider = choice.provider;
-    let credential = host.setting(&setting_name(provider.name, "API_KEY"));
-    let own_url = host.setting(&setting_name(provider.name, "BASE_URL"));
-    let unconfigured = |suffix| Error::ProviderUnconfigured {
-        provider: provider.name,
-        setting: setting_name(provider.name, suffix),
-    };
-    if credential.is_none() && provider.auth != Auth::Optional {
-        return Err(unconfigured("API_KEY"));
-    }
-    let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/');
-    if base_url.is_empty() {
-        return Err(unconfigured("BASE_URL"));
-    }
-    let target = Target { provider, model: choice.model, base_url, credential: credential.as_deref() };
-    let api = provider.api_for(ask.front.api());
-    let (mut request, dropped) = if api.speaks() == ask.front.api() {
-        (ask.front.forward(ask.body, ask.peek, ask.headers, &target)?, Vec::new())
+    let access = credential::access(host, choice).await?;
+    let target = access.target(choice);
+    let api = credential::api_for(host, choice, ask.front.api());
+    let Encoded { mut request, dropped } = if api.speaks() == ask.front.api() {
+        ask.front.forward(ask.body, ask.peek, ask.headers, &target)?
     } else {
-        let encoded = api.dialect().encode(ask.unified()?, &target).map_err(|error| match error {
+        let betas = Betas::None.sort(ask.headers).1;
+        let mut encoded = api.dialect().encode(ask.unified()?, &target).map_err(|error| match error {
             llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
             error => Error::Request(error),
         })?;
-        (encoded.request, encoded.dropped)
+        encoded.dropped.extend(betas);
+        encoded
     };
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     if let Ok(parent) = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)) {
         headers.insert(trace::TRACEPARENT, parent);
     }
+    access.seal(&mut request, host.now_ms())?;
     Ok((request, dropped))
 }
 

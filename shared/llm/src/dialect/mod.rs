@@ -33,6 +33,20 @@ pub struct Encoded {
     pub dropped: Vec<String>,
 }
 
+impl Encoded {
+    /// A request made of the caller's own bytes: with the betas the provider takes, and the others named.
+    pub(crate) fn forwarded(request: Request<Bytes>, headers: &HeaderMap, target: &Target<'_>) -> Self {
+        let (taken, dropped) = target.provider.betas.sort(headers);
+        let mut encoded = Self { request, dropped };
+        if let Some((name, betas)) = taken
+            && let Ok(betas) = HeaderValue::from_str(&betas.join(","))
+        {
+            encoded.request.headers_mut().insert(http::HeaderName::from_static(name), betas);
+        }
+        encoded
+    }
+}
+
 /// Reads one streamed answer. Chunks may be cut anywhere.
 pub trait Decoder {
     /// Takes the next chunk; appends what became clear to `events`. A failure inside the stream is an

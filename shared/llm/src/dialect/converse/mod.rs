@@ -18,7 +18,7 @@
 //! - usage comes after the end of a streamed answer.
 
 mod answer;
-mod failure;
+pub(super) mod failure;
 mod parse;
 mod request;
 mod write;
@@ -32,7 +32,7 @@ use crate::{
     chat::{self, Event},
     eventstream::Splitter,
     front::{ErrorBody, Front, Head, Peek, Writer},
-    provider::Api,
+    provider::{Api, Betas},
     relay::{Relay, Summary},
     sigv4,
     translate::{self, Observe},
@@ -77,10 +77,13 @@ impl Front for Converse {
         &self,
         body: &[u8],
         peek: &Peek<'_>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
-        post(url(target, peek.stream), target, Bytes::copy_from_slice(body))
+    ) -> Result<Encoded, Error> {
+        let request = post(url(target, peek.stream), target, Bytes::copy_from_slice(body))?;
+        // Converse has betas in the body; in a header they would say nothing.
+        let dropped = Betas::None.sort(headers).1;
+        Ok(Encoded { request, dropped })
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {

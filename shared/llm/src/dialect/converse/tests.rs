@@ -9,7 +9,7 @@ use crate::{
         ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
     eventstream,
-    provider::{Auth, Provider},
+    provider::{Auth, Hosting, Provider},
     relay::{Ending, Passed},
 };
 
@@ -18,6 +18,9 @@ static BEDROCK: Provider = Provider {
     telemetry_name: "aws.bedrock",
     base_url: "",
     auth: Auth::Bearer,
+    grant: None,
+    hosting: Hosting::Own,
+    betas: Betas::None,
     api: Api::Converse,
     also: None,
     ask_usage: false,
@@ -795,7 +798,7 @@ fn the_path_says_the_model_and_whether_to_stream() {
     let peek = Converse.peek("/model/a/converse-stream", b"{}").expect("valid");
     assert_eq!(Converse.stream_type(&peek), "application/vnd.amazon.eventstream");
     let body = br#"{ "messages": [1.50] }"#;
-    let request = Converse.forward(body, &peek, &HeaderMap::new(), &target("a:b/c")).expect("valid");
+    let request = Converse.forward(body, &peek, &HeaderMap::new(), &target("a:b/c")).expect("valid").request;
     assert_eq!(request.uri(), "https://bedrock.example/model/a%3Ab%2Fc/converse-stream");
     assert_eq!(&request.body()[..], body);
 }
