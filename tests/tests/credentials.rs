@@ -415,3 +415,22 @@ fn a_local_provider_that_is_not_there_is_told_with_the_setting_that_says_where()
     let text = chat(&gateway, "ollama/llama3").text();
     assert!(text.contains("OLLAMA_BASE_URL"), "{text}");
 }
+
+#[test]
+fn ollama_answers_callers_of_other_protocols_in_lines_of_json() {
+    let gateway = Gateway::default();
+    let lines = [
+        r#"{"model":"qwen3","message":{"role":"assistant","content":"","thinking":"Hm"},"done":false}"#,
+        r#"{"model":"qwen3","message":{"role":"assistant","content":"Hello"},"done":false}"#,
+        r#"{"model":"qwen3","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":3,"eval_count":2}"#,
+    ];
+    let stream = Answer::stream(lines.map(|line| format!("{line}\n")));
+    gateway.host.upstream.expect("POST", "http://localhost:11434/api/chat", stream);
+    let answered = messages(&gateway, "ollama/qwen3", true, &[]);
+    let text = answered.text();
+    for piece in [r#""thinking":"Hm""#, r#""text":"Hello""#, "message_stop"] {
+        assert!(text.contains(piece), "{piece}: {text}");
+    }
+    let record = answered.record.unwrap();
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(3), Some(2)));
+}

@@ -13,6 +13,7 @@ pub mod error;
 pub mod eventstream;
 mod fields;
 pub mod front;
+pub mod ndjson;
 mod peek;
 pub mod price;
 pub mod provider;

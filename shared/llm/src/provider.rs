@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use crate::dialect::{
     Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-    generate_content::GenerateContent, messages::Messages, responses::Responses,
+    generate_content::GenerateContent, messages::Messages, ollama::Ollama, responses::Responses,
 };
 
 /// A provider, as data.
@@ -140,6 +140,8 @@ pub enum Api {
     GenerateContent,
     /// Anthropic's Messages.
     Messages,
+    /// Ollama's own. No caller speaks it here.
+    Ollama,
     /// OpenAI's Responses.
     Responses,
 }
@@ -152,6 +154,7 @@ impl Api {
             Self::Converse => &Converse,
             Self::GenerateContent => &GenerateContent,
             Self::Messages => &Messages,
+            Self::Ollama => &Ollama,
             Self::Responses => &Responses,
             Self::ChatCompletions | Self::Demo => &ChatCompletions,
         }
@@ -246,7 +249,19 @@ pub const PROVIDERS: &[Provider] = &[
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
     chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1"),
     chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1"),
-    Provider { auth: Auth::Optional, ..chat("ollama", "ollama", "http://localhost:11434/v1") },
+    // Callers who speak Chat Completions get Ollama's own version of that; others its own protocol, in which
+    // nothing of a model's thought is lost.
+    Provider {
+        auth: Auth::Optional,
+        api: Api::Ollama,
+        also: Some(Api::ChatCompletions),
+        ..chat("ollama", "ollama", "http://localhost:11434/v1")
+    },
+    // The same for callers of Chat Completions who want what only its own protocol has: `options`, `keep_alive`.
+    Provider {
+        auth: Auth::Optional,
+        ..own("ollama-native", "ollama", "http://localhost:11434", Api::Ollama)
+    },
     Provider {
         also: Some(Api::Responses),
         betas: Betas::All("openai-beta"),
@@ -348,11 +363,14 @@ mod tests {
 
     #[test]
     fn a_provider_is_spoken_to_in_the_callers_protocol_where_it_can() {
-        use Api::{ChatCompletions, Converse, GenerateContent, Messages, Responses};
+        use Api::{ChatCompletions, Converse, GenerateContent, Messages, Ollama, Responses};
         let cases = [
             ("openai", "gpt-5", ChatCompletions, ChatCompletions),
             ("openai", "gpt-5", Responses, Responses),
             ("openai", "gpt-5", Messages, ChatCompletions),
+            ("ollama", "llama3", ChatCompletions, ChatCompletions),
+            ("ollama", "llama3", Messages, Ollama),
+            ("ollama-native", "llama3", ChatCompletions, Ollama),
             ("bedrock", "anthropic.claude-sonnet-4-6", Messages, Messages),
             ("bedrock", "anthropic.claude-sonnet-4-6", ChatCompletions, Converse),
             ("bedrock", "us.amazon.nova-pro-v1:0", Messages, Converse),

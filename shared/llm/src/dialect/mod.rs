@@ -5,6 +5,7 @@ pub mod cohere;
 pub mod converse;
 pub mod generate_content;
 pub mod messages;
+pub mod ollama;
 pub mod responses;
 
 use bytes::Bytes;
