@@ -1,32 +1,129 @@
 //! RSA signatures where the runtime has none: SHA-256, the padding of PKCS #1 v1.5, a key in PKCS #8.
 //!
-//! Small, for it is only there to be given a token once an hour. The power is taken in a time that does not
-//! depend on the key, and a signature that does not verify is never given away: one made by a faulty machine
-//! would tell the key.
+//! Small, for it is only there to be given a token once an hour. What is done does not depend on the bits of the
+//! key, only on its length, and a signature that does not verify is never given away: one made by a faulty
+//! machine would tell the key.
 
-use crypto_bigint::{
-    BoxedUint, Odd,
-    modular::{BoxedMontyForm, BoxedMontyParams},
-};
 use sha2::{Digest as _, Sha256};
 
 /// Signs; `None` where the key is no RSA key.
 pub(crate) fn sign(pkcs8: &[u8], message: &[u8]) -> Option<Vec<u8>> {
     let Key { modulus, public, private } = key(pkcs8)?;
     let bytes = modulus.len();
-    let bits = u32::try_from(bytes).ok()? * 8;
-    let number = |bytes: &[u8]| BoxedUint::from_be_slice(bytes, bits).ok();
-    let params = BoxedMontyParams::new(Odd::new(number(modulus)?).into_option()?);
-    let power = |base: BoxedUint, exponent: &[u8]| {
-        Some(BoxedMontyForm::new(base, &params).pow(&number(exponent)?).retrieve())
-    };
-    let padded = number(&padded(message, bytes)?)?;
-    let signature = power(padded.clone(), private)?;
-    if power(signature.clone(), public)? != padded {
+    if bytes > MAX_BYTES || private.len() > bytes || public.len() > bytes {
         return None;
     }
-    let signature = signature.to_be_bytes();
-    Some(signature[signature.len().checked_sub(bytes)?..].to_vec())
+    let field = Field::new(modulus)?;
+    let padded = field.number(&padded(message, bytes)?);
+    let signature = field.power(&padded, private);
+    (field.power(&signature, public) == padded).then(|| {
+        let digits = signature.iter().rev().flat_map(|limb| limb.to_be_bytes());
+        digits.skip(signature.len() * 4 - bytes).collect()
+    })
+}
+
+/// Numbers below an odd modulus, in limbs of 32 bits, the lowest first.
+struct Field {
+    modulus: Vec<u32>,
+    /// What makes the lowest limb of a multiple of the modulus vanish: `-1 / modulus`.
+    inverse: u32,
+    /// The square of the factor that numbers carry while they are multiplied, after Montgomery.
+    square: Vec<u32>,
+}
+
+impl Field {
+    fn new(modulus: &[u8]) -> Option<Self> {
+        let limbs = modulus.len().div_ceil(4);
+        let mut field = Self { modulus: vec![0; limbs], inverse: 0, square: Vec::new() };
+        field.modulus = field.number(modulus);
+        let lowest = *field.modulus.first().filter(|lowest| *lowest % 2 == 1)?;
+        // Each step doubles the number of bits that are right.
+        let mut inverse = lowest;
+        for _ in 0..5 {
+            inverse = inverse.wrapping_mul(2_u32.wrapping_sub(lowest.wrapping_mul(inverse)));
+        }
+        field.inverse = inverse.wrapping_neg();
+        let mut square = vec![0; limbs];
+        square[0] = 1;
+        for _ in 0..limbs * 64 {
+            let carry = square[limbs - 1] >> 31;
+            let doubled: Vec<u32> = (0..limbs)
+                .map(|at| square[at] << 1 | if at == 0 { 0 } else { square[at - 1] >> 31 })
+                .collect();
+            square = field.below(doubled, carry);
+        }
+        field.square = square;
+        Some(field)
+    }
+
+    /// A number in limbs, as many as the modulus has.
+    fn number(&self, bytes: &[u8]) -> Vec<u32> {
+        let mut limbs = vec![0; self.modulus.len()];
+        for (at, byte) in bytes.iter().rev().enumerate() {
+            limbs[at / 4] |= u32::from(*byte) << (at % 4 * 8);
+        }
+        limbs
+    }
+
+    /// Takes the modulus off once, if the number with this carry above it is not below it.
+    fn below(&self, number: Vec<u32>, carry: u32) -> Vec<u32> {
+        let mut borrow = 0;
+        let reduced: Vec<u32> = number
+            .iter()
+            .zip(&self.modulus)
+            .map(|(limb, modulus)| {
+                let (limb, first) = limb.overflowing_sub(*modulus);
+                let (limb, second) = limb.overflowing_sub(borrow);
+                borrow = u32::from(first | second);
+                limb
+            })
+            .collect();
+        // All ones where the difference is not negative.
+        let mask = (1 - (borrow & (1 - carry))).wrapping_neg();
+        number.iter().zip(reduced).map(|(old, new)| (new & mask) | (old & !mask)).collect()
+    }
+
+    /// The product of two numbers, less a factor.
+    fn multiply(&self, left: &[u32], right: &[u32]) -> Vec<u32> {
+        let limbs = self.modulus.len();
+        let mut sum = vec![0_u32; limbs + 2];
+        for digit in left {
+            let add = |digit: u32, number: &[u32], sum: &mut [u32]| {
+                let mut carry = 0;
+                for (place, limb) in sum.iter_mut().zip(number) {
+                    let all = u64::from(*place) + u64::from(digit) * u64::from(*limb) + carry;
+                    *place = all as u32;
+                    carry = all >> 32;
+                }
+                let all = u64::from(sum[limbs]) + carry;
+                sum[limbs] = all as u32;
+                sum[limbs + 1] += (all >> 32) as u32;
+            };
+            add(*digit, right, &mut sum);
+            add(sum[0].wrapping_mul(self.inverse), &self.modulus, &mut sum);
+            sum.remove(0);
+            sum.push(0);
+        }
+        let carry = sum[limbs];
+        sum.truncate(limbs);
+        self.below(sum, carry)
+    }
+
+    fn power(&self, base: &[u32], exponent: &[u8]) -> Vec<u32> {
+        let mut one = vec![0; self.modulus.len()];
+        one[0] = 1;
+        let base = self.multiply(base, &self.square);
+        let mut power = self.multiply(&one, &self.square);
+        for bit in exponent.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)) {
+            power = self.multiply(&power, &power);
+            let with = self.multiply(&power, &base);
+            let mask = u32::from(bit).wrapping_neg();
+            for (limb, with) in power.iter_mut().zip(with) {
+                *limb = (with & mask) | (*limb & !mask);
+            }
+        }
+        self.multiply(&power, &one)
+    }
 }
 
 /// `00 01 ff … ff 00`, then the hash and what it is.
@@ -88,6 +185,9 @@ fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     }
     rest.split_at_checked(length)
 }
+
+/// Of the longest modulus there is any use for.
+const MAX_BYTES: usize = 1024;
 
 const INTEGER: u8 = 0x02;
 const OCTETS: u8 = 0x04;
