@@ -13,7 +13,7 @@ use gateway::{
 };
 
 pub use gateway::call::{BodyError, Incoming, Reply, Streaming};
-pub use route::{ROUTES, handle};
+pub use route::{ROUTES, handle, is_call};
 
 /// Stores the records a queue delivers. On an error the batch is to be delivered again.
 pub async fn consume<H: Host>(messages: &[String], host: &H) -> Result<(), PortError> {

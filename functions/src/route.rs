@@ -3,16 +3,25 @@
 use bytes::Bytes;
 use gateway::{
     Error, Host, auth,
-    call::{self, BodyError, Incoming, Reply},
-    prometheus, store, tick,
+    call::{self, Incoming, Reply},
+    objects, prometheus,
+    store::{self, objects::Kind},
+    tick,
 };
 use http::{HeaderValue, Method, Response, header};
 use llm::{
     dialect::{
-        chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-        generate_content::GenerateContent, messages::Messages, responses::Responses,
+        chat_completions::{ChatCompletions, Completions},
+        cohere::Cohere,
+        converse::Converse,
+        generate_content::GenerateContent,
+        messages::Messages,
+        responses::Responses,
     },
-    front::Front,
+    operation::{
+        Chat, CountTokens, Embeddings, Images, Moderations, Operation, Rerank, Speech, forms,
+        realtime::Realtime,
+    },
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,22 +34,54 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/metrics"),
     ("POST", "/internal/tick"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/images/generations"),
+    ("POST", "/v1/audio/speech"),
+    ("POST", "/v1/moderations"),
+    ("POST", "/v1/rerank"),
+    ("POST", "/v2/rerank"),
     ("POST", "/v1/messages"),
+    ("POST", "/v1/messages/count_tokens"),
     ("POST", "/v1/responses"),
+    ("POST", "/v1/responses/input_tokens"),
+    ("POST", "/v1/audio/transcriptions"),
+    ("POST", "/v1/audio/translations"),
+    ("POST", "/v1/images/edits"),
+    ("POST", "/v1/images/variations"),
+    ("GET", "/v1/batches"),
+    ("POST", "/v1/batches"),
+    ("GET", "/v1/batches/{batch}"),
+    ("POST", "/v1/batches/{batch}/cancel"),
+    ("GET", "/v1/files"),
+    ("POST", "/v1/files"),
+    ("GET", "/v1/files/{file}"),
+    ("DELETE", "/v1/files/{file}"),
+    ("GET", "/v1/files/{file}/content"),
+    ("GET", "/v1/realtime"),
     ("POST", "/v2/chat"),
     ("POST", "/model/{model}/converse"),
     ("POST", "/model/{model}/converse-stream"),
+    ("POST", "/model/{model}/count-tokens"),
+    ("POST", "/v1beta/models/{model}:countTokens"),
+    ("POST", "/v1/models/{model}:countTokens"),
     ("POST", "/v1beta/models/{model}:generateContent"),
     ("POST", "/v1beta/models/{model}:streamGenerateContent"),
     ("POST", "/v1/models/{model}:generateContent"),
     ("POST", "/v1/models/{model}:streamGenerateContent"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
+    ("GET", "/v1beta/models"),
+    ("GET", "/v1beta/models/{model}"),
     ("GET", "/admin/v1/alerts"),
     ("GET", "/admin/v1/calls"),
     ("GET", "/admin/v1/calls/{call}"),
     ("DELETE", "/admin/v1/keys/{key}"),
     ("GET", "/admin/v1/metrics"),
+    ("GET", "/admin/v1/prices"),
+    ("GET", "/admin/v1/prices/{model}"),
+    ("PUT", "/admin/v1/prices/{model}"),
+    ("DELETE", "/admin/v1/prices/{model}"),
     ("GET", "/admin/v1/receivers"),
     ("POST", "/admin/v1/receivers"),
     ("DELETE", "/admin/v1/receivers/{receiver}"),
@@ -57,34 +98,89 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/admin/v1/tenants/{tenant}/aliases/{alias}"),
     ("GET", "/admin/v1/tenants/{tenant}/keys"),
     ("POST", "/admin/v1/tenants/{tenant}/keys"),
+    ("GET", "/admin/v1/tenants/{tenant}/prices"),
+    ("GET", "/admin/v1/tenants/{tenant}/prices/{model}"),
+    ("PUT", "/admin/v1/tenants/{tenant}/prices/{model}"),
+    ("DELETE", "/admin/v1/tenants/{tenant}/prices/{model}"),
 ];
 
 /// Answers a request.
 pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> {
     // Calls come first: everything else can wait.
-    if let Some((front, route)) = front(incoming.uri().path()).filter(|_| incoming.method() == Method::POST) {
-        return call::call(host, incoming, front, route).await;
+    if let Some((operation, route)) =
+        operation(incoming.uri().path()).filter(|(operation, _)| incoming.method() == method(*operation))
+    {
+        return call::call(host, incoming, operation, route).await;
     }
-    let answer = answer(incoming, host).await;
-    Reply::unrecorded(answer.unwrap_or_else(|error| {
+    if incoming.method() == Method::GET
+        && let Some(answer) = models::answer(incoming, host).await
+    {
+        return Reply::unrecorded(answer);
+    }
+    let kept = match kept(incoming.uri().path()) {
+        Some((kind, path)) => objects::answer(host, incoming, kind, path).await,
+        None => None,
+    };
+    let answer = match kept {
+        Some(answer) => answer,
+        None => answer(incoming, host).await.map(Reply::unrecorded),
+    };
+    answer.unwrap_or_else(|error| {
         if let Some(cause) = error.cause() {
             host.log(&format!("{} {}: {cause}", incoming.method(), incoming.uri().path()));
         }
-        call::error_response(&error, None)
-    }))
+        Reply::unrecorded(call::error_response(&error, None))
+    })
 }
 
-/// What a caller at this path speaks, and the path's template.
-fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
+/// A socket is opened with a GET; everything else is sent.
+fn method(operation: &dyn Operation) -> Method {
+    if operation.is_socket() { Method::GET } else { Method::POST }
+}
+
+/// Whether a request to this path calls a model. Such requests do nothing else first.
+pub fn is_call(path: &str) -> bool {
+    operation(path).is_some()
+}
+
+/// What of what providers keep this path is about, and the rest of the path.
+fn kept(path: &str) -> Option<(Kind, &str)> {
+    let path = path.strip_prefix("/v1/")?;
+    let (kind, rest) = match path.strip_prefix("files") {
+        Some(rest) => (Kind::File, rest),
+        None => (Kind::Batch, path.strip_prefix("batches")?),
+    };
+    (rest.is_empty() || rest.starts_with('/')).then_some((kind, rest))
+}
+
+/// What a caller at this path wants, and the path's template.
+fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
+    // Before the version, Groq's clients put this, and Azure's.
+    let path = path.strip_prefix("/openai").unwrap_or(path);
     match path {
-        "/v1/chat/completions" => Some((&ChatCompletions, "/v1/chat/completions")),
-        "/v1/messages" => Some((&Messages, "/v1/messages")),
-        "/v1/responses" => Some((&Responses, "/v1/responses")),
-        "/v2/chat" => Some((&Cohere, "/v2/chat")),
+        "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
+        "/v1/completions" => Some((&Chat(&Completions), "/v1/completions")),
+        "/v1/embeddings" => Some((&Embeddings, "/v1/embeddings")),
+        "/v1/images/generations" => Some((&Images, "/v1/images/generations")),
+        "/v1/audio/speech" => Some((&Speech, "/v1/audio/speech")),
+        "/v1/moderations" => Some((&Moderations, "/v1/moderations")),
+        "/v1/rerank" => Some((&Rerank::Jina, "/v1/rerank")),
+        "/v2/rerank" => Some((&Rerank::Cohere, "/v2/rerank")),
+        "/v1/messages" => Some((&Chat(&Messages), "/v1/messages")),
+        "/v1/messages/count_tokens" => Some((&CountTokens::Messages, "/v1/messages/count_tokens")),
+        "/v1/responses" => Some((&Chat(&Responses), "/v1/responses")),
+        "/v1/responses/input_tokens" => Some((&CountTokens::Responses, "/v1/responses/input_tokens")),
+        "/v1/audio/transcriptions" => Some((&forms::TRANSCRIPTION, "/v1/audio/transcriptions")),
+        "/v1/audio/translations" => Some((&forms::TRANSLATION, "/v1/audio/translations")),
+        "/v1/images/edits" => Some((&forms::IMAGE_EDIT, "/v1/images/edits")),
+        "/v1/images/variations" => Some((&forms::IMAGE_VARIATION, "/v1/images/variations")),
+        "/v1/realtime" => Some((&Realtime, "/v1/realtime")),
+        "/v2/chat" => Some((&Chat(&Cohere), "/v2/chat")),
         // A model's name may have slashes.
         _ if path.starts_with("/model/") => match path.rsplit_once('/')?.1 {
-            "converse" => Some((&Converse, "/model/{model}/converse")),
-            "converse-stream" => Some((&Converse, "/model/{model}/converse-stream")),
+            "converse" => Some((&Chat(&Converse), "/model/{model}/converse")),
+            "converse-stream" => Some((&Chat(&Converse), "/model/{model}/converse-stream")),
+            "count-tokens" => Some((&CountTokens::Converse, "/model/{model}/count-tokens")),
             _ => None,
         },
         // Google's newer clients leave out the `beta`.
@@ -95,9 +191,10 @@ fn front(path: &str) -> Option<(&'static dyn Front, &'static str)> {
             .rsplit_once(':')?
             .1
         {
-            "generateContent" => Some((&GenerateContent, "/v1beta/models/{model}:generateContent")),
+            "countTokens" => Some((&CountTokens::GenerateContent, "/v1beta/models/{model}:countTokens")),
+            "generateContent" => Some((&Chat(&GenerateContent), "/v1beta/models/{model}:generateContent")),
             "streamGenerateContent" => {
-                Some((&GenerateContent, "/v1beta/models/{model}:streamGenerateContent"))
+                Some((&Chat(&GenerateContent), "/v1beta/models/{model}:streamGenerateContent"))
             }
             _ => None,
         },
@@ -124,10 +221,6 @@ async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes
         ("POST", "/internal/tick") => {
             auth::require_token(incoming.headers(), host.config().tick_token.as_deref(), "TICK_TOKEN")?;
             Ok(json_response(200, &tick::tick(host, host.now_ms()).await?))
-        }
-        ("GET", "/v1/models") => models::list(incoming, host).await,
-        ("GET", path) if path.starts_with("/v1/models/") => {
-            models::find(&path["/v1/models/".len()..], incoming, host).await
         }
         (method, path) => Err(no_route(method, path)),
     }
@@ -184,10 +277,7 @@ pub(crate) fn json_response(status: u16, body: &impl Serialize) -> Response<Byte
 
 /// The body of a request, or why there is none.
 pub(crate) fn body<'a, H: Host>(incoming: &'a Incoming, host: &H) -> Result<&'a Bytes, Error> {
-    incoming.body().as_ref().map_err(|error| match error {
-        BodyError::Broken => Error::BodyBroken,
-        BodyError::TooLarge => Error::BodyTooLarge { limit: host.config().max_body_bytes },
-    })
+    incoming.body().as_ref().map_err(|error| error.refusal(host.config().max_body_bytes))
 }
 
 /// A list, as every list route answers.

@@ -72,6 +72,8 @@ async function startGateway(folder) {
       ADMIN_TOKEN: 'admin',
       OPENAI_API_KEY: 'sk-bench',
       OPENAI_BASE_URL: `${upstream}/v1`,
+      ANTHROPIC_API_KEY: 'sk-bench',
+      ANTHROPIC_BASE_URL: upstream,
     },
   });
   const database = await worker.getD1Database('DB');

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { SECRETS, caller, operator, say } from './lib/gateway.mjs';
-import { LONG, RECIPE, SCHEMA, TOOLS, WORDS, startMock, startUpstream } from './lib/mock.mjs';
+import { SECRETS, caller, form, operator, say } from './lib/gateway.mjs';
+import { LONG, RECIPE, SCHEMA, SOUND, TOOLS, WORDS, startMock, startUpstream } from './lib/mock.mjs';
 import { isSigned, startReceiver } from './lib/receiver.mjs';
 import { until } from './lib/wait.mjs';
 
@@ -156,6 +156,16 @@ export function script(name, start) {
       const all = await list((await op.key(tenant)).key);
       for (const model of ['fast', ECHO, ...MODELS]) assert.ok(all.includes(model), model);
       assert.deepEqual(await list((await op.key(tenant, { models: ['demo/*'] })).key), ['demo/echo', 'demo/fail']);
+    });
+
+    it('lists them in the words of the protocol', async () => {
+      const { key } = await op.key(tenant, { models: ['demo/*'] });
+      const list = async (path, header) => (await fetch(`${host.url}${path}`, { headers: { [header]: key } })).json();
+      const { data, has_more } = await list('/v1/models?limit=1', 'x-api-key');
+      assert.deepEqual([data[0].type, data[0].id, has_more], ['model', 'demo/echo', true]);
+      const { models, nextPageToken } = await list('/v1beta/models?pageSize=1', 'x-goog-api-key');
+      assert.deepEqual([models[0].name, nextPageToken], ['models/demo/echo', '1']);
+      assert.equal((await list('/v1beta/models/demo/echo', 'x-goog-api-key')).name, 'models/demo/echo');
     });
 
     it('refuses who may not', async () => {
@@ -380,6 +390,58 @@ export function script(name, start) {
       }
     });
 
+    it('serves what there is beside chat', async () => {
+      const artists = await op.tenant('artists');
+      const { key } = await op.key(artists);
+      const ask = async (path, body) => {
+        const headers = { authorization: `Bearer ${key}` };
+        const answer = await fetch(host.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+        made.push({ id: answer.headers.get('x-hypergate-call-id'), status: answer.status });
+        assert.equal(answer.status, 200, path);
+        return answer;
+      };
+      const question = { model: 'cohere/rerank-v3.5', query: 'greet', documents: ['a', 'b'] };
+      for (const [path, body, read, expected] of [
+        ['/v1/embeddings', { model: 'openai/text-embedding-3-small', input: ['a', 'b'] }, (a) => a.data.length, 2],
+        ['/v2/rerank', question, (a) => a.results[0].index, 1],
+        ['/v1/rerank', { ...question, return_documents: true }, (a) => a.results[0].document.text, 'b'],
+        ['/v1/moderations', { input: 'greet' }, (a) => a.results[0].flagged, false],
+        ['/v1/images/generations', { model: 'openai/gpt-image-1', prompt: 'draw' }, (a) => a.data[0].b64_json, 'AAAA'],
+        ['/v1/completions', { model: ECHO, prompt: 'hello' }, (a) => a.choices[0].text, 'hello'],
+      ]) {
+        const answer = await ask(path, body);
+        assert.equal(answer.headers.get('content-type'), 'application/json', path);
+        assert.deepEqual(read(await answer.json()), expected, path);
+      }
+
+      const whole = await ask('/v1/audio/speech', { model: 'openai/tts-1', input: 'say', voice: 'ash' });
+      assert.deepEqual(Buffer.from(await whole.arrayBuffer()), SOUND);
+      // Not all at once: the first half is here before the provider has said the second.
+      const sound = await ask('/v1/audio/speech', { model: 'groq/sound', input: 'say', voice: 'ash' });
+      assert.equal(sound.headers.get('content-type'), 'audio/mpeg');
+      const came = [];
+      for await (const chunk of sound.body) came.push([Date.now(), chunk]);
+      assert.deepEqual(Buffer.concat(came.map(([, chunk]) => chunk)), Buffer.concat([SOUND, SOUND]));
+      assert.ok(came.at(-1)[0] - came[0][0] > 150);
+      // Half of it is not passed off as all of it.
+      const half = await ask('/v1/audio/speech', { model: 'groq/half-a-sound', input: 'say', voice: 'ash' });
+      await assert.rejects(half.arrayBuffer());
+
+      await until('their records', async () => (await op.calls({ tenant: artists.id })).length === 9);
+      const seen = (await op.calls({ tenant: artists.id })).map(({ operation, outcome }) => `${operation} ${outcome}`);
+      assert.deepEqual(seen.sort(), [
+        'embeddings ok',
+        'image_generation ok',
+        'moderation ok',
+        'rerank ok',
+        'rerank ok',
+        'speech error',
+        'speech ok',
+        'speech ok',
+        'text_completion ok',
+      ]);
+    });
+
     it('hands on what it does not know', async () => {
       // Numbers that do not survive a parser, a field nobody knows, and odd spacing.
       const body = `{ "x_new": {"deep": [1.50, null]},"seed":12345678901234567890,\n "model":"groq/html","messages":[] }`;
@@ -492,6 +554,139 @@ export function script(name, start) {
       assert.deepEqual([gone.outcome, gone.error_type], ['aborted', 'caller_hung_up']);
       assert.ok(gone.duration_ms < 2500, 'it is recorded when the caller leaves, not when the provider gives up');
       made.push({ id: gone.id });
+    });
+
+    // --- forms, files, sockets ---
+
+    const TAPE = 'sound-'.repeat(100_000);
+    const LISTEN = '/v1/audio/transcriptions';
+
+    it('sends a form on while it comes', async () => {
+      const whole = form({ model: 'groq/whisper-large-v3', file: TAPE });
+      for (const headers of [{}, { 'content-length': whole.length }]) {
+        const { sending, answer } = ann.begin(LISTEN, headers);
+        const known = upstream.forms.length;
+        sending.write(whole.slice(0, 300_000));
+        const arrived = await until('the provider to see the beginning', () => upstream.forms[known]);
+        await until('some of the file', () => arrived.body.length > 100_000);
+        assert.equal(arrived.state, 'open');
+        sending.end(whole.slice(300_000));
+        const { status, body, id } = await answer;
+        assert.deepEqual([status, body.text], [200, 'Hello.']);
+        assert.ok(arrived.body === whole.replace('groq/whisper', 'whisper'), 'byte for byte but for the model');
+        assert.equal(arrived.headers.authorization, 'Bearer sk-groq');
+        if (headers['content-length']) assert.equal(arrived.headers['content-length'], String(arrived.body.length));
+        const record = await recorded(id);
+        assert.deepEqual([record.operation, record.outcome, record.stream], ['transcription', 'ok', false]);
+      }
+    });
+
+    it('takes a form with its file first, and streams what it becomes', async () => {
+      const { sending, answer } = ann.begin(LISTEN);
+      sending.end(form({ file: 'sound', model: 'groq/whisper-large-v3', note: 'streamed' }));
+      const { status, headers, text, id } = await answer;
+      assert.deepEqual([status, headers['content-type']], [200, 'text/event-stream; charset=utf-8'], text);
+      assert.ok(text.includes('transcript.text.delta') && text.includes('transcript.text.done'));
+      const record = await recorded(id);
+      assert.deepEqual([record.stream, record.input_tokens, record.output_tokens], [true, 9, 3]);
+    });
+
+    it('ends a form its provider does not want, or its caller does not finish', async () => {
+      const whole = form({ model: 'groq/whisper-large-v3', file: `too-large${TAPE}` });
+      const early = ann.begin(LISTEN, { 'content-length': whole.length });
+      early.sending.write(whole.slice(0, 300_000));
+      const { status, body } = await early.answer;
+      assert.deepEqual([status, body.error.code], [400, 'invalid_request_error'], JSON.stringify(body));
+      assert.match(body.error.message, /Maximum content size/);
+      early.sending.destroy();
+
+      const silent = ann.begin(LISTEN);
+      silent.sending.write(form({ model: 'groq/whisper-large-v3', file: TAPE }).slice(0, 300_000));
+      refused(await silent.answer, 408, 'body_timeout');
+      silent.sending.destroy();
+
+      const second = ann.begin(LISTEN);
+      const twice = form({ model: 'groq/whisper-large-v3', file: TAPE }).replace(/--\r\n$/, '\r\n') + form({ model: 'gpt-5' }).slice(7);
+      second.sending.end(twice);
+      refused(await second.answer, 400, 'invalid_request', 'model');
+    });
+
+    it('records a caller who leaves while it sends', async () => {
+      const { sending } = ann.begin(LISTEN, { 'content-length': 2_000_000 });
+      const known = upstream.forms.length;
+      sending.write(form({ model: 'groq/whisper-left', file: TAPE }).slice(0, 300_000));
+      await until('the provider to see the beginning', () => upstream.forms[known]?.body.length > 100_000);
+      sending.socket.resetAndDestroy();
+      const left = await until('the record', async () => (await op.calls({ status: 499, model: 'whisper-left' }))[0]);
+      assert.deepEqual([left.outcome, left.error_type], ['aborted', 'caller_hung_up']);
+      made.push({ id: left.id });
+      await until('the provider to be left', () => upstream.forms[known].state === 'broken');
+    });
+
+    it('keeps files and batches apart', async () => {
+      const line = (model) => JSON.stringify({ custom_id: '1', body: { model, messages: [] } });
+      const lines = `${line('groq/llama-3.1-8b-instant')}\n`.repeat(4_000);
+      const { sending, answer } = ann.begin('/v1/files', { 'x-hypergate-provider': 'groq' });
+      sending.end(form({ purpose: 'batch', file: lines }));
+      const { status, body, text } = await answer;
+      assert.deepEqual([status, body.id], [200, 'file_1'], text);
+      const sent = form({ purpose: 'batch', file: lines.replaceAll('groq/llama', 'llama') });
+      assert.ok(upstream.forms.at(-1).body === sent, 'each line with the provider\'s name for its model');
+
+      const answered = await fetch(`${host.url}/v1/batches`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${(await op.key(tenant)).key}` },
+        body: JSON.stringify({ input_file_id: 'file_1', endpoint: '/v1/chat/completions', completion_window: '24h' }),
+      });
+      made.push({ id: answered.headers.get('x-hypergate-call-id'), status: answered.status });
+      assert.deepEqual([answered.status, (await answered.json()).id], [200, 'batch_1']);
+
+      const other = as((await op.key(await op.tenant('others'))).key);
+      for (const path of ['/v1/files/file_1', '/v1/files/file_1/content', '/v1/batches/batch_1']) {
+        assert.equal((await other.get(path)).status, 404, path);
+      }
+      assert.deepEqual((await (await other.get('/v1/files')).json()).data, []);
+      assert.deepEqual((await (await ann.get('/v1/files')).json()).data.map(({ id }) => id), ['file_1']);
+
+      const content = await ann.get('/v1/files/file_1/content');
+      made.push({ id: content.headers.get('x-hypergate-call-id'), status: content.status });
+      const reader = content.body.getReader();
+      assert.equal(String(Buffer.from((await reader.read()).value)), 'first', 'before the provider has said the last');
+      upstream.forms.at(-1).go_on();
+      assert.equal(String(Buffer.from((await reader.read()).value)), ' last');
+      assert.equal((await reader.read()).done, true);
+      assert.equal((await (await ann.get('/v1/files/file_1', 'DELETE')).json()).deleted, true);
+      assert.equal((await ann.get('/v1/files/file_1')).status, 404);
+    });
+
+    it('relays a conversation, or says that it cannot', async () => {
+      const { key } = await op.key(tenant);
+      const path = '/v1/realtime?model=openai%2Fgpt-realtime';
+      if (!host.hasSockets) {
+        const answer = await as(key).get(path);
+        const id = answer.headers.get('x-hypergate-call-id');
+        made.push({ id, status: answer.status });
+        refused({ status: answer.status, body: await answer.json(), id }, 501, 'websockets_unavailable');
+        return;
+      }
+      const socket = new WebSocket(host.url.replace('http', 'ws') + path, ['realtime', `openai-insecure-api-key.${key}`]);
+      const heard = [];
+      socket.addEventListener('message', ({ data }) => heard.push(JSON.parse(data)));
+      await new Promise((resolve, reject) => {
+        socket.addEventListener('open', resolve);
+        socket.addEventListener('error', reject);
+      });
+      assert.equal(socket.protocol, 'realtime');
+      await until('the session', () => heard.find(({ type }) => type === 'session.created'));
+      const content = [{ type: 'input_text', text: 'greet' }];
+      socket.send(JSON.stringify({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } }));
+      socket.send(JSON.stringify({ type: 'response.create' }));
+      await until('an answer', () => heard.find(({ type }) => type === 'response.done'));
+      socket.close(1000);
+      const call = await until('the record', async () => (await op.calls({ model: 'gpt-realtime', status: 101 }))[0]);
+      made.push({ id: call.id, status: 101 });
+      assert.deepEqual([call.operation, call.outcome, call.stream], ['realtime', 'ok', true]);
+      assert.ok(call.input_tokens !== null && call.output_tokens !== null);
     });
 
     // --- what is kept ---

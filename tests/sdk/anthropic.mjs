@@ -30,6 +30,20 @@ describe('the @anthropic-ai/sdk package', () => {
   const create = (model, words, more) => client.messages.create(body(model, words, more));
   const texts = (message) => message.content.filter(({ type }) => type === 'text').map(({ text }) => text).join('');
 
+  it('lists models, page by page, and finds one', async () => {
+    const ids = [];
+    for await (const { id } of client.models.list({ limit: 50 })) ids.push(id);
+    for (const id of ['fast', 'demo/echo', ...MODELS]) assert.ok(ids.includes(id), id);
+    const model = await client.models.retrieve('anthropic/claude-haiku-4-5');
+    assert.deepEqual([model.id, model.type, model.max_input_tokens], ['anthropic/claude-haiku-4-5', 'model', 200_000]);
+    await assert.rejects(client.models.retrieve('nobody/nothing'), Anthropic.NotFoundError);
+  });
+
+  it('is told where nobody counts tokens', async () => {
+    const count = client.messages.countTokens({ model: 'demo/echo', messages: say('hello') });
+    await assert.rejects(count, Anthropic.BadRequestError);
+  });
+
   for (const model of [...MODELS, 'fast', 'demo/echo']) {
     const isDemo = model === 'demo/echo';
     const words = isDemo ? WORDS : 'greet me';

@@ -36,6 +36,19 @@ describe('the @google/genai package', () => {
     return true;
   };
 
+  it('lists models, page by page, and finds one', async () => {
+    const names = [];
+    for await (const { name } of await client.models.list({ config: { pageSize: 50 } })) names.push(name);
+    for (const name of ['fast', 'demo/echo', ...MODELS]) assert.ok(names.includes(`models/${name}`), name);
+    const model = await client.models.get({ model: 'models/gemini/gemini-2.5-flash' });
+    assert.deepEqual([model.name, model.inputTokenLimit], ['models/gemini/gemini-2.5-flash', 1_048_576]);
+    assert.ok(model.supportedActions.includes('countTokens'));
+  });
+
+  it('is told where nobody counts tokens', async () => {
+    await assert.rejects(client.models.countTokens({ model: 'demo/echo', contents: 'hello' }), status(400));
+  });
+
   for (const model of [...MODELS, 'fast', 'demo/echo']) {
     const isDemo = model === 'demo/echo';
     const words = isDemo ? WORDS : 'greet me';

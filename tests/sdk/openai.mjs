@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import OpenAI from 'openai';
 
 import { say } from '../hosts/lib/gateway.mjs';
-import { RECIPE, SCHEMA, TOOLS, WORDS } from '../hosts/lib/mock.mjs';
+import { RECIPE, SCHEMA, SOUND, TOOLS, WORDS } from '../hosts/lib/mock.mjs';
 import { until } from '../hosts/lib/wait.mjs';
 import { MODELS, startGateway } from './lib/gateway.mjs';
 
@@ -28,6 +28,7 @@ describe('the openai package', () => {
     for (const id of ['fast', 'demo/echo', ...MODELS]) assert.ok(ids.includes(id), id);
     const model = await client.models.retrieve('openai/gpt-5-mini');
     assert.deepEqual([model.id, model.object, model.owned_by], ['openai/gpt-5-mini', 'model', 'openai']);
+    assert.equal(model.context_window, 272_000);
   });
 
   for (const model of [...MODELS, 'fast', 'demo/echo']) {
@@ -161,6 +162,28 @@ describe('the openai package', () => {
       await assert.rejects(ask('greet me', { previous_response_id: 'resp_1' }), OpenAI.BadRequestError);
     });
   }
+
+  it('embeds, ranks what is harmful, draws, speaks and completes', async () => {
+    const input = ['one', 'two'];
+    const plain = await client.embeddings.create({ model: 'openai/embed', input, encoding_format: 'float' });
+    // Without a format the SDK asks for base64 and decodes it: made by the gateway, this provider has none.
+    const packed = await client.embeddings.create({ model: 'voyage/embed', input });
+    assert.equal(packed.data.length, 2);
+    for (const [at, { embedding }] of packed.data.entries()) {
+      assert.deepEqual([...Float32Array.from(plain.data[at].embedding)], [...embedding]);
+    }
+    assert.ok(packed.usage.total_tokens >= 0);
+    const { results } = await client.moderations.create({ input: 'greet' });
+    assert.equal(results[0].flagged, false);
+    const { data } = await client.images.generate({ model: 'openai/gpt-image-1', prompt: 'draw' });
+    assert.equal(data[0].b64_json, 'AAAA');
+    const sound = await client.audio.speech.create({ model: 'openai/tts-1', input: 'say', voice: 'ash' });
+    assert.deepEqual(Buffer.from(await sound.arrayBuffer()), SOUND);
+    const prompt = { model: 'demo/echo', prompt: WORDS };
+    assert.equal((await client.completions.create(prompt)).choices[0].text, WORDS);
+    const chunks = await Array.fromAsync(await client.completions.create({ ...prompt, stream: true }));
+    assert.equal(chunks.map(({ choices }) => choices[0].text).join(''), WORDS);
+  });
 
   it('throws for a wrong key, a model that is not there or not allowed, and a bad request', async () => {
     const ask = (client, model, more) => client.chat.completions.create({ model, messages: say('hello'), ...more });

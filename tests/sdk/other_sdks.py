@@ -44,6 +44,13 @@ class AnthropicSDK(unittest.TestCase):
     def ask(self, model, messages, **more):
         return dict(model=model, max_tokens=1000, messages=messages, **more)
 
+    def test_models(self):
+        ids = [model.id for model in self.client.models.list(limit=50)]
+        for model in MODELS:
+            self.assertIn(model, ids)
+        found = self.client.models.retrieve("anthropic/claude-haiku-4-5")
+        self.assertEqual((found.id, found.type), ("anthropic/claude-haiku-4-5", "model"))
+
     def test_whole_and_streamed(self):
         said = [{"role": "user", "content": "greet me"}]
         for model in MODELS:
@@ -73,8 +80,10 @@ class AnthropicSDK(unittest.TestCase):
     def test_errors(self):
         for model in MODELS[:3]:
             with self.subTest(model=model):
-                with self.assertRaises(anthropic.RateLimitError):
+                with self.assertRaises(anthropic.RateLimitError) as raised:
                     self.client.messages.create(**self.ask(model, [{"role": "user", "content": "hurry"}]))
+                # Read from the header `request-id`.
+                self.assertEqual(raised.exception.request_id, raised.exception.response.headers["x-request-id"])
                 with self.assertRaisesRegex(anthropic.APIError, "broke off"):
                     with self.client.messages.stream(**self.ask(model, [{"role": "user", "content": "break off"}])) as stream:
                         stream.get_final_message()
@@ -148,6 +157,12 @@ class CohereSDK(unittest.TestCase):
                 second = self.client.chat(model=model, messages=said, tools=tools).message
                 self.assertEqual(second.content[0].text, REPORT)
 
+    def test_reranks(self):
+        ranked = self.client.rerank(model="cohere/rerank-v3.5", query="greet", documents=["a", "b"], top_n=2)
+        self.assertEqual([result.index for result in ranked.results], [1, 0])
+        with self.assertRaisesRegex(cohere.errors.BadRequestError, "does not serve `rerank`"):
+            self.client.rerank(model="openai/gpt-5-mini", query="greet", documents=["a"])
+
     def test_errors(self):
         for model in MODELS[:3]:
             with self.subTest(model=model):
@@ -201,9 +216,12 @@ class BedrockSDK(unittest.TestCase):
     def test_errors(self):
         for model in MODELS[:3]:
             with self.subTest(model=model):
-                with self.assertRaises(botocore.exceptions.ClientError) as raised:
+                # Chosen by the header `x-amzn-errortype`.
+                with self.assertRaises(self.client.exceptions.ThrottlingException) as raised:
                     self.client.converse(modelId=model, messages=[{"role": "user", "content": [{"text": "hurry"}]}])
-                self.assertEqual(raised.exception.response["ResponseMetadata"]["HTTPStatusCode"], 429)
+                metadata = raised.exception.response["ResponseMetadata"]
+                self.assertEqual(metadata["HTTPStatusCode"], 429)
+                self.assertEqual(metadata["RequestId"], metadata["HTTPHeaders"]["x-request-id"])
                 said = [{"role": "user", "content": [{"text": "break off"}]}]
                 with self.assertRaisesRegex(botocore.exceptions.EventStreamError, "broke off"):
                     list(self.client.converse_stream(modelId=model, messages=said)["stream"])

@@ -79,6 +79,21 @@ impl Gateway {
         self.incoming(method, path, headers, Ok(body.into()))
     }
 
+    /// A form with the tenant's key, of which the host has read nothing yet.
+    pub fn upload(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        pieces: impl IntoIterator<Item = Result<Bytes, BodyError>>,
+    ) -> Answered {
+        self.host.will_receive(pieces);
+        let bearer = format!("Bearer {}", self.key);
+        let usual =
+            [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=XyZ")];
+        let headers: Vec<_> = usual.into_iter().chain(headers.iter().copied()).collect();
+        self.incoming("POST", path, &headers, Err(BodyError::Unread))
+    }
+
     /// A request as a host hands it in. What there is to record is journalled at once.
     pub fn incoming(
         &self,

@@ -9,12 +9,12 @@ use std::{
 use bytes::Bytes;
 use gateway::{
     Host,
-    call::Reply,
+    call::{BodyError, Reply},
     config::Config,
     memory::Memory,
     ports::{
-        Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
-        Settings, Signer, Statement,
+        Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
+        PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
     record::Record,
 };
@@ -36,6 +36,7 @@ pub struct MemoryHost {
     /// What every request goes to.
     pub upstream: Upstream,
     clock: Rc<Cell<i64>>,
+    unread: RefCell<VecDeque<Result<Bytes, BodyError>>>,
     waits: RefCell<Vec<i64>>,
     random: Cell<u64>,
     settings: HashMap<String, String>,
@@ -85,6 +86,7 @@ impl MemoryHost {
             },
             upstream: Upstream { clock: clock.clone(), script: RefCell::default(), sent: RefCell::default() },
             clock,
+            unread: RefCell::default(),
             waits: RefCell::default(),
             random: Cell::new(0x5EED),
             settings: all,
@@ -109,6 +111,16 @@ impl MemoryHost {
         self.waits.borrow().clone()
     }
 
+    /// What the caller of the next request has yet to send, piece by piece.
+    pub fn will_receive(&self, pieces: impl IntoIterator<Item = Result<Bytes, BodyError>>) {
+        *self.unread.borrow_mut() = pieces.into_iter().collect();
+    }
+
+    /// How much of it nobody has asked for.
+    pub fn unread(&self) -> usize {
+        self.unread.borrow().iter().flatten().map(Bytes::len).sum()
+    }
+
     /// What was logged.
     pub fn logs(&self) -> Vec<String> {
         self.logs.borrow().clone()
@@ -124,6 +136,7 @@ impl MemoryHost {
                     status: head.status,
                     headers: head.headers,
                     chunks,
+                    broken_off: false,
                     record: record.map(|record| *record),
                 };
             }
@@ -137,21 +150,15 @@ impl MemoryHost {
             let instead = live.chunk(self.now_ms(), &part.bytes);
             chunks.push(instead.map_or(part.bytes, Bytes::from));
         }
-        let record = match streaming.rest.end {
-            End::CallerLeaves => live.hang_up(self.now_ms()),
-            End::Closed => {
-                let (tail, record) = live.end(self.now_ms(), Ending::Closed);
-                chunks.push(tail.into());
-                record
-            }
-            End::Failed(error) => {
-                let (tail, record) = live.end(self.now_ms(), Ending::Failed(error));
-                chunks.push(tail.into());
-                record
-            }
+        let (tail, record) = match streaming.rest.end {
+            End::CallerLeaves => (Some(Vec::new()), live.hang_up(self.now_ms())),
+            End::Closed => live.end(self.now_ms(), Ending::Closed),
+            End::Failed(error) => live.end(self.now_ms(), Ending::Failed(error)),
         };
+        let broken_off = tail.is_none();
+        chunks.extend(tail.map(Bytes::from));
         chunks.retain(|chunk| !chunk.is_empty());
-        Answered { status: head.status, headers: head.headers, chunks, record: Some(record) }
+        Answered { status: head.status, headers: head.headers, chunks, broken_off, record: Some(record) }
     }
 }
 
@@ -164,6 +171,8 @@ pub struct Answered {
     pub headers: HeaderMap,
     /// What was sent, in the pieces it was sent in.
     pub chunks: Vec<Bytes>,
+    /// Whether the connection was broken off, to say that the answer is not whole.
+    pub broken_off: bool,
     /// What there is to journal.
     pub record: Option<Record>,
 }
@@ -245,15 +254,50 @@ impl Signer for MemoryHost {
 }
 
 impl Fetch for MemoryHost {
+    const HAS_SOCKETS: bool = true;
     type Stream = Stream;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
         self.upstream.answer(request, limits)
     }
 
+    async fn forward(
+        &self,
+        request: Request<Bytes>,
+        passage: Rc<RefCell<dyn Passage>>,
+        limits: Limits,
+    ) -> Result<Fetched<Stream>, ForwardError> {
+        let (parts, held) = request.into_parts();
+        let answer_at = self.upstream.early(&parts.method, &parts.uri);
+        let mut body = held.to_vec();
+        loop {
+            if answer_at.is_some_and(|bytes| body.len() >= bytes) {
+                break;
+            }
+            let Some(chunk) = self.receive().await.map_err(ForwardError::Body)? else {
+                let tail = passage.borrow_mut().end().map_err(|_| ForwardError::Refused)?;
+                body.extend(tail);
+                break;
+            };
+            let instead = passage.borrow_mut().chunk(&chunk).map_err(|_| ForwardError::Refused)?;
+            body.extend(instead.unwrap_or(chunk.to_vec()));
+        }
+        Ok(self.upstream.answer(Request::from_parts(parts, body.into()), limits)?)
+    }
+
+    async fn connect(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
+        self.upstream.answer(request, limits)
+    }
+
     fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Stream {
         let part = |chunk: Vec<u8>| Part { after_ms: gap_ms, bytes: chunk.into() };
         Stream { parts: chunks.into_iter().map(part).collect(), end: End::Closed }
+    }
+}
+
+impl Receive for MemoryHost {
+    async fn receive(&self) -> Result<Option<Bytes>, BodyError> {
+        self.unread.borrow_mut().pop_front().transpose()
     }
 }
 
@@ -393,6 +437,11 @@ impl Upstream {
         self.add(method, url, answer, true);
     }
 
+    /// Every request gets this answer, wherever it goes, once nothing else is scripted for it.
+    pub fn anything(&self, answer: Answer) {
+        self.add("", "", answer, true);
+    }
+
     /// Forgets what was scripted for this URL.
     pub fn forget(&self, url: &str) {
         self.script.borrow_mut().retain(|scripted| scripted.url != url);
@@ -421,6 +470,12 @@ impl Upstream {
         self.script.borrow_mut().push_back(scripted);
     }
 
+    /// After how many bytes of a body that is still coming the next such request is answered.
+    fn early(&self, method: &http::Method, uri: &http::Uri) -> Option<usize> {
+        let (script, url) = (self.script.borrow(), uri.to_string());
+        script.iter().find(|scripted| scripted.method == method.as_str() && scripted.url == url)?.answer.early
+    }
+
     fn answer(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
         let sent = Sent {
             method: request.method().to_string(),
@@ -444,6 +499,9 @@ impl Upstream {
         self.sent.borrow_mut()[number].status = Some(head.status().as_u16());
         let body = match body {
             ScriptedBody::Whole(bytes) if bytes.len() > limits.max_bytes => return Err(FetchError::TooLarge),
+            ScriptedBody::Whole(first) if limits.any_stream && head.status().is_success() => {
+                Body::Stream { first, rest: Stream { parts: VecDeque::new(), end: End::Closed } }
+            }
             ScriptedBody::Whole(bytes) => Body::Whole(bytes),
             ScriptedBody::Stream(mut stream) => {
                 let Some(first) = stream.parts.pop_front() else { panic!("a stream has a first chunk") };
@@ -459,7 +517,9 @@ impl Upstream {
         if let Some(at) = script.iter().position(|scripted| asked(scripted) && !scripted.always) {
             return script.remove(at).unwrap().answer;
         }
-        let Some(scripted) = script.iter().find(|scripted| asked(scripted)) else {
+        let anything = |scripted: &&Scripted| scripted.url.is_empty();
+        let found = script.iter().find(|scripted| asked(scripted)).or_else(|| script.iter().find(anything));
+        let Some(scripted) = found else {
             panic!("nobody scripted {} {}", sent.method, sent.url);
         };
         scripted.answer.again()
@@ -469,6 +529,7 @@ impl Upstream {
 /// An upstream's answer, as scripted.
 pub struct Answer {
     after_ms: i64,
+    early: Option<usize>,
     response: Result<(Response<()>, ScriptedBody), FetchError>,
     meanwhile: Option<Box<dyn FnOnce()>>,
 }
@@ -523,12 +584,20 @@ impl Answer {
 
     /// No answer.
     pub fn error(error: FetchError) -> Self {
-        Self { after_ms: 0, response: Err(error), meanwhile: None }
+        Self { after_ms: 0, early: None, response: Err(error), meanwhile: None }
     }
 
     /// The connection cannot be made. What the host says of it must not get anywhere.
     pub fn unreachable() -> Self {
         Self::error(FetchError::Unreachable("dns error of the secret host".to_owned()))
+    }
+
+    /// With this status.
+    pub fn status(mut self, status: u16) -> Self {
+        if let Ok((head, _)) = &mut self.response {
+            *head.status_mut() = StatusCode::from_u16(status).unwrap();
+        }
+        self
     }
 
     /// With this header.
@@ -542,6 +611,12 @@ impl Answer {
     /// Its head comes after this long.
     pub fn after(mut self, ms: i64) -> Self {
         self.after_ms = ms;
+        self
+    }
+
+    /// It comes when so many bytes of the body have.
+    pub fn early(mut self, bytes: usize) -> Self {
+        self.early = Some(bytes);
         self
     }
 
@@ -572,7 +647,7 @@ impl Answer {
     fn new(status: u16, content_type: &str, body: ScriptedBody) -> Self {
         let head =
             Response::builder().status(status).header(header::CONTENT_TYPE, content_type).body(()).unwrap();
-        Self { after_ms: 0, response: Ok((head, body)), meanwhile: None }
+        Self { after_ms: 0, early: None, response: Ok((head, body)), meanwhile: None }
     }
 
     fn each_stream(&mut self, change: impl FnOnce(&mut Stream)) {
@@ -588,6 +663,11 @@ impl Answer {
             *copy.headers_mut() = head.headers().clone();
             (copy, body.clone())
         });
-        Self { after_ms: self.after_ms, response: response.map_err(Clone::clone), meanwhile: None }
+        Self {
+            after_ms: self.after_ms,
+            early: self.early,
+            response: response.map_err(Clone::clone),
+            meanwhile: None,
+        }
     }
 }

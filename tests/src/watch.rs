@@ -181,6 +181,7 @@ pub fn kind(sent: &Sent) -> String {
 /// A good streamed call of a tenant, with an id of its own for each moment.
 pub fn record(tenant_id: &str, started_ms: i64) -> Record {
     let opening = Opening {
+        operation: "chat",
         id: format!("call_{tenant_id}_{started_ms}"),
         route: ROUTE,
         trace_id: "0".repeat(32),

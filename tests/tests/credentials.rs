@@ -178,6 +178,125 @@ fn a_service_account_is_given_one_token_for_many_calls_and_a_new_one_in_time() {
 }
 
 #[test]
+fn every_request_to_bedrock_is_signed_whatever_is_asked() {
+    let gateway =
+        Gateway::with(&[("BEDROCK_ACCESS_KEY_ID", "AKID"), ("BEDROCK_SECRET_ACCESS_KEY", "secret")]);
+    let upstream = &gateway.host.upstream;
+    let model = |name: &str, call: &str| {
+        format!("https://bedrock-runtime.us-east-1.amazonaws.com/model/{name}%3A0/{call}")
+    };
+    let bearer = format!("Bearer {}", gateway.key);
+    let ask = |path: &str, body: &Value| {
+        let answered = gateway.request("POST", path, &[("authorization", &bearer)], body.to_string());
+        assert_eq!(answered.status, 200, "{}", answered.text());
+    };
+    // One text a request: a call of three is signed three times.
+    for text in 0..3 {
+        let vector = json!({ "embedding": [text], "inputTextTokenCount": 3 });
+        upstream.expect("POST", &model("amazon.titan-embed-text-v2", "invoke"), Answer::json(200, &vector));
+    }
+    ask(
+        "/v1/embeddings",
+        &json!({ "model": "bedrock/amazon.titan-embed-text-v2:0", "input": ["a", "b", "c"] }),
+    );
+    let ranked = json!({ "results": [{ "index": 0, "relevance_score": 0.9 }] });
+    upstream.expect("POST", &model("cohere.rerank-v3-5", "invoke"), Answer::json(200, &ranked));
+    ask("/v1/rerank", &json!({ "model": "bedrock/cohere.rerank-v3-5:0", "query": "q", "documents": ["a"] }));
+    let count = Answer::json(200, &json!({ "inputTokens": 14 }));
+    upstream.expect("POST", &model("amazon.nova-pro-v1", "count-tokens"), count);
+    ask(
+        "/v1/messages/count_tokens",
+        &json!({ "model": "bedrock/amazon.nova-pro-v1:0", "messages": [{ "role": "user", "content": "Hi" }] }),
+    );
+    upstream.assert_done();
+    let signatures: std::collections::BTreeSet<String> =
+        upstream.sent().iter().map(|sent| sent.header("authorization").to_owned()).collect();
+    assert_eq!(signatures.len(), 5, "each body has its own");
+    assert!(signatures.iter().all(|signature| signature.starts_with("AWS4-HMAC-SHA256 Credential=AKID/")));
+}
+
+#[test]
+fn azure_is_given_its_token_and_version_whatever_is_asked() {
+    let dated = [ENTRA.as_slice(), &[("AZURE_API_VERSION", "2024-10-21")]].concat();
+    let acme = "https://acme.openai.azure.com/openai";
+    let cases = [
+        (ENTRA.as_slice(), format!("{acme}/v1"), format!("{acme}/v1"), ""),
+        (&dated, format!("{acme}/deployments/prod"), acme.to_owned(), "?api-version=2024-10-21"),
+    ];
+    for (settings, model, account, version) in cases {
+        let gateway = Gateway::with(settings);
+        let upstream = &gateway.host.upstream;
+        upstream.expect("POST", ENTRA_TOKENS, token("eyJ.first"));
+        let bearer = format!("Bearer {}", gateway.key);
+        let ask = |method: &str, path: &str, body: &str| {
+            let answered = gateway.request(method, path, &[("authorization", &bearer)], body.to_owned());
+            assert_eq!(answered.status, 200, "{}", answered.text());
+        };
+        let vectors = json!({ "object": "list", "model": "m", "usage": { "prompt_tokens": 1, "total_tokens": 1 },
+            "data": [{ "object": "embedding", "index": 0, "embedding": [0.5] }] });
+        upstream.expect("POST", &format!("{model}/embeddings{version}"), Answer::json(200, &vectors));
+        ask("POST", "/v1/embeddings", r#"{"model":"azure/prod","input":"Hi"}"#);
+        let completed = json!({ "object": "text_completion", "choices": [{ "index": 0, "text": "Hello", "finish_reason": "stop" }] });
+        upstream.expect("POST", &format!("{model}/completions{version}"), Answer::json(200, &completed));
+        ask("POST", "/v1/completions", r#"{"model":"azure/prod","prompt":"Hi"}"#);
+
+        // A form that is still coming is larger than what is held of it.
+        let sound = "sound-".repeat(400_000);
+        let form = |name: &str, value: &str| {
+            format!(
+                "--XyZ\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--XyZ\r\n\
+                 Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{sound}\r\n--XyZ--\r\n"
+            )
+        };
+        let upload = |path: &str, form: &str| {
+            let pieces = form.as_bytes().chunks(65_536).map(|piece| Ok(bytes::Bytes::copy_from_slice(piece)));
+            let answered = gateway.upload(path, &[("x-hypergate-provider", "azure")], pieces);
+            assert_eq!(answered.status, 200, "{}", answered.text());
+        };
+        let heard = Answer::json(200, &json!({ "text": "Hello." }));
+        upstream.expect("POST", &format!("{model}/audio/transcriptions{version}"), heard);
+        upload("/v1/audio/transcriptions", &form("model", "azure/prod"));
+        let file = json!({ "id": "file-1", "object": "file", "purpose": "assistants" });
+        upstream.expect("POST", &format!("{account}/files{version}"), Answer::json(200, &file));
+        upload("/v1/files", &form("purpose", "assistants"));
+        upstream.expect("GET", &format!("{account}/files/file-1{version}"), Answer::json(200, &file));
+        ask("GET", "/v1/files/file-1", "");
+
+        upstream.assert_done();
+        let sent = upstream.sent();
+        assert_eq!(sent.len(), 6);
+        for sent in &sent[1..] {
+            assert_eq!(sent.header("authorization"), "Bearer eyJ.first");
+        }
+    }
+}
+
+#[test]
+fn a_beta_is_named_by_a_count_of_tokens_too() {
+    let gateway = Gateway::with(&[("ANTHROPIC_API_KEY", "ak"), ("BEDROCK_API_KEY", "bk")]);
+    let bedrock = "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.nova-pro-v1%3A0/count-tokens";
+    let anthropic = "https://api.anthropic.com/v1/messages/count_tokens";
+    gateway.host.upstream.expect("POST", bedrock, Answer::json(200, &json!({ "inputTokens": 14 })));
+    gateway.host.upstream.expect("POST", anthropic, Answer::json(200, &json!({ "input_tokens": 14 })));
+    let cases = [
+        ("bedrock/amazon.nova-pro-v1:0", "anthropic-beta:skills-2025-10-02,openai-beta:x=v1"),
+        ("anthropic/claude-haiku-4-5", "openai-beta:x=v1"),
+    ];
+    for (model, dropped) in cases {
+        let body = json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] });
+        let headers = [
+            ("x-api-key", gateway.key.as_str()),
+            ("anthropic-beta", "skills-2025-10-02"),
+            ("openai-beta", "x=v1"),
+        ];
+        let answered = gateway.request("POST", "/v1/messages/count_tokens", &headers, body.to_string());
+        assert_eq!(answered.status, 200, "{}", answered.text());
+        assert_eq!(answered.headers["x-hypergate-dropped"], dropped);
+    }
+    assert_eq!(gateway.host.upstream.sent_to(anthropic)[0].header("anthropic-beta"), "skills-2025-10-02");
+}
+
+#[test]
 fn a_host_that_remembers_nothing_finds_the_token_encrypted_in_the_cache() {
     let gateway = Gateway::with(&ENTRA);
     let url = "https://acme.openai.azure.com/openai/v1/chat/completions";

@@ -15,7 +15,7 @@ struct Door {
     message: &'static str,
 }
 
-const DOORS: [Door; 7] = [
+const DOORS: [Door; 8] = [
     Door {
         path: |_| "/v1/chat/completions".to_owned(),
         route: "/v1/chat/completions",
@@ -71,6 +71,15 @@ const DOORS: [Door; 7] = [
         key: ("authorization", "Bearer "),
         text: "/message/content/0/text",
         message: "/message",
+    },
+    // Where Groq's and Azure's clients look.
+    Door {
+        path: |_| "/openai/v1/chat/completions".to_owned(),
+        route: "/v1/chat/completions",
+        body: |model| json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }),
+        key: ("authorization", "Bearer "),
+        text: "/choices/0/message/content",
+        message: "/error/message",
     },
 ];
 
@@ -161,4 +170,92 @@ fn a_provider_that_speaks_two_protocols_is_asked_in_the_callers() {
     let answered = DOORS[1].ask(&gateway, "openai/gpt-5-mini");
     assert_eq!(answered.json(), answer);
     assert_eq!(answered.record.as_ref().unwrap().output_tokens, Some(2));
+}
+
+/// The gateway's call id is an answer's `x-request-id`, unless the provider gave it one.
+#[test]
+fn answers_have_the_headers_the_protocols_own_clients_look_for() {
+    let gateway = Gateway::default();
+    for door in &DOORS {
+        let body = (door.body)("demo/echo").to_string();
+        for (answered, kind) in [
+            (door.ask(&gateway, "demo/echo"), None),
+            (door.knock(&gateway, "hg_nobody", "demo/echo", body.clone()), Some("AccessDeniedException")),
+            (door.knock(&gateway, &gateway.key, "demo/echo", "{"), Some("ValidationException")),
+            (door.ask(&gateway, "nobody/nothing"), Some("ResourceNotFoundException")),
+            (door.ask(&gateway, "demo/fail"), Some("InternalServerException")),
+        ] {
+            let header =
+                |name: &str| answered.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+            let id = header("x-hypergate-call-id");
+            assert!(id.is_some() && header("x-request-id") == id, "{}", door.route);
+            let anthropic = door.route == "/v1/messages";
+            let amazon = door.route == "/model/{model}/converse";
+            assert_eq!(header("request-id"), id.clone().filter(|_| anthropic), "{}", door.route);
+            assert_eq!(header("x-amzn-requestid"), id.filter(|_| amazon), "{}", door.route);
+            assert_eq!(header("x-amzn-errortype").as_deref(), kind.filter(|_| amazon), "{}", door.route);
+        }
+    }
+}
+
+#[test]
+fn a_blocked_prompt_is_passed_on_to_who_speaks_gemini_and_on_record_as_filtered() {
+    let gateway = Gateway::with(&[("GEMINI_API_KEY", "test-key")]);
+    let url = "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash:generateContent";
+    let answer = json!({ "promptFeedback": { "blockReason": "PROHIBITED_CONTENT" },
+        "usageMetadata": { "promptTokenCount": 7, "totalTokenCount": 7 }, "modelVersion": "gemini-2.5-flash" });
+    gateway.host.upstream.expect("POST", url, Answer::json(200, &answer));
+    let answered = DOORS[3].ask(&gateway, "gemini/gemini-2.5-flash");
+    assert_eq!((answered.status.as_u16(), answered.json()), (200, answer.clone()));
+    let record = answered.record.as_ref().unwrap();
+    assert_eq!((record.outcome, record.finish_reason.as_deref()), (Outcome::Ok, Some("content_filter")));
+    assert_eq!(record.input_tokens, Some(7));
+    // Others are told in their own way.
+    gateway.host.upstream.expect("POST", url, Answer::json(200, &answer));
+    let answered = DOORS[0].ask(&gateway, "gemini/gemini-2.5-flash");
+    assert_eq!(
+        (answered.status.as_u16(), &answered.json()["error"]["code"]),
+        (400, &json!("content_filter"))
+    );
+}
+
+#[test]
+fn a_schema_is_kept_by_a_forced_tool_where_the_provider_has_nothing_else() {
+    let gateway = Gateway::with(&[("BEDROCK_API_KEY", "test-key")]);
+    let url = "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.nova-pro-v1%3A0/converse";
+    let answer = json!({ "output": { "message": { "role": "assistant", "content": [
+            { "toolUse": { "toolUseId": "t1", "name": "city", "input": { "name": "Oslo" } } }] } },
+        "stopReason": "tool_use", "usage": { "inputTokens": 5, "outputTokens": 4, "totalTokens": 9 } });
+    gateway.host.upstream.expect("POST", url, Answer::json(200, &answer));
+    let body = json!({ "model": "bedrock/amazon.nova-pro-v1:0", "messages": [{ "role": "user", "content": "Where?" }],
+        "response_format": { "type": "json_schema", "json_schema": { "name": "city", "schema": { "type": "object" } } } });
+    let answered = DOORS[0].knock(&gateway, &gateway.key, "", body.to_string());
+    let choice = &answered.json()["choices"][0];
+    assert_eq!(choice["message"]["content"], r#"{"name":"Oslo"}"#);
+    assert_eq!((&choice["finish_reason"], choice["message"].get("tool_calls")), (&json!("stop"), None));
+    let sent: Value = gateway.host.upstream.sent()[0].json();
+    assert_eq!(sent["toolConfig"]["toolChoice"], json!({ "tool": { "name": "city" } }));
+    assert_eq!(answered.record.as_ref().unwrap().finish_reason.as_deref(), Some("stop"));
+}
+
+#[test]
+fn a_tools_name_that_the_provider_refuses_comes_back_as_the_callers() {
+    let gateway = Gateway::with(&[("BEDROCK_API_KEY", "test-key")]);
+    let long = "mcp__".to_owned() + &"x".repeat(80);
+    let tool =
+        json!({ "type": "function", "function": { "name": long, "parameters": { "type": "object" } } });
+    let mut body = (DOORS[0].body)("bedrock/anthropic.claude-sonnet-4-6");
+    body["tools"] = json!([tool]);
+    let url = "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-sonnet-4-6/converse";
+    // The name as it goes out is known once it has gone out.
+    gateway.host.upstream.expect("POST", url, Answer::json(400, &json!({ "message": "no" })));
+    DOORS[0].knock(&gateway, &gateway.key, "", body.to_string());
+    let sent: Value = gateway.host.upstream.sent()[0].json();
+    let name = at(&sent, "/toolConfig/tools/0/toolSpec/name").to_owned();
+    assert!(name.len() <= 64 && name.starts_with("mcp__x"), "{name}");
+    let answer = json!({ "output": { "message": { "role": "assistant", "content": [
+            { "toolUse": { "toolUseId": "t1", "name": name, "input": {} } }] } }, "stopReason": "tool_use" });
+    gateway.host.upstream.expect("POST", url, Answer::json(200, &answer));
+    let answered = DOORS[0].knock(&gateway, &gateway.key, "", body.to_string());
+    assert_eq!(at(&answered.json(), "/choices/0/message/tool_calls/0/function/name"), long);
 }

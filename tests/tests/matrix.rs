@@ -6,78 +6,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs};
 
 use http::{HeaderMap, StatusCode};
 use llm::{
-    Error, Target,
+    Error,
     chat::{Event, FinishReason, Media, Part, Request, Role},
-    dialect::{
-        Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-        generate_content::GenerateContent, messages::Messages, responses::Responses,
-    },
-    front::{ErrorBody, Front, Head, Peek},
-    provider,
-    relay::{Ending, Relay},
+    front::ErrorBody,
     translate::Translate,
 };
-use serde_json::Value;
-
-/// A protocol from both sides.
-struct Protocol {
-    name: &'static str,
-    front: &'static dyn Front,
-    dialect: &'static dyn Dialect,
-    /// Where a caller sends a request for the model `chat`.
-    path: &'static str,
-    /// A provider that speaks it, and a model of it.
-    target: (&'static str, &'static str),
-}
-
-const PROTOCOLS: [Protocol; 6] = [
-    Protocol {
-        name: "chat_completions",
-        front: &ChatCompletions,
-        dialect: &ChatCompletions,
-        path: "/v1/chat/completions",
-        target: ("openai", "gpt-4.1-mini"),
-    },
-    Protocol {
-        name: "cohere",
-        front: &Cohere,
-        dialect: &Cohere,
-        path: "/v2/chat",
-        target: ("cohere", "command-a-vision-07-2025"),
-    },
-    Protocol {
-        name: "converse",
-        front: &Converse,
-        dialect: &Converse,
-        path: "/model/chat/converse",
-        target: ("bedrock", "anthropic.claude-sonnet-4-6"),
-    },
-    Protocol {
-        name: "generate_content",
-        front: &GenerateContent,
-        dialect: &GenerateContent,
-        path: "/v1beta/models/chat:generateContent",
-        target: ("gemini", "gemini-2.5-flash"),
-    },
-    Protocol {
-        name: "messages",
-        front: &Messages,
-        dialect: &Messages,
-        path: "/v1/messages",
-        target: ("anthropic", "claude-sonnet-4-6"),
-    },
-    Protocol {
-        name: "responses",
-        front: &Responses,
-        dialect: &Responses,
-        path: "/v1/responses",
-        target: ("openai", "gpt-4.1-mini"),
-    },
-];
+use serde_json::{Value, json};
+use wire::{
+    HEAD, PROTOCOLS, Protocol, decode, hold::has_broken_arguments, peek, pumped, recorded, recorded::Kind,
+};
 
 /// What any caller can be told.
 #[derive(Debug, Default, PartialEq)]
@@ -113,7 +54,12 @@ fn told(events: &[Event]) -> Told {
     }
     for (call, text) in told.calls.iter_mut().zip(arguments) {
         let text = if text.trim().is_empty() { "{}" } else { &text };
-        call.1 = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+        // Where arguments must be an object, those that are none are kept in one, or as text.
+        call.1 = match serde_json::from_str(text) {
+            Ok(Value::Object(arguments)) => Value::Object(arguments),
+            Ok(Value::String(text)) => json!({ "arguments": text }),
+            _ => json!({ "arguments": text }),
+        };
     }
     if !told.calls.is_empty() && told.finish == Some(FinishReason::Stop) {
         told.finish = Some(FinishReason::ToolCalls);
@@ -123,12 +69,22 @@ fn told(events: &[Event]) -> Told {
 }
 
 /// What is left of it for callers of a protocol that cannot say all of it.
-fn as_told_in(protocol: &Protocol, told: Told) -> Told {
+fn as_told_in(protocol: &Protocol, events: &[Event]) -> Told {
+    let told = told(events);
+    let refused = !told.failed && events.iter().any(|event| matches!(event, Event::Refusal(_)));
     match protocol.name {
         // Nothing but an error stands for a withheld answer.
         "cohere" if told.finish == Some(FinishReason::ContentFilter) => {
             Told { failed: true, ..Told::default() }
         }
+        // Its arguments are objects; what is none cannot be told.
+        "generate_content" if has_broken_arguments(events) => Told { failed: true, ..Told::default() },
+        // It has no words for a refusal but the reason of the end.
+        "generate_content" if refused && told.finish == Some(FinishReason::Stop) => {
+            Told { finish: Some(FinishReason::ContentFilter), ..told }
+        }
+        // Its usage is numbers, whether or not they are known.
+        "messages" if told.tokens.is_none() && told.finish.is_some() => Told { tokens: Some([0; 3]), ..told },
         _ => told,
     }
 }
@@ -136,24 +92,24 @@ fn as_told_in(protocol: &Protocol, told: Told) -> Told {
 #[test]
 fn a_whole_answer_reads_the_same_in_every_protocol() {
     let mut cells = BTreeSet::new();
-    insta::glob!("../fixtures", "upstream/*/*.json", |path| {
-        let Ok(events) = protocol(path).dialect.decode(&fs::read(path).unwrap()) else { return };
+    for answer in recorded().iter().filter(|answer| answer.kind == Kind::Whole) {
+        let Ok(events) = answer.protocol.dialect.decode(&answer.body) else { continue };
+        let path = answer.path.display();
         // As written down, and then from every kind of provider that could have said it.
         for from in &PROTOCOLS {
-            let Some(events) = whole_through(from, &events, &path.display().to_string()) else { continue };
+            let Some(events) = whole_through(from, &events, &path.to_string()) else { continue };
             for to in &PROTOCOLS {
-                let case = format!("{}, from {} to {}", path.display(), from.name, to.name);
-                whole_through(to, &events, &case);
+                whole_through(to, &events, &format!("{path}, from {} to {}", from.name, to.name));
                 cells.insert((from.name, to.name));
             }
         }
-    });
+    }
     assert_eq!(cells.len(), PROTOCOLS.len() * PROTOCOLS.len(), "{cells:?}");
 }
 
 /// Writes an answer for a caller and reads it as that protocol's clients do. `None` where it is an error.
 fn whole_through(to: &Protocol, events: &[Event], case: &str) -> Option<Vec<Event>> {
-    let expected = as_told_in(to, told(events));
+    let expected = as_told_in(to, events);
     let Ok(answer) = to.front.whole(&HEAD, events) else {
         assert!(expected.failed || expected.finish.is_none(), "{case}");
         return None;
@@ -172,31 +128,30 @@ fn whole_through(to: &Protocol, events: &[Event], case: &str) -> Option<Vec<Even
 #[test]
 fn a_stream_reads_the_same_in_every_protocol() {
     let mut cells = BTreeSet::new();
-    insta::glob!("../fixtures", "upstream/*/*.stream", |path| {
-        let stream = fs::read(path).unwrap();
+    for answer in recorded().iter().filter(|answer| answer.kind == Kind::Stream) {
+        let path = answer.path.display();
         for from in &PROTOCOLS {
-            let sent = stream_through(protocol(path), &stream, from, &path.display().to_string());
+            let sent = stream_through(answer.protocol, &answer.body, from, &path.to_string());
             for to in &PROTOCOLS {
-                let case = format!("{}, from {} to {}", path.display(), from.name, to.name);
-                stream_through(from, &sent, to, &case);
+                stream_through(from, &sent, to, &format!("{path}, from {} to {}", from.name, to.name));
                 cells.insert((from.name, to.name));
             }
         }
-    });
+    }
     assert_eq!(cells.len(), PROTOCOLS.len() * PROTOCOLS.len(), "{cells:?}");
 }
 
 /// Translates a stream; what the caller gets is read as that protocol's clients do.
 fn stream_through(from: &Protocol, stream: &[u8], to: &Protocol, case: &str) -> Vec<u8> {
-    let expected = as_told_in(to, told(&decode(from.dialect, stream)));
+    let expected = as_told_in(to, &decode(from.dialect, [stream]));
     let peek = peek();
     let mut relay = Translate::new(from.dialect.decoder(), to.front.writer(&HEAD, &peek), "call_1");
-    let sent = pumped(&mut relay, stream);
-    let again = decode(to.dialect, &sent);
+    let sent = pumped(&mut relay, stream.chunks(7));
+    let again = decode(to.dialect, [&sent[..]]);
     assert_eq!(told(&again), expected, "{case}: {}: {}", to.name, String::from_utf8_lossy(&sent));
     // Passing the same on to a caller who speaks it changes nothing and sees as much.
     let mut forwarder = to.front.forwarder(&peek, "call_1");
-    let passed = pumped(&mut *forwarder, &sent);
+    let passed = pumped(&mut *forwarder, sent.chunks(7));
     assert_eq!(String::from_utf8_lossy(&passed), String::from_utf8_lossy(&sent), "{case}: {}", to.name);
     let summary = forwarder.summary();
     assert_eq!(summary.error.is_some(), expected.failed, "{case}: {}", to.name);
@@ -210,26 +165,21 @@ fn stream_through(from: &Protocol, stream: &[u8], to: &Protocol, case: &str) -> 
 
 #[test]
 fn a_stream_that_is_cut_is_an_error_in_every_protocol() {
-    for from in PROTOCOLS.iter().filter(|from| matches!(from.name, "generate_content" | "messages")) {
-        let path = format!("{}/fixtures/upstream/{}/text.stream", env!("CARGO_MANIFEST_DIR"), from.name);
-        let stream = fs::read(path).unwrap();
+    for answer in recorded().iter().filter(|answer| answer.case == "text" && answer.kind == Kind::Stream) {
+        let (from, stream) = (answer.protocol, &answer.body);
         for to in &PROTOCOLS {
             let peek = peek();
             let writer = to.front.writer(&HEAD, &peek);
             let mut relay = Translate::new(from.dialect.decoder(), writer, "call_1");
-            let sent = pumped(&mut relay, &stream[..stream.len() / 2]);
-            assert!(told(&decode(to.dialect, &sent)).failed, "{} to {}", from.name, to.name);
+            let sent = pumped(&mut relay, [&stream[..stream.len() / 2]]);
+            assert!(told(&decode(to.dialect, [&sent[..]])).failed, "{} to {}", from.name, to.name);
             // And so is one that comes in the caller's own protocol.
             let writer = to.front.writer(&HEAD, &peek);
-            let whole = pumped(&mut Translate::new(from.dialect.decoder(), writer, "call_1"), &stream);
+            let whole = pumped(&mut Translate::new(from.dialect.decoder(), writer, "call_1"), [&stream[..]]);
             let mut forwarder = to.front.forwarder(&peek, "call_1");
-            let passed = pumped(&mut *forwarder, &whole[..whole.len() / 2]);
-            assert!(
-                told(&decode(to.dialect, &passed)).failed,
-                "{}: {}",
-                to.name,
-                String::from_utf8_lossy(&passed)
-            );
+            let passed = pumped(&mut *forwarder, [&whole[..whole.len() / 2]]);
+            let said = String::from_utf8_lossy(&passed);
+            assert!(told(&decode(to.dialect, [&passed[..]])).failed, "{}: {said}", to.name);
             assert!(forwarder.summary().error.is_some(), "{}", to.name);
         }
     }
@@ -248,12 +198,12 @@ fn a_request_asks_the_same_in_every_protocol() {
         for to in &PROTOCOLS {
             let (mut request, mut stop) = (request.clone(), stop);
             if to.name == "responses" && !stop.is_empty() {
-                let refused = to.dialect.encode(&request, &target(to));
+                let refused = to.dialect.encode(&request, &to.target());
                 assert!(matches!(refused, Err(Error::Unsupported { param, .. }) if param == "stop"));
                 stop = &[];
                 request.stop.clear();
             }
-            let encoded = to.dialect.encode(&request, &target(to)).unwrap();
+            let encoded = to.dialect.encode(&request, &to.target()).unwrap();
             let body = encoded.request.body();
             let peek = to.front.peek(to.path, body).unwrap();
             let again = to.front.parse(&peek, body).unwrap();
@@ -272,7 +222,7 @@ fn the_callers_own_bytes_go_to_a_provider_that_speaks_the_same() {
         // What nobody here has heard of.
         let body = body.replacen('{', r#"{"a_later_field" : {"x":1.50}, "#, 1);
         let peek = protocol.front.peek(protocol.path, body.as_bytes()).unwrap();
-        let target = target(protocol);
+        let target = protocol.target();
         let forwarded =
             protocol.front.forward(body.as_bytes(), &peek, &HeaderMap::new(), &target).unwrap().request;
         let expected = body.replace(r#""model": "chat""#, &format!(r#""model": "{}""#, target.model));
@@ -362,7 +312,7 @@ fn asked(request: &Request) -> Asked {
 
 fn asked_everywhere(stop: &[&str]) -> Asked {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let parameters = serde_json::json!({
+    let parameters = json!({
         "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"]
     });
     Asked {
@@ -387,41 +337,3 @@ fn asked_everywhere(stop: &[&str]) -> Asked {
         stop: words(stop),
     }
 }
-
-/// Of a request for a stream that comes as server-sent events.
-fn peek() -> Peek<'static> {
-    Peek { model: "chat".into(), stream: true, include_usage: true, choices: 1, ..Peek::default() }
-}
-
-fn pumped(relay: &mut dyn Relay, stream: &[u8]) -> Vec<u8> {
-    let mut sent = Vec::new();
-    for chunk in stream.chunks(7) {
-        let mut out = Vec::new();
-        match relay.chunk(chunk, &mut out) {
-            llm::relay::Passed::AsIs => sent.extend_from_slice(chunk),
-            llm::relay::Passed::Instead => sent.extend(out),
-        }
-    }
-    relay.end(Ending::Closed, &mut sent);
-    sent
-}
-
-fn decode(dialect: &dyn Dialect, stream: &[u8]) -> Vec<Event> {
-    let mut decoder = dialect.decoder();
-    let mut events = Vec::new();
-    decoder.feed(stream, &mut events);
-    decoder.finish(&mut events);
-    events
-}
-
-fn protocol(path: &Path) -> &'static Protocol {
-    let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
-    PROTOCOLS.iter().find(|protocol| protocol.name == folder).unwrap()
-}
-
-fn target(protocol: &Protocol) -> Target<'static> {
-    let provider = provider::find(protocol.target.0).unwrap();
-    Target { provider, model: protocol.target.1, base_url: provider.base_url, credential: Some("test-key") }
-}
-
-const HEAD: Head<'static> = Head { id: "call_1", created: 1_750_000_000, model: "chat" };

@@ -596,6 +596,7 @@ fn a_call_is_recorded_with_who_what_when_and_how_much() {
         "upstream_first_byte_ms": 120, "time_to_first_chunk_ms": 120, "overhead_ms": 0, "wait_ms": 120,
         "input_tokens": 3, "cache_read_input_tokens": 0, "output_tokens": 2, "reasoning_output_tokens": 0,
         "usage_estimated": false, "cost_microusd": 22, "finish_reason": "stop", "stream": true,
+        "images": null, "searches": null, "service_tier": null, "price_version": llm::price::VERSION,
         "cache_status": "none", "region": "TST", "release": "test", "trace_id": trace, "payload": null,
     });
     for (field, value) in expected.as_object().expect("an object") {

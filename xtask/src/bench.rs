@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use self::load::{Seen, Slot};
 use self::report::{Records, Report, Series};
-use self::targets::{GATEWAY, OTHER_BUILD, Stored, Targets};
+use self::targets::{GATEWAY, OTHER_BUILD, Stored, TRANSLATED, Targets};
 use crate::process::{self, seconds};
 use crate::{Outcome, args, build, gzip, setup, tools};
 
@@ -74,14 +74,16 @@ impl Options {
                 .ok_or(format!("{name} wants a number from 1 to {most}.")),
         };
         let only = args.value("--only")?;
-        let only = only.map(|word| args::one_of("kind of call", &word, &["plain", "stream"])).transpose()?;
+        let only = only.map(|word| args::one_of("kind of call", &word, &["plain", "stream", "translated"]));
+        let only = only.transpose()?;
         let options = Self {
             rounds: number("--rounds", args.value("--rounds")?, 5, 20)?,
             connections: number("--connections", args.value("--connections")?, 16, 64)?,
             kinds: match only {
                 Some("plain") => vec![Kind::Plain, Kind::Single],
-                Some(_) => vec![Kind::Streamed],
-                None => vec![Kind::Plain, Kind::Single, Kind::Streamed],
+                Some("stream") => vec![Kind::Streamed],
+                Some(_) => vec![Kind::Long, Kind::LongStreamed],
+                None => vec![Kind::Plain, Kind::Single, Kind::Streamed, Kind::Long, Kind::LongStreamed],
             },
             json: args.value("--json")?.map(PathBuf::from),
             markdown: args.flag("--markdown"),
@@ -110,6 +112,10 @@ enum Kind {
     Single,
     /// Streams on many connections.
     Streamed,
+    /// Whole answers to calls of 4 kB, forwarded and translated.
+    Long,
+    /// Streams in answer to calls of 4 kB, forwarded and translated.
+    LongStreamed,
 }
 
 impl Kind {
@@ -118,17 +124,28 @@ impl Kind {
             Self::Plain => "plain",
             Self::Single => "single",
             Self::Streamed => "stream",
+            Self::Long => "long",
+            Self::LongStreamed => "long-stream",
+        }
+    }
+
+    /// Whether this load visits the target.
+    fn visits(self, target: &str) -> bool {
+        match self {
+            Self::Plain | Self::Single | Self::Streamed => target != TRANSLATED,
+            Self::Long | Self::LongStreamed => [GATEWAY, TRANSLATED].contains(&target),
         }
     }
 
     fn slot(self, connections: usize) -> Slot {
         let (before, measured) = match self {
-            Self::Plain => (1_200, 2_000),
+            Self::Plain | Self::Long => (1_200, 2_000),
             Self::Single => (100, 700),
-            Self::Streamed => (100, 1_500),
+            Self::Streamed | Self::LongStreamed => (100, 1_500),
         };
         Slot {
-            stream: self == Self::Streamed,
+            stream: matches!(self, Self::Streamed | Self::LongStreamed),
+            long: matches!(self, Self::Long | Self::LongStreamed),
             connections: if self == Self::Single { 1 } else { connections },
             before: Duration::from_millis(before),
             measured: Duration::from_millis(measured),
@@ -181,6 +198,9 @@ fn measure(targets: &mut Targets, options: &Options) -> Outcome<Report> {
             for turn in 0..report.names.len() {
                 let at = (round + turn) % report.names.len();
                 let kind = report.loads[load].0;
+                if !kind.visits(report.names[at]) {
+                    continue;
+                }
                 let mut slot = kind.slot(options.connections);
                 if round == 0 {
                     slot.before = Duration::ZERO;
@@ -213,7 +233,11 @@ fn measure(targets: &mut Targets, options: &Options) -> Outcome<Report> {
 /// Counts a slot's calls, and waits until a gateway has put them on record: the work of one target must
 /// not fall into the time of the next.
 fn settle(targets: &mut Targets, report: &mut Report, at: usize, seen: &Seen) -> Outcome {
-    let name = report.names[at];
+    let name = match report.names[at] {
+        // The same gateway, so the same database.
+        TRANSLATED => GATEWAY,
+        name => name,
+    };
     let Some(nth) = report.records.iter().position(|records| records.name == name) else {
         sleep(Duration::from_millis(200));
         return Ok(());

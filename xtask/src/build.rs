@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use crate::process::{self, done, seconds};
-use crate::{Outcome, args, gzip, setup, tools};
+use crate::{Outcome, args, gzip, setup, tools, wasm};
 
 pub(crate) fn run(words: &[String]) -> Outcome {
     let mut hosts = Vec::new();
@@ -34,21 +34,24 @@ pub(crate) fn workers() -> Outcome {
         .current_dir(tools::root().join("functions"))
         .args(["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"])
         // As worker-build below does it, which then finds the work done.
-        .env("WASM_BINDGEN_USE_JS_SYS", "1");
+        .env("WASM_BINDGEN_USE_JS_SYS", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&FOR_BINDGEN)?);
     let compiled = process::run("Worker", &mut compile, advice)?;
 
     let index = worker_folder().join("index.js");
-    let wasm = worker_folder().join("index_bg.wasm");
+    let module = worker_folder().join("index_bg.wasm");
     let stamp = worker_folder().join(".made-from");
     let made_from = version_of(&tools::root().join("target/wasm32-unknown-unknown/release/functions.wasm"))?;
     // wrangler asks for a build whenever it starts, and the steps after the compiler know no "unchanged".
-    let fresh = index.is_file() && wasm.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == made_from);
+    let fresh =
+        index.is_file() && module.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == made_from);
     let bundled = if fresh { None } else { Some(bundle(advice)?) };
+    wasm::strip(&module)?;
     fs::write(&stamp, made_from).map_err(|error| format!("{}: {error}", stamp.display()))?;
 
     let took = bundled.map_or(String::new(), |took| format!(", bundled in {}", seconds(took)));
     done("Worker", &format!("{} (compiled in {}{took})", process::relative(&index), seconds(compiled)));
-    gzip::check("Worker", &[&wasm, &index])
+    gzip::check("Worker", &[&module, &index])
 }
 
 fn bundle(advice: &str) -> Outcome<std::time::Duration> {
@@ -57,10 +60,11 @@ fn bundle(advice: &str) -> Outcome<std::time::Duration> {
     let worker_build = tools::rust_tool("worker-build", &tools::locked("worker")?).ok_or(missing)?;
     let mut build = tools::command(worker_build);
     build
-        // wasm-opt takes a minute and more for 4 % of the size: link-time optimisation has done its work.
+        // wasm-opt makes less code of it, but such that compresses worse: link-time optimisation has done its work.
         .args(["--release", "--no-opt", "--out-dir", "../build", "functions"])
         // A caller that hangs up before the answer must not take the call's record with it.
         .env("RUN_TO_COMPLETION", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&FOR_BINDGEN)?)
         // Without these it would download each.
         .env("ESBUILD_BIN", tools::esbuild())
         .env("WASM_BINDGEN_BIN", bindgen);
@@ -71,10 +75,11 @@ fn bundle(advice: &str) -> Outcome<std::time::Duration> {
 pub(crate) fn spin() -> Outcome {
     let mut compile = tools::cargo();
     compile.args(["build", "-p", "hypergate-functions", "--lib", "--release", "--target", "wasm32-wasip2"]);
+    compile.env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&[])?);
     let took = process::run("Spin component", &mut compile, "`cargo xtask build spin` repeats only this.")?;
-    let wasm = tools::root().join("target/wasm32-wasip2/release/functions.wasm");
-    done("Spin component", &format!("{} (compiled in {})", process::relative(&wasm), seconds(took)));
-    gzip::check("Spin", &[&wasm])
+    let component = tools::root().join("target/wasm32-wasip2/release/functions.wasm");
+    done("Spin component", &format!("{} (compiled in {})", process::relative(&component), seconds(took)));
+    gzip::check("Spin", &[&component])
 }
 
 /// Tells one output of the compiler from the next.
@@ -87,3 +92,7 @@ fn version_of(file: &std::path::Path) -> Outcome<String> {
 }
 
 const HOSTS: [&str; 2] = ["workers", "spin"];
+
+/// wasm-bindgen goes by both sections, which the linker would strip.
+const FOR_BINDGEN: [&str; 2] =
+    ["-Clink-arg=--keep-section=target_features", "-Clink-arg=--keep-section=name"];

@@ -3,13 +3,17 @@
 mod args;
 mod bench;
 mod build;
+mod capabilities;
 mod dev;
+mod fuzz;
 mod gzip;
+mod matrix;
 mod prices;
 mod process;
 mod setup;
 mod suite;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -96,7 +100,7 @@ Builds the functions for release and prints their size; more than 1 MiB compress
   workers   build/index.js and build/index_bg.wasm; what `wrangler deploy` uploads
   spin      target/wasm32-wasip2/release/functions.wasm; what spin.toml names
 
-With neither word: both. `wrangler` runs this by itself, through [build] in wrangler.toml.",
+With neither word: both. `wrangler` and `spin up --build` run this by themselves: see wrangler.toml and spin.toml.",
         run: build::run,
     },
     Command {
@@ -133,13 +137,13 @@ kept in target/xtask/.
     Command {
         name: "bench",
         summary: "measure what a call costs, beside a pass-through Worker and another gateway",
-        usage: "bench [--only plain|stream] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]",
+        usage: "bench [--only plain|stream|translated] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]",
         help: "\
 Starts a mock provider, a pass-through Worker, Hypergate and the npm package @portkey-ai/gateway on this
 machine, loads them by turns for three to four minutes, and prints tables. All of it stays on loopback. It is an
 error when a call is not on record afterwards.
 
-  --only KIND      only whole answers (plain) or streams (stream)
+  --only KIND      only whole answers (plain), streams (stream), or translation beside forwarding (translated)
   --rounds N       how often each is visited
   --connections N  callers at the same time
   --json FILE      every round's numbers
@@ -150,13 +154,53 @@ error when a call is not on record afterwards.
         run: bench::run,
     },
     Command {
-        name: "prices",
-        summary: "make the price table again, from newer published ones",
-        usage: "prices --genai FILE --litellm FILE [--date YYYY-MM-DD]",
+        name: "fuzz",
+        summary: "throw bytes at every reader, for a bounded time",
+        usage: "fuzz [--seconds 60] [target...] [--input FILE]",
         help: "\
-Writes shared/llm/data from genai-prices and LiteLLM, and prints what is in the table and what was left out.
-The same files give the same table, and a table that did not change keeps its date. Afterwards, bring the
-versions and hashes in shared/llm/data/NOTICE.md up to date.",
+Compiles the targets of tests/fuzz with libFuzzer, on the stable compiler, and runs each for some time: every
+protocol's answers (whole, refused, streamed in any cuts, written for every caller) and requests (read, passed on,
+translated to every provider), and what cuts streams into events. What must hold is in tests/wire/src/hold.rs;
+`cargo xtask test` holds it on some thousand inputs. Needs a C++ compiler.
+
+  target       only the targets whose name contains one of the words
+  --seconds N  how long each runs
+  --input FILE look at one input, found earlier
+
+The corpus grows in target/fuzz/corpus; what fails is put in target/fuzz/found.",
+        run: fuzz::run,
+    },
+    Command {
+        name: "matrix",
+        summary: "make docs/matrix.md of what the tests found",
+        usage: "matrix [--write]",
+        help: "\
+Compares docs/matrix.md with what `cargo xtask test` noted in target/matrix, or writes it.",
+        run: matrix::run,
+    },
+    Command {
+        name: "capabilities",
+        summary: "make the table of what models can do again, from a newer published one",
+        usage: "capabilities --litellm FILE",
+        help: "\
+Writes shared/llm/data/capabilities.txt from LiteLLM's table of models. The same file gives the same table.",
+        run: capabilities::run,
+    },
+    Command {
+        name: "prices",
+        summary: "make the price table again, from the newest published ones",
+        usage: "prices [--genai FILE] [--litellm FILE] [--date YYYY-MM-DD]",
+        help: "\
+Takes the tables of genai-prices (npm) and LiteLLM (PyPI) out of their packages, writes shared/llm/data from them,
+and prints what is in the table and what was left out. Needs npm and pip; nothing of the packages is installed or
+run. The same tables give the same files, and a table that did not change keeps its date.
+
+  --genai FILE      this table, a JSON file, and no package
+  --litellm FILE    likewise
+  --date DAY        the date of the table; today's otherwise
+
+Afterwards set the version of @pydantic/genai-prices in package.json to the one in shared/llm/data/NOTICE.md, run
+`node shared/llm/tests/prices_oracle.mjs --write`, and look at what changed.",
         run: prices::run,
     },
 ];

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::process::{self, seconds};
-use crate::{Outcome, args, build, setup, tools};
+use crate::{Outcome, args, build, matrix, setup, tools};
 
 pub(crate) fn run(words: &[String]) -> Outcome {
     let mut args = args::Args::new(words);
@@ -160,6 +160,17 @@ const STEPS: &[Step] = &[
         work: deny,
     },
     Step {
+        name: "prices",
+        group: "native",
+        about: "the prices' test vectors are what an independent calculator says",
+        needs: &[],
+        work: |step| {
+            let mut oracle = tools::command(tools::node()?);
+            oracle.arg("shared/llm/tests/prices_oracle.mjs");
+            finish(step, oracle)
+        },
+    },
+    Step {
         name: "clippy-workers",
         group: "workers",
         about: "no warnings on the Workers target",
@@ -209,11 +220,21 @@ const STEPS: &[Step] = &[
         work: |step| node_test(step, &["tests/hosts/spin.mjs"]),
     },
     Step {
+        name: "oracles",
+        group: "sdk",
+        about: "what goes out is what the makers of the protocols publish",
+        needs: &[],
+        work: oracles,
+    },
+    Step {
         name: "sdk-node",
         group: "sdk",
         about: "the official JavaScript SDK against the gateway",
         needs: &["build-workers"],
-        work: |step| node_test(step, &files("tests/sdk", "mjs")?),
+        work: |step| {
+            forget("sdk-node");
+            node_test(step, &files("tests/sdk", "mjs")?)
+        },
     },
     Step {
         name: "sdk-python",
@@ -221,6 +242,13 @@ const STEPS: &[Step] = &[
         about: "the official Python SDK against the gateway",
         needs: &["build-workers"],
         work: sdk_python,
+    },
+    Step {
+        name: "matrix",
+        group: "sdk",
+        about: "docs/matrix.md says what the tests found",
+        needs: &["test", "sdk-node", "sdk-python"],
+        work: |_| Ok(matrix::check()?),
     },
 ];
 
@@ -275,6 +303,7 @@ fn node_test(step: &str, scripts: &[impl AsRef<str>]) -> Result<(), End> {
 /// What the scripts under tests/ read from their environment.
 fn surroundings(command: &mut Command) -> Outcome {
     command
+        .env("HYPERGATE_SHOWN", matrix::folder())
         .env("HYPERGATE_WORKER_DIR", build::worker_folder())
         .env("HYPERGATE_SPIN_HOST", tools::on_path("spin").unwrap_or_else(spin_host_path))
         .env("NODE", tools::node()?);
@@ -304,7 +333,48 @@ fn spin_host_path() -> PathBuf {
     tools::root().join("target/debug").join(format!("spin-host{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// Forgets what an earlier run noted for docs/matrix.md.
+fn forget(name: &str) {
+    let _ = fs::create_dir_all(matrix::folder());
+    let _ = fs::remove_file(matrix::folder().join(format!("{name}.jsonl")));
+}
+
 fn sdk_python(step: &str) -> Result<(), End> {
+    forget("sdk-python");
+    for script in files("tests/sdk", "py")? {
+        python_test(step, &script)?;
+    }
+    Ok(())
+}
+
+fn oracles(step: &str) -> Result<(), End> {
+    let mut outputs = tools::cargo();
+    outputs.args([
+        "run",
+        "-p",
+        "hypergate-wire-tests",
+        "--example",
+        "outputs",
+        "--",
+        "target/oracles/outputs.jsonl",
+    ]);
+    process::run("outputs", &mut outputs, "Its code is in tests/wire/examples.")?;
+    for script in files("tests/oracles", "py")? {
+        python_test(step, &script)?;
+    }
+    Ok(())
+}
+
+fn python_test(step: &str, script: &str) -> Result<(), End> {
+    let python = python()?;
+    let mut test = tools::command(&python);
+    test.arg(script).env("PYTHON", &python);
+    surroundings(&mut test)?;
+    finish(step, test)
+}
+
+/// A Python that has what tests/sdk/requirements.txt names.
+fn python() -> Result<PathBuf, End> {
     let Some(system) = tools::on_path("python3") else {
         let message = "there is no `python3` on the path";
         return Err(if in_ci() { End::Failed(message.to_owned()) } else { End::Skipped(message.to_owned()) });
@@ -330,13 +400,7 @@ fn sdk_python(step: &str) -> Result<(), End> {
         process::run("pip", &mut install, "Check the network, then run this step again.")?;
         fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
     }
-    for script in files("tests/sdk", "py")? {
-        let mut test = tools::command(&python);
-        test.arg(&script).env("PYTHON", &python);
-        surroundings(&mut test)?;
-        finish(step, test)?;
-    }
-    Ok(())
+    Ok(python)
 }
 
 /// The files of a folder with this ending, sorted; none at all is an error.
@@ -374,7 +438,7 @@ mod tests {
         let cases: [(&[&str], &[&str], &str); 4] = [
             (&[], &["fmt"], "fmt"),
             (&[], &["host-spin"], "build-spin spin-host host-spin"),
-            (&["sdk"], &[], "build-workers sdk-node sdk-python"),
+            (&["sdk"], &[], "test build-workers oracles sdk-node sdk-python matrix"),
             (&["native"], &["clippy"], "clippy"),
         ];
         for (groups, filters, expected) in cases {

@@ -97,6 +97,15 @@ impl Fields {
         }
     }
 
+    /// An object, to be looked through.
+    pub(super) fn object(&mut self, field: &str) -> Result<Option<Map<String, Value>>, Error> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(_) => Err(wrong(field, format!("`{field}` must be an object."))),
+        }
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.0.remove(field).filter(|value| !value.is_null())
     }

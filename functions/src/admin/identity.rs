@@ -174,12 +174,12 @@ async fn forget_tenant<H: Host>(tenant_id: &str, host: &H) -> Result<(), Error> 
     Ok(())
 }
 
-fn known_providers() -> String {
+pub(super) fn known_providers() -> String {
     let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name).collect();
     format!("The providers are {}.", known.join(", "))
 }
 
-fn no_tenant(id: &str) -> Error {
+pub(super) fn no_tenant(id: &str) -> Error {
     Error::NotFound(format!("tenant {id}, or it is disabled"))
 }
 

@@ -1,7 +1,8 @@
-//! The admin API, under `/admin/v1`: tenants, keys, aliases, receivers, rules, and what was recorded.
+//! The admin API, under `/admin/v1`: tenants, keys, aliases, prices, receivers, rules, and what was recorded.
 
 mod fields;
 mod identity;
+mod prices;
 mod receivers;
 mod watch;
 
@@ -34,6 +35,15 @@ pub(crate) async fn answer<H: Host>(
         ("DELETE", ["tenants", tenant, "aliases", alias]) => {
             identity::delete_alias(tenant, alias, host).await
         }
+        // A model's name contains slashes, escaped or not.
+        ("GET", ["tenants", tenant, "prices"]) => prices::list_prices(tenant, None, host).await,
+        ("GET", ["prices"]) => prices::list_prices(EVERYBODY, None, host).await,
+        (method, ["tenants", tenant, "prices", model @ ..]) => {
+            answer_prices(method, tenant, &model.join("/"), incoming, host).await
+        }
+        (method, ["prices", model @ ..]) => {
+            answer_prices(method, EVERYBODY, &model.join("/"), incoming, host).await
+        }
         ("GET", ["receivers"]) => receivers::list_receivers(host).await,
         ("POST", ["receivers"]) => receivers::create_receiver(incoming, host).await,
         ("DELETE", ["receivers", receiver]) => receivers::delete_receiver(receiver, host).await,
@@ -47,3 +57,21 @@ pub(crate) async fn answer<H: Host>(
         (method, _) => Err(no_route(method, incoming.uri().path())),
     }
 }
+
+async fn answer_prices<H: Host>(
+    method: &str,
+    tenant: &str,
+    model: &str,
+    incoming: &Incoming,
+    host: &H,
+) -> Result<Response<Bytes>, Error> {
+    match method {
+        "GET" => prices::list_prices(tenant, Some(model), host).await,
+        "PUT" => prices::put_prices(tenant, model, incoming, host).await,
+        "DELETE" => prices::delete_prices(tenant, model, host).await,
+        _ => Err(no_route(method, incoming.uri().path())),
+    }
+}
+
+/// Whose prices hold where a tenant has none.
+const EVERYBODY: &str = "";

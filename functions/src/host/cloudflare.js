@@ -37,11 +37,18 @@ function headerObject(lines) {
 
 const EMPTY = new Uint8Array(0);
 
-/** Two values: the body's state (whole, too large or broken), method, path, data centre and headers; the body. */
+/**
+ * Three values: the body's state (whole, too large, broken or unread), method, path, data centre and headers; the
+ * body; the reader of one that is not read, because it is made of files.
+ */
 export async function readRequest(request, maxBytes) {
   let state = 'ok';
   let body = EMPTY;
-  if (request.body !== null) {
+  let reader;
+  if (request.body !== null && FORM.test(request.headers.get('content-type'))) {
+    state = 'unread';
+    reader = request.body.getReader();
+  } else if (request.body !== null) {
     try {
       body = await readAll(request, maxBytes);
     } catch (error) {
@@ -51,12 +58,16 @@ export async function readRequest(request, maxBytes) {
   const { url } = request;
   const path = url.slice(url.indexOf('/', url.indexOf('://') + 3));
   const head = `${state}\n${request.method}\n${path}\n${request.cf?.colo ?? ''}${headerLines(request.headers)}`;
-  return [head, body];
+  return [head, body, reader];
 }
 
+const FORM = /^\s*multipart\//i;
 const TOO_LARGE = 'too large';
 const TIMEOUT = 'timeout';
 const HUNG_UP = 'hung up';
+const BROKEN = 'broken';
+const REFUSED = 'refused';
+const SILENT = 'silent';
 
 async function readAll(message, maxBytes) {
   const length = message.headers.get('content-length');
@@ -97,31 +108,122 @@ export function respond(status, headers, body) {
 }
 
 /**
- * One request, one answer: status, head's time and headers; the body; the reader of what is left.
- * Rejects with one of three words, or with the runtime's own error.
+ * One request, one answer: status, head's time and headers; the body; the reader of what is left, where the
+ * answer is a stream of events or `anyStream` is wanted. Rejects with one of the words above, or with the runtime's own error.
  */
-export async function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, signal) {
+export function fetchUpstream(method, url, headers, body, firstByteMs, maxBytes, anyStream, signal) {
+  // The bytes are a view into memory that moves.
+  const whole = body.length === 0 ? undefined : body.slice();
+  return exchange(method, url, headerObject(headers), whole, firstByteMs, maxBytes, anyStream, signal);
+}
+
+/**
+ * The same, with what the caller has yet to send behind the body, as the passage lets it through: nothing said
+ * means the very chunk it was shown.
+ */
+export function forwardUpstream(
+  method,
+  url,
+  headers,
+  held,
+  reader,
+  passage,
+  idleMs,
+  firstByteMs,
+  maxBytes,
+  anyStream,
+  signal,
+) {
+  const { 'content-length': length, ...others } = headerObject(headers);
+  const pipe = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
+  const writer = pipe.writable.getWriter();
+  const opening = held.slice();
+  let over = false;
+  const send = async (stop, within) => {
+    const write = async (chunk) => {
+      if (chunk.length === 0) return;
+      within(idleMs);
+      await writer.write(chunk);
+    };
+    try {
+      await write(opening);
+      for (;;) {
+        within(2 * idleMs);
+        const chunk = await receive(reader, idleMs);
+        if (over) return;
+        let instead;
+        try {
+          instead = chunk === undefined ? passage.end() : passage.chunk(chunk);
+        } catch {
+          return stop(REFUSED);
+        }
+        await write(instead ?? chunk);
+        if (chunk === undefined) return await writer.close();
+      }
+    } catch (error) {
+      // That the upstream takes no more is told better by its answer.
+      if (!over && (error === BROKEN || error === SILENT)) stop(error);
+    } finally {
+      within(firstByteMs);
+      passage.free();
+    }
+  };
+  const leave = () => {
+    over = true;
+    cancel(reader);
+    // Ends a write nobody takes.
+    writer.abort().catch(() => {});
+  };
+  return exchange(method, url, others, pipe.readable, firstByteMs, maxBytes, anyStream, signal, { send, leave });
+}
+
+/** The next chunk of what a caller sends; nothing at the end. */
+export async function receive(reader, idleMs) {
+  let timer;
+  const silence = new Promise((_, reject) => {
+    timer = setTimeout(reject, idleMs, SILENT);
+  });
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([reader.read(), silence]);
+      if (done) return undefined;
+      if (value.length > 0) return value;
+    }
+  } catch (error) {
+    throw error === SILENT ? SILENT : BROKEN;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function exchange(method, url, headers, body, firstByteMs, maxBytes, anyStream, signal, upload) {
   const abort = new AbortController();
   let reason;
   const stop = (why) => {
     reason ??= why;
     abort.abort();
   };
-  const timer = setTimeout(stop, firstByteMs, TIMEOUT);
+  let timer = setTimeout(stop, firstByteMs, TIMEOUT);
+  let settled = false;
+  const within = (ms) => {
+    clearTimeout(timer);
+    if (!settled) timer = setTimeout(stop, ms, TIMEOUT);
+  };
   const hangUp = () => stop(HUNG_UP);
   signal?.addEventListener('abort', hangUp);
   if (signal?.aborted) hangUp();
   try {
-    const response = await fetch(url, {
-      method,
-      headers: headerObject(headers),
-      body: body.length === 0 ? undefined : body.slice(),
-      redirect: 'manual',
-      signal: abort.signal,
-    });
+    const sent = upload?.send(stop, within);
+    const response = await fetch(url, { method, headers, body, redirect: 'manual', signal: abort.signal });
+    if (upload !== undefined) {
+      if (!response.ok) upload.leave();
+      await sent;
+    }
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
+    if (response.webSocket) return [head, EMPTY, response.webSocket];
     const type = response.headers.get('content-type') ?? '';
-    if (response.ok && STREAMS.some((stream) => type.startsWith(stream)) && response.body !== null) {
+    const isStream = anyStream || STREAMS.some((stream) => type.startsWith(stream));
+    if (response.ok && isStream && response.body !== null) {
       const reader = response.body.getReader();
       for (;;) {
         const { done, value } = await reader.read();
@@ -132,7 +234,9 @@ export async function fetchUpstream(method, url, headers, body, firstByteMs, max
   } catch (error) {
     throw reason ?? (error === TOO_LARGE ? error : String(error));
   } finally {
+    settled = true;
     clearTimeout(timer);
+    upload?.leave();
     signal?.removeEventListener('abort', hangUp);
   }
 }
@@ -140,9 +244,82 @@ export async function fetchUpstream(method, url, headers, body, firstByteMs, max
 /** The media types of answers that come bit by bit. */
 const STREAMS = ['text/event-stream', 'application/vnd.amazon.eventstream', 'application/x-ndjson'];
 
-/** Gives an upstream up. */
+/** Gives an upstream up, or a socket nobody has listened to. */
 export function cancel(reader) {
-  reader.cancel().catch(() => {});
+  if (reader instanceof WebSocket) {
+    reader.accept();
+    reader.close();
+  } else {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * A conversation: passes each message on as it comes, both ways, until one side ends it or both are silent for too
+ * long. The tap is shown what the upstream says with one of the words in it.
+ */
+export function converse(context, headers, upstream, tap, words, idleMs, longestMs) {
+  const { 0: theirs, 1: caller } = new WebSocketPair();
+  const telling = words.split('\n');
+  const encoder = new TextEncoder();
+  let finish;
+  context.waitUntil(new Promise((resolve) => (finish = resolve)));
+  const began = Date.now();
+  let heard = began;
+  let timer;
+  let over = false;
+  const end = (call, code, reason) => {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    for (const side of [caller, upstream]) {
+      try {
+        // Two codes say that there was none, and may not be sent.
+        side.close(code === 1005 ? 1000 : code === 1006 ? 1011 : code, reason);
+      } catch {
+        // It is closed.
+      }
+    }
+    try {
+      call();
+    } finally {
+      finish();
+      tap.free();
+    }
+  };
+  const isGood = (code) => code === 1000 || code === 1001 || code === 1005;
+  const leave = (code, reason) => end(() => (isGood(code) ? tap.end('') : tap.hangUp()), code, reason);
+  const fail = (code, reason) => end(() => tap.end(isGood(code) ? '' : `closed with ${code}`), code, reason);
+  const pass = (from, to, lost, look) => {
+    from.binaryType = 'arraybuffer';
+    from.accept();
+    from.addEventListener('message', ({ data }) => {
+      if (over) return;
+      heard = Date.now();
+      try {
+        to.send(data);
+      } catch {
+        // The side that is gone says so itself.
+      }
+      if (look && typeof data === 'string' && telling.some((word) => data.includes(word))) {
+        tap.chunk(encoder.encode(data));
+      }
+    });
+    from.addEventListener('close', ({ code, reason }) => lost(code, reason));
+    from.addEventListener('error', () => lost(1006, ''));
+  };
+  const watch = () => {
+    const left = Math.min(heard + idleMs, began + longestMs) - Date.now();
+    if (left > 0) {
+      timer = setTimeout(watch, left);
+    } else {
+      end(() => tap.end(''), 1008, 'The session was silent or open for too long.');
+    }
+  };
+  watch();
+  pass(caller, upstream, leave, false);
+  pass(upstream, caller, fail, true);
+  return new Response(null, { status: 101, webSocket: theirs, headers: headerObject(headers) });
 }
 
 /** A reader of chunks made here, one every `gapMs`. */
@@ -234,7 +411,11 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
           ending = silent ? TIMEOUT : String(error);
         }
         const tail = end(() => tap.end(ending));
-        if (tail !== undefined && tail.length > 0) controller.enqueue(tail);
+        if (tail === undefined) {
+          controller.error(new Error('the answer is not whole'));
+          return;
+        }
+        if (tail.length > 0) controller.enqueue(tail);
         controller.close();
         return;
       }

@@ -16,13 +16,13 @@ use gateway::{
     live::Live,
     memory::Memory,
     ports::{
-        Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
-        Settings, Signer, Statement,
+        Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
+        PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
     record::Record,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use llm::{ErrorClass, UpstreamError, relay::Ending};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use llm::{ErrorClass, UpstreamError, operation::realtime::TELLING, relay::Ending};
 use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
@@ -90,6 +90,8 @@ struct Cloudflare {
     /// Tells that the caller hung up.
     signal: JsValue,
     region: OnceCell<String>,
+    /// What reads the body, where it is not read yet.
+    unread: RefCell<Option<JsValue>>,
     memory: Rc<Memory>,
 }
 
@@ -103,7 +105,14 @@ thread_local! {
 
 impl Cloudflare {
     fn new(env: Env, context: Option<Context>, signal: JsValue) -> Self {
-        Self { env, context, signal, region: OnceCell::new(), memory: MEMORY.with(Rc::clone) }
+        Self {
+            env,
+            context,
+            signal,
+            region: OnceCell::new(),
+            unread: RefCell::default(),
+            memory: MEMORY.with(Rc::clone),
+        }
     }
 }
 
@@ -142,6 +151,10 @@ fn incoming(parts: JsValue, host: &Cloudflare) -> Result<Incoming, gateway::Erro
     }
     let body = match state {
         "ok" => Ok(body),
+        "unread" => {
+            host.unread.replace(Some(parts.get(2)));
+            Err(BodyError::Unread)
+        }
         "large" => Err(BodyError::TooLarge),
         _ => Err(BodyError::Broken),
     };
@@ -189,6 +202,11 @@ fn stream_with(host: Rc<Cloudflare>, streaming: Streaming<Reader>) -> web_sys::R
     let context: &JsValue = host.context.as_ref().expect("a fetch event has a context").as_ref();
     let tap = Tap { live: Some(live), idle_ms, host: host.clone() };
     let lines = header_lines(head.headers());
+    if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (config, words) = (host.config(), TELLING.join("\n"));
+        let (idle_ms, longest_ms) = (config.session_idle_ms as f64, config.session_ms as f64);
+        return converse(context, &lines, reader, tap, &words, idle_ms, longest_ms);
+    }
     stream(context, head.status().as_u16(), &lines, &opening, reader, tap, idle_ms as f64, &host.signal)
 }
 
@@ -209,7 +227,8 @@ impl Tap {
         self.live.as_mut()?.chunk(js_sys::Date::now() as i64, bytes)
     }
 
-    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed.
+    /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed; nothing
+    /// where the connection is to be broken off.
     pub fn end(&mut self, reason: &str) -> Option<Vec<u8>> {
         let ending = match reason {
             "" => Ending::Closed,
@@ -221,7 +240,7 @@ impl Tap {
         };
         let (tail, record) = self.live.take()?.end(self.host.now_ms(), ending);
         journal(&self.host, record);
-        Some(tail)
+        tail
     }
 
     /// The caller went away.
@@ -354,6 +373,7 @@ impl Drop for Reader {
 }
 
 impl Fetch for Cloudflare {
+    const HAS_SOCKETS: bool = true;
     type Stream = Reader;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Reader>, FetchError> {
@@ -366,37 +386,115 @@ impl Fetch for Cloudflare {
             request.body(),
             limits.first_byte_ms as f64,
             limits.max_bytes as f64,
+            limits.any_stream,
+            &self.signal,
+        );
+        fetched(answer.await.map_err(|error| fetch_error(&error))?)
+    }
+
+    async fn connect(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Reader>, FetchError> {
+        // The runtime opens a socket where a request asks for one.
+        self.fetch(request, limits).await
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Bytes>,
+        passage: Rc<RefCell<dyn Passage>>,
+        limits: Limits,
+    ) -> Result<Fetched<Reader>, ForwardError> {
+        let reader = self.unread.take().ok_or(ForwardError::Body(BodyError::Broken))?;
+        let url = request.uri().to_string();
+        let lines = header_lines(request.headers());
+        let answer = forward_upstream(
+            request.method().as_str(),
+            &url,
+            &lines,
+            request.body(),
+            reader,
+            Way { passage },
+            limits.idle_ms as f64,
+            limits.first_byte_ms as f64,
+            limits.max_bytes as f64,
+            limits.any_stream,
             &self.signal,
         );
         let answer = answer.await.map_err(|error| match error.as_string().as_deref() {
-            Some(HUNG_UP) => FetchError::HungUp,
-            Some(TIMEOUT) => FetchError::Timeout,
-            Some(TOO_LARGE) => FetchError::TooLarge,
-            other => FetchError::Unreachable(other.unwrap_or("unknown").to_owned()),
+            Some(BROKEN) => ForwardError::Body(BodyError::Broken),
+            Some(REFUSED) => ForwardError::Refused,
+            Some(SILENT) => ForwardError::Body(BodyError::Silent),
+            _ => fetch_error(&error).into(),
         })?;
-        let answer: js_sys::Array = answer.unchecked_into();
-        let head = answer.get(0).as_string().unwrap_or_default();
-        let (body, reader) = (bytes(answer.get(1)), answer.get(2));
-        let garbled = || FetchError::Unreachable("the head of the answer could not be read".to_owned());
-        let mut lines = head.splitn(3, '\n');
-        let mut number = || lines.next().and_then(|text| text.parse::<i64>().ok()).ok_or_else(garbled);
-        let (status, head_ms) = (number()?, number()?);
-        let mut head = Response::new(());
-        *head.status_mut() =
-            u16::try_from(status).ok().and_then(|status| status.try_into().ok()).ok_or_else(garbled)?;
-        *head.headers_mut() = headers(lines.next().unwrap_or_default());
-        let body = if reader.is_undefined() {
-            Body::Whole(body)
-        } else {
-            Body::Stream { first: body, rest: Reader(Some(reader)) }
-        };
-        Ok(Fetched { head, body, head_ms })
+        Ok(fetched(answer)?)
     }
 
     fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Reader {
         let chunks: js_sys::Array =
             chunks.iter().map(|chunk| js_sys::Uint8Array::from(chunk.as_slice())).collect();
         Reader(Some(scripted(chunks, gap_ms as f64)))
+    }
+}
+
+fn fetch_error(error: &JsValue) -> FetchError {
+    match error.as_string().as_deref() {
+        Some(HUNG_UP) => FetchError::HungUp,
+        Some(TIMEOUT) => FetchError::Timeout,
+        Some(TOO_LARGE) => FetchError::TooLarge,
+        other => FetchError::Unreachable(other.unwrap_or("unknown").to_owned()),
+    }
+}
+
+/// An upstream's answer, as `cloudflare.js` hands it over.
+fn fetched(answer: JsValue) -> Result<Fetched<Reader>, FetchError> {
+    let answer: js_sys::Array = answer.unchecked_into();
+    let head = answer.get(0).as_string().unwrap_or_default();
+    let (body, reader) = (bytes(answer.get(1)), answer.get(2));
+    let garbled = || FetchError::Unreachable("the head of the answer could not be read".to_owned());
+    let mut lines = head.splitn(3, '\n');
+    let mut number = || lines.next().and_then(|text| text.parse::<i64>().ok()).ok_or_else(garbled);
+    let (status, head_ms) = (number()?, number()?);
+    let mut head = Response::new(());
+    *head.status_mut() =
+        u16::try_from(status).ok().and_then(|status| status.try_into().ok()).ok_or_else(garbled)?;
+    *head.headers_mut() = headers(lines.next().unwrap_or_default());
+    let body = if reader.is_undefined() {
+        Body::Whole(body)
+    } else {
+        Body::Stream { first: body, rest: Reader(Some(reader)) }
+    };
+    Ok(Fetched { head, body, head_ms })
+}
+
+/// What `forwardUpstream` hands each chunk of a caller's to.
+#[wasm_bindgen]
+struct Way {
+    passage: Rc<RefCell<dyn Passage>>,
+}
+
+#[expect(unreachable_pub, reason = "JavaScript reaches it")]
+#[wasm_bindgen]
+impl Way {
+    /// What to send instead of the chunk; nothing where it goes as it is.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, JsValue> {
+        self.passage.borrow_mut().chunk(bytes).map_err(|_| JsValue::from_str(REFUSED))
+    }
+
+    /// What is still to be sent.
+    pub fn end(&mut self) -> Result<Vec<u8>, JsValue> {
+        self.passage.borrow_mut().end().map_err(|_| JsValue::from_str(REFUSED))
+    }
+}
+
+impl Receive for Cloudflare {
+    async fn receive(&self) -> Result<Option<Bytes>, BodyError> {
+        let reader = self.unread.borrow().clone().ok_or(BodyError::Broken)?;
+        let idle_ms = self.config().stream_limits.idle_ms;
+        let chunk =
+            receive(&reader, idle_ms as f64).await.map_err(|error| match error.as_string().as_deref() {
+                Some(SILENT) => BodyError::Silent,
+                _ => BodyError::Broken,
+            })?;
+        Ok((!chunk.is_undefined()).then(|| bytes(chunk)))
     }
 }
 
@@ -424,7 +522,10 @@ fn port_error(port: &'static str, error: &JsValue) -> PortError {
 }
 
 // The words `cloudflare.js` rejects with.
+const BROKEN: &str = "broken";
 const HUNG_UP: &str = "hung up";
+const REFUSED: &str = "refused";
+const SILENT: &str = "silent";
 const TIMEOUT: &str = "timeout";
 const TOO_LARGE: &str = "too large";
 
@@ -441,9 +542,35 @@ extern "C" {
         body: &[u8],
         first_byte_ms: f64,
         max_bytes: f64,
+        any_stream: bool,
         signal: &JsValue,
     ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = forwardUpstream, catch)]
+    async fn forward_upstream(
+        method: &str,
+        url: &str,
+        headers: &str,
+        held: &[u8],
+        reader: JsValue,
+        passage: Way,
+        idle_ms: f64,
+        first_byte_ms: f64,
+        max_bytes: f64,
+        any_stream: bool,
+        signal: &JsValue,
+    ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch)]
+    async fn receive(reader: &JsValue, idle_ms: f64) -> Result<JsValue, JsValue>;
     fn cancel(reader: &JsValue);
+    fn converse(
+        context: &JsValue,
+        headers: &str,
+        upstream: JsValue,
+        tap: Tap,
+        words: &str,
+        idle_ms: f64,
+        longest_ms: f64,
+    ) -> web_sys::Response;
     fn scripted(chunks: js_sys::Array, gap_ms: f64) -> JsValue;
     fn stream(
         context: &JsValue,

@@ -5,8 +5,8 @@
 #![expect(unsafe_code, reason = "the component's export is generated, and unsafe by nature")]
 
 use std::{
-    cell::OnceCell,
-    future::poll_fn,
+    cell::{OnceCell, RefCell},
+    future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
     task::Poll,
@@ -26,8 +26,8 @@ use gateway::{
     journal,
     memory::Memory,
     ports::{
-        Body, Clock, Database, Fetch, FetchError, Fetched, KeyValue, Limits, PortError, Random, Rows,
-        Settings, Signer, Statement,
+        Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
+        PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
     record::Record,
     store::migrations,
@@ -55,7 +55,7 @@ use spin_sdk::{
 use wasi::io::streams::{OutputStream, StreamError};
 
 use super::rs256;
-use crate::{Reply, Streaming, handle};
+use crate::{Reply, Streaming, handle, is_call};
 
 #[http_component]
 async fn serve(request: IncomingRequest, out: ResponseOutparam) {
@@ -68,12 +68,12 @@ async fn serve(request: IncomingRequest, out: ResponseOutparam) {
             return;
         }
     };
-    let incoming = match incoming(request, host.config.max_body_bytes).await {
+    let incoming = match incoming(request, &host).await {
         Ok(incoming) => incoming,
         Err(error) => return send_whole(call::error_response(&error, None), out).await,
     };
     // There is no deploy step that could: the first request that is not a call brings the tables up to date.
-    if !incoming.uri().path().starts_with("/v1/")
+    if !is_call(incoming.uri().path())
         && let Err(error) = migrations::apply(&host, host.now_ms()).await
     {
         host.log(&format!("migrations: {error}"));
@@ -95,12 +95,17 @@ struct Spin {
     config: Rc<Config>,
     memory: Memory,
     database: OnceCell<sqlite::Connection>,
+    /// The body, where it is not read yet.
+    unread: RefCell<Option<Unread>>,
 }
+
+/// What a caller has yet to send. An error is that it broke off.
+type Unread = LocalBoxStream<'static, Result<Vec<u8>, BodyError>>;
 
 impl Spin {
     fn new() -> Result<Self, String> {
         let config = Rc::new(Config::read(variable)?);
-        Ok(Self { config, memory: Memory::default(), database: OnceCell::new() })
+        Ok(Self { config, memory: Memory::default(), database: OnceCell::new(), unread: RefCell::default() })
     }
 
     fn database(&self) -> Result<&sqlite::Connection, PortError> {
@@ -132,7 +137,8 @@ async fn journal(host: &Spin, record: Record) {
 
 // --- requests and answers ---
 
-async fn incoming(request: IncomingRequest, max_bytes: usize) -> Result<Incoming, gateway::Error> {
+async fn incoming(request: IncomingRequest, host: &Spin) -> Result<Incoming, gateway::Error> {
+    let max_bytes = host.config.max_body_bytes;
     let unreadable = || gateway::Error::BodyBroken;
     let method = method_name(&request.method()).parse().map_err(|_| unreadable())?;
     let uri =
@@ -140,7 +146,16 @@ async fn incoming(request: IncomingRequest, max_bytes: usize) -> Result<Incoming
     let headers = headers(request.headers().entries());
     let announced =
         headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let is_form = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..FORM.len()))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(FORM));
     let body = match announced {
+        _ if is_form => {
+            let chunks = request.into_body_stream().map(|chunk| chunk.map_err(|_| BodyError::Broken));
+            host.unread.replace(Some(chunks.boxed_local()));
+            Err(BodyError::Unread)
+        }
         Some(bytes) if bytes > max_bytes as u64 => Err(BodyError::TooLarge),
         _ => collect(request.into_body_stream(), max_bytes).await.map_err(|error| match error {
             CollectError::Broken => BodyError::Broken,
@@ -244,17 +259,19 @@ async fn send_stream(host: &Spin, streaming: Streaming<Upstream>, out: ResponseO
     };
     // Cancels an upstream that is still talking.
     drop(rest);
-    let record = match ending {
-        None => live.hang_up(host.now_ms()),
-        Some(ending) => {
-            let (tail, record) = live.end(host.now_ms(), ending);
-            // The record says how the upstream ended; a caller that leaves now has missed little.
-            let _ = write(&stream, &tail).await;
-            record
-        }
+    let (tail, record) = match ending {
+        None => (Some(Vec::new()), live.hang_up(host.now_ms())),
+        Some(ending) => live.end(host.now_ms(), ending),
     };
+    // The record says how the upstream ended; a caller that leaves now has missed little.
+    if let Some(tail) = &tail {
+        let _ = write(&stream, tail).await;
+    }
     drop(stream);
-    let _ = OutgoingBody::finish(body, None);
+    // A body that is dropped unfinished breaks the connection off.
+    if tail.is_some() {
+        let _ = OutgoingBody::finish(body, None);
+    }
     record
 }
 
@@ -433,14 +450,53 @@ fn key_value_error(error: key_value::Error) -> PortError {
 type Upstream = LocalBoxStream<'static, Result<Vec<u8>, UpstreamError>>;
 
 impl Fetch for Spin {
+    const HAS_SOCKETS: bool = false;
     type Stream = Upstream;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Upstream>, FetchError> {
         // The runtime's own limits are coarser and differ between versions; this one is ours.
-        match select(pin!(self.answer(request, limits)), pin!(self.sleep(limits.first_byte_ms))).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(FetchError::Timeout),
-        }
+        within(limits.first_byte_ms, self.answer(request, limits)).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
+    async fn connect(
+        &self,
+        _request: Request<Bytes>,
+        _limits: Limits,
+    ) -> Result<Fetched<Upstream>, FetchError> {
+        Err(FetchError::Unreachable("WASI 0.2 has no sockets of this kind".to_owned()))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Bytes>,
+        passage: Rc<RefCell<dyn Passage>>,
+        limits: Limits,
+    ) -> Result<Fetched<Upstream>, ForwardError> {
+        let mut unread = self.unread.take().ok_or(ForwardError::Body(BodyError::Broken))?;
+        let (body, answer) = open(&request, limits)?;
+        let mut answer = pin!(answer);
+        let sending = pin!(async {
+            let sent = send_on(&body, request.body(), &mut unread, &passage, limits.idle_ms).await;
+            sent.map(|()| {
+                let _ = OutgoingBody::finish(body, None);
+            })
+        });
+        let response = match select(sending, answer.as_mut()).await {
+            Either::Left((Ok(()), _)) => {
+                within(limits.first_byte_ms, answer).await.unwrap_or(Err(FetchError::Timeout))?
+            }
+            Either::Left((Err(error), _)) => return Err(error),
+            Either::Right((response, sending)) => {
+                let response = response?;
+                // An error is not made another by what comes too late; a good answer needs all of it.
+                if (200..300).contains(&response.status()) {
+                    sending.await?;
+                }
+                response
+            }
+        };
+        let read = within(limits.first_byte_ms, self.read(response, limits)).await;
+        Ok(read.unwrap_or(Err(FetchError::Timeout))?)
     }
 
     fn script(&self, chunks: Vec<Vec<u8>>, gap_ms: i64) -> Upstream {
@@ -454,7 +510,14 @@ impl Fetch for Spin {
 
 impl Spin {
     async fn answer(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Upstream>, FetchError> {
-        let response = send(request, limits).await?;
+        self.read(send(request, limits).await?, limits).await
+    }
+
+    async fn read(
+        &self,
+        response: IncomingResponse,
+        limits: Limits,
+    ) -> Result<Fetched<Upstream>, FetchError> {
         let head_ms = self.now_ms();
         let mut head = Response::new(());
         *head.status_mut() = response
@@ -462,10 +525,9 @@ impl Spin {
             .try_into()
             .map_err(|_| FetchError::Unreachable("the answer has no valid status".to_owned()))?;
         *head.headers_mut() = headers(response.headers().entries());
-        let is_stream = head
-            .headers()
-            .get(http::header::CONTENT_TYPE)
-            .is_some_and(|value| STREAMS.iter().any(|stream| value.as_bytes().starts_with(stream)));
+        let media_type =
+            head.headers().get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_stream = limits.any_stream || STREAMS.iter().any(|stream| media_type.starts_with(stream));
         let chunks = response.take_body_stream();
         if !(is_stream && head.status().is_success()) {
             let body = collect(chunks, limits.max_bytes).await.map_err(|error| match error {
@@ -484,8 +546,80 @@ impl Spin {
     }
 }
 
+impl Receive for Spin {
+    async fn receive(&self) -> Result<Option<Bytes>, BodyError> {
+        let mut unread = self.unread.take().ok_or(BodyError::Broken)?;
+        let chunk = receive(&mut unread, self.config.stream_limits.idle_ms).await;
+        self.unread.replace(Some(unread));
+        chunk
+    }
+}
+
+async fn receive(unread: &mut Unread, idle_ms: i64) -> Result<Option<Bytes>, BodyError> {
+    match within(idle_ms, unread.next()).await {
+        None => Err(BodyError::Silent),
+        Some(chunk) => Ok(chunk.transpose()?.map(Bytes::from)),
+    }
+}
+
+/// Sends the beginning, then what the caller sends, as it comes.
+async fn send_on(
+    body: &OutgoingBody,
+    beginning: &[u8],
+    unread: &mut Unread,
+    passage: &RefCell<dyn Passage>,
+    idle_ms: i64,
+) -> Result<(), ForwardError> {
+    let stream =
+        body.write().map_err(|()| FetchError::Unreachable("the request cannot be written".to_owned()))?;
+    let write = async |bytes: &[u8]| match within(idle_ms, write(&stream, bytes)).await {
+        None => Err(ForwardError::Fetch(FetchError::Timeout)),
+        // That the upstream takes no more is told better by its answer.
+        Some(Err(_)) => Ok(false),
+        Some(Ok(())) => Ok(true),
+    };
+    if !write(beginning).await? {
+        return Ok(());
+    }
+    loop {
+        let chunk = receive(unread, idle_ms).await.map_err(ForwardError::Body)?;
+        let Some(chunk) = chunk else {
+            let tail = passage.borrow_mut().end().map_err(|_| ForwardError::Refused)?;
+            return write(&tail).await.map(drop);
+        };
+        let instead = passage.borrow_mut().chunk(&chunk).map_err(|_| ForwardError::Refused)?;
+        if !write(instead.as_deref().unwrap_or(&chunk)).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// What the future comes to, unless that takes longer.
+async fn within<T>(ms: i64, future: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(future), pin!(sleep(ms))).await {
+        Either::Left((value, _)) => Some(value),
+        Either::Right(_) => None,
+    }
+}
+
 /// Sends a request; comes back with the head of the answer.
 async fn send(request: Request<Bytes>, limits: Limits) -> Result<IncomingResponse, FetchError> {
+    let (body, answer) = open(&request, limits)?;
+    {
+        let stream =
+            body.write().map_err(|()| FetchError::Unreachable("the request cannot be written".to_owned()))?;
+        // An error here is told better by the answer.
+        let _ = write(&stream, request.body()).await;
+    }
+    let _ = OutgoingBody::finish(body, None);
+    answer.await
+}
+
+/// Begins a request: what to write its body to, and what the head of its answer will be.
+fn open(
+    request: &Request<Bytes>,
+    limits: Limits,
+) -> Result<(OutgoingBody, impl Future<Output = Result<IncomingResponse, FetchError>> + use<>), FetchError> {
     let unreachable = |what: &str| FetchError::Unreachable(what.to_owned());
     let uri = request.uri();
     let scheme = if uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
@@ -509,26 +643,26 @@ async fn send(request: Request<Bytes>, limits: Limits) -> Result<IncomingRespons
     let body = outgoing.body().map_err(|()| unreachable("the request has no body"))?;
     let answer =
         outgoing_handler::handle(outgoing, Some(options)).map_err(|code| unreachable(&code.to_string()))?;
-    {
-        let stream = body.write().map_err(|()| unreachable("the request cannot be written"))?;
-        // An error here is told better by the answer.
-        let _ = write(&stream, request.body()).await;
-    }
-    let _ = OutgoingBody::finish(body, None);
-    let mut registered = None;
-    let answer = poll_fn(|context| match answer.get() {
-        Some(result) => {
-            registered.take();
-            Poll::Ready(result.expect("an answer is taken once"))
-        }
-        None => {
-            let waker = context.waker().clone();
-            registered = Some(CancelOnDropToken::from(push_waker_and_get_token(answer.subscribe(), waker)));
-            Poll::Pending
-        }
-    })
-    .await;
-    answer.map_err(|code| unreachable(&code.to_string()))
+    let head = async move {
+        let answer = answer;
+        // Dropped first: WASI does not let go of what something still waits for.
+        let mut registered = None;
+        poll_fn(|context| match answer.get() {
+            Some(result) => {
+                registered.take();
+                let result = result.expect("an answer is taken once");
+                Poll::Ready(result.map_err(|code| FetchError::Unreachable(code.to_string())))
+            }
+            None => {
+                let waker = context.waker().clone();
+                let token = push_waker_and_get_token(answer.subscribe(), waker);
+                registered = Some(CancelOnDropToken::from(token));
+                Poll::Pending
+            }
+        })
+        .await
+    };
+    Ok((body, head))
 }
 
 fn method(method: &http::Method) -> Method {
@@ -581,6 +715,9 @@ const CONNECT_MS: i64 = 10_000;
 
 /// How long after our own limits the runtime's may strike.
 const SLACK_MS: i64 = 5_000;
+
+/// What the media type of a form begins with.
+const FORM: &[u8] = b"multipart/";
 
 /// The media types of answers that come bit by bit.
 const STREAMS: [&[u8]; 3] =

@@ -8,10 +8,12 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
+use llm::operation::realtime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Host, payload,
+    price::Override,
     secret::{hex, is_key_shaped, same},
     store,
 };
@@ -33,6 +35,8 @@ pub struct Caller {
     pub payload_mode: payload::Mode,
     /// How much of it.
     pub payload_cap_bytes: usize,
+    /// Prices in place of the list prices, the tenant's and everybody's.
+    pub prices: Vec<Override>,
 }
 
 /// The caller of a request to the model routes.
@@ -112,7 +116,12 @@ fn credential<B>(request: &Request<B>) -> Option<&str> {
     let header = |name: &str| headers.get(name)?.to_str().ok();
     // Anthropic's place, Google's two, and everybody else's.
     let query = || request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("key="));
-    bearer(headers).or_else(|| header("x-api-key")).or_else(|| header("x-goog-api-key")).or_else(query)
+    bearer(headers)
+        .or_else(|| header("x-api-key"))
+        .or_else(|| header("x-goog-api-key"))
+        .or_else(query)
+        // A browser's, for a socket.
+        .or_else(|| realtime::key(headers))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -122,7 +131,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn cache_key(hash: &str) -> String {
-    format!("caller/1/{hash}")
+    format!("caller/2/{hash}")
 }
 
 /// How long an isolate believes what it knows of a key.

@@ -1,26 +1,30 @@
 //! One call of a model, top to bottom: authenticate, peek, plan, try targets, answer, record.
 
+use std::{cell::RefCell, rc::Rc};
+
 use bytes::Bytes;
+use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hypercare::time::parse_http_date;
 use llm::{
-    ErrorClass, Provider, UpstreamError,
-    chat::{self, Event},
-    demo,
-    dialect::{Encoded, chat_completions::ChatCompletions, messages::Invoke},
-    front::{ErrorBody, Front, Head, Peek},
-    provider::{Api, Auth, Betas, Hosting},
+    ErrorClass, Provider, UpstreamError, capability, demo,
+    dialect::{bend::Bent, chat_completions::ChatCompletions},
+    front::{ErrorBody, Peek},
+    kept,
+    operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole, realtime},
+    provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
-    translate::{self, Translate},
 };
 
 use crate::{
-    Error, Host, auth, credential,
+    Error, Host, auth, credential, form,
     live::Live,
+    objects::PROVIDER,
     payload::Capture,
     plan::{self, Choice},
-    ports::{Body, FetchError, Fetched},
+    ports::{Body, FetchError, Fetched, ForwardError, Limits},
     record::{Attempt, Draft, Opening, Record},
+    store::objects,
     trace,
 };
 
@@ -29,8 +33,24 @@ use crate::{
 pub enum BodyError {
     /// It broke off.
     Broken,
+    /// Nothing more of it came.
+    Silent,
     /// It is larger than `MAX_BODY_BYTES`.
     TooLarge,
+    /// It is made of files, and still to be received: [`crate::ports::Receive`].
+    Unread,
+}
+
+impl BodyError {
+    /// As a caller is told, where the body was to be whole.
+    pub fn refusal(self, limit: usize) -> Error {
+        match self {
+            Self::Broken => Error::BodyBroken,
+            Self::Silent => Error::BodySilent,
+            Self::TooLarge => Error::BodyTooLarge { limit },
+            Self::Unread => Error::NoForm,
+        }
+    }
 }
 
 /// A request as a host hands it in: read to its end, or not.
@@ -70,29 +90,20 @@ pub struct Streaming<S> {
     pub idle_ms: i64,
 }
 
-/// A call by a caller who speaks what `front` does. `route` is the path's template.
+/// A call by a caller who asks for `operation`. `route` is the path's template.
 pub async fn call<H: Host>(
     host: &H,
     incoming: &Incoming,
-    front: &'static dyn Front,
+    operation: &'static dyn Operation,
     route: &'static str,
 ) -> Reply<H::Stream> {
-    let headers = incoming.headers();
-    let started_ms = host.now_ms();
-    let config = host.config();
-    let mut draft = Draft::begin(Opening {
-        id: host.memory().new_id("call_", started_ms, host),
-        route,
-        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
-        started_ms,
-        region: host.region(),
-        release: &config.release,
-    });
-    match serve(host, incoming, front, &mut draft).await {
+    let mut draft = begin(host, incoming.headers(), operation.name(), route);
+    match serve(host, incoming, operation, &mut draft).await {
         Ok(Served::Stream { head, opening, rest, relay }) => {
+            draft.streams(head.status().as_u16());
             draft.sent(host.now_ms(), &opening);
             let live = Live::new(relay, draft);
-            let idle_ms = config.stream_limits.idle_ms;
+            let idle_ms = host.config().stream_limits.idle_ms;
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
         Ok(Served::Whole { response, summary }) => {
@@ -100,91 +111,135 @@ pub async fn call<H: Host>(
                 draft.finish_whole(host.now_ms(), response.status().as_u16(), None, summary, response.body());
             Reply::Whole { response, record: Some(Box::new(record)) }
         }
-        Err(refusal) => refuse(host, front, draft, refusal),
+        Err(refusal) => refuse(host, operation, draft, refusal),
     }
 }
 
+/// A record begins. `route` is the path's template.
+pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, route: &str) -> Draft {
+    let started_ms = host.now_ms();
+    Draft::begin(Opening {
+        id: host.memory().new_id("call_", started_ms, host),
+        operation,
+        route,
+        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
+        started_ms,
+        region: host.region(),
+        release: &host.config().release,
+    })
+}
+
 /// An answer, before it is known what becomes of it.
+#[expect(clippy::large_enum_variant, reason = "there is one to a call, and it does not move far")]
 enum Served<S> {
     Whole { response: Response<Bytes>, summary: Summary },
     Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },
 }
 
 /// A failure, with what of the upstream's headers goes on to the caller.
-struct Refusal {
+pub(crate) struct Refusal {
     error: Error,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 impl<E: Into<Error>> From<E> for Refusal {
     fn from(error: E) -> Self {
-        Self { error: error.into(), headers: HeaderMap::new() }
+        Self { error: error.into(), headers: Box::default() }
     }
 }
 
 async fn serve<H: Host>(
     host: &H,
     incoming: &Incoming,
-    front: &'static dyn Front,
+    operation: &'static dyn Operation,
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let config = host.config();
     let headers = incoming.headers();
     let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
     draft.caller(&caller.tenant_id, &caller.key_id);
-    let body = incoming.body().as_ref().map_err(|error| match error {
-        BodyError::Broken => Error::BodyBroken,
-        BodyError::TooLarge => Error::BodyTooLarge { limit: config.max_body_bytes },
-    })?;
-    draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, body));
+    draft.prices(caller.clone());
+    if operation.is_socket() && !H::HAS_SOCKETS {
+        return Err(Error::NoSockets.into());
+    }
+    let form;
+    let (body, rest) = match operation.form() {
+        None => (incoming.body().as_ref().map_err(|error| error.refusal(config.max_body_bytes))?, None),
+        Some(wanted) => {
+            form = form::receive(host, incoming, wanted, wanted[0]).await?;
+            let held = form.held.len();
+            (&form.held, form.rest.as_ref().map(|rest| Rest { rest, length: form.length, held }))
+        }
+    };
+    // A form's files are no text to keep.
+    let kept = if operation.form().is_some() { &Bytes::new() } else { body };
+    draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, kept));
     let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
-    let peek = front.peek(path, body).map_err(Error::from)?;
+    let peek = operation.peek(path, headers, body).map_err(Error::from)?;
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let choices = plan::plan(&peek.model, &caller)?;
-    let mut ask = Ask { front, headers, body, peek: &peek, unified: None };
-    try_in_order(host, &mut ask, &choices, draft).await
+    let files = if operation.form().is_some() { Vec::new() } else { kept::files_in(body) };
+    if !files.is_empty()
+        && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
+    {
+        return Err(Error::NotFound(format!("file `{id}`")).into());
+    }
+    let call = Call { operation, headers, body, peek, rest };
+    let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
+    try_in_order(host, &call, &choices, draft).await
 }
 
-/// What is asked, read as far as was needed.
-struct Ask<'a> {
-    front: &'static dyn Front,
+/// What is asked, and how it is done.
+struct Call<'a> {
+    operation: &'static dyn Operation,
     headers: &'a HeaderMap,
     body: &'a Bytes,
-    peek: &'a Peek<'a>,
-    /// Built only if a target speaks another protocol.
-    unified: Option<chat::Request>,
+    peek: Peek<'a>,
+    rest: Option<Rest<'a>>,
 }
 
-impl Ask<'_> {
-    fn unified(&mut self) -> Result<&chat::Request, Error> {
-        match &mut self.unified {
-            Some(unified) => Ok(unified),
-            slot => Ok(slot.insert(self.front.parse(self.peek, self.body)?)),
-        }
+/// What the caller has yet to send of a form.
+#[derive(Clone, Copy)]
+pub(crate) struct Rest<'a> {
+    /// What it goes through.
+    pub(crate) rest: &'a Rc<RefCell<form::Rest>>,
+    /// How long all of the form is, where that is known.
+    pub(crate) length: Option<usize>,
+    /// How much of it has come.
+    pub(crate) held: usize,
+}
+
+impl Call<'_> {
+    fn ask<'a>(&'a self, draft: &'a Draft, api: Api) -> Ask<'a> {
+        let Self { headers, body, peek, .. } = self;
+        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek, api, bent: None }
     }
 }
 
 /// Tries the targets until one begins to answer. Nothing has gone out to the caller yet, so any of them
-/// may still take the call. The last one is tried twice, no earlier than it asks for.
+/// may still take the call. The last one is tried twice, no earlier than it asks for. A body that is still coming
+/// goes to the first that is asked at all.
 async fn try_in_order<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choices: &[Choice<'_>],
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let (last, earlier) = choices.split_last().expect("a plan has a target");
+    let is_asked_once = |error: &Error| call.rest.is_some() && matches!(error, Error::Upstream { .. });
     let mut missing = Vec::new();
     let mut failed = None;
     for choice in earlier {
-        match try_target(host, ask, choice, draft).await {
+        match try_target(host, call, choice, draft).await {
             Err(Refusal { error: Error::ProviderUnconfigured { setting, .. }, .. }) => missing.push(setting),
-            Err(refusal) if may_fall_back(&refusal.error) => failed = Some(refusal),
+            Err(refusal) if may_fall_back(&refusal.error) && !is_asked_once(&refusal.error) => {
+                failed = Some(refusal);
+            }
             done => return done,
         }
     }
-    let refusal = match try_target(host, ask, last, draft).await {
+    let refusal = match try_target(host, call, last, draft).await {
         Err(Refusal { error: Error::ProviderUnconfigured { setting, .. }, .. }) if !earlier.is_empty() => {
             missing.push(setting);
             // What a target that is set up said is more to the point.
@@ -193,12 +248,14 @@ async fn try_in_order<H: Host>(
         Err(refusal) => refusal,
         served => return served,
     };
-    let Some(wait_ms) = retry_wait_ms(&refusal.error, host.config().max_retry_wait_ms) else {
+    let Some(wait_ms) = retry_wait_ms(&refusal.error, host.config().max_retry_wait_ms)
+        .filter(|_| !is_asked_once(&refusal.error))
+    else {
         return Err(refusal);
     };
     host.sleep(wait_ms).await;
     draft.waited(wait_ms);
-    try_target(host, ask, last, draft).await
+    try_target(host, call, last, draft).await
 }
 
 /// Whether the next target may do better.
@@ -219,12 +276,12 @@ fn retry_wait_ms(error: &Error, longest_ms: i64) -> Option<i64> {
 
 async fn try_target<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choice: &Choice<'_>,
     draft: &mut Draft,
 ) -> Result<Served<H::Stream>, Refusal> {
     let began_ms = host.now_ms();
-    let result = send(host, ask, choice, draft).await;
+    let result = send(host, call, choice, draft).await;
     let (status, error_type) = match &result {
         Ok((Served::Whole { response, .. }, _)) => (Some(response.status().as_u16()), None),
         Ok((Served::Stream { head, .. }, _)) => (Some(head.status().as_u16()), None),
@@ -245,7 +302,12 @@ async fn try_target<H: Host>(
         duration_ms,
     };
     draft.attempt(choice.provider, attempt);
-    let (mut served, head_ms) = result?;
+    let retires = capability::find(choice.provider.name, choice.model).retires_soon(began_ms);
+    let retires = retires.map(HeaderValue::from_static);
+    let (mut served, head_ms) = result.map_err(|mut refusal| {
+        refusal.headers.extend(retires.clone().map(|day| (RETIRES, day)));
+        refusal
+    })?;
     draft.first_byte(head_ms);
     let headers = match &mut served {
         Served::Whole { response, .. } => response.headers_mut(),
@@ -253,98 +315,60 @@ async fn try_target<H: Host>(
     };
     headers.insert(PROVIDER, HeaderValue::from_static(choice.provider.name));
     headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
-    stamp(headers, draft);
+    headers.extend(retires.map(|day| (RETIRES, day)));
+    stamp(headers, draft, call.operation, StatusCode::OK);
     Ok(served)
 }
 
 /// Sends the call to one target. Returns its answer once it has begun well, with when its head came.
 async fn send<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
     let provider = choice.provider;
-    let front = ask.front;
-    let api = credential::api_for(host, choice, front.api());
-    let dialect = api.dialect();
-    // Both ends speak the same: bytes are passed on.
-    let is_same = api.speaks() == front.api();
-    let stream = ask.peek.stream;
-    let fail = |error: UpstreamError| Error::Upstream { provider: provider.name, error };
-    let (fetched, dropped) = match provider.api {
-        Api::Demo => (demo(host, ask, choice, draft)?, Vec::new()),
+    let api = credential::api_for(host, choice, call.operation.callers_api());
+    let ask = call.ask(draft, api);
+    let Sent { mut fetched, more, delivery, dropped, bent } = match provider.api {
+        Api::Demo => demo(host, call, &ask, choice)?,
         _ => {
-            let (request, dropped) = upstream_request(host, ask, choice, draft).await?;
-            let config = host.config();
-            let limits = if stream { config.stream_limits } else { config.answer_limits };
-            let fetched = host.fetch(request, limits).await.map_err(|error| match error {
-                FetchError::HungUp => Error::HungUp,
-                FetchError::Timeout => {
-                    let waited = limits.first_byte_ms;
-                    fail(UpstreamError::new(ErrorClass::Timeout, format!("no answer within {waited} ms.")))
-                }
-                FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
-                FetchError::Unreachable(reason) => {
-                    host.log(&format!("{}: {} unreachable: {reason}", draft.id(), provider.name));
-                    fail(UpstreamError::new(ErrorClass::Network, unreachable(provider)))
-                }
-            })?;
-            (fetched, dropped)
+            let outgoing = outgoing(host, call, &ask, choice, draft).await?;
+            fetch_all(host, call, &ask, provider, outgoing).await?
         }
     };
+    let ask = Ask { bent: Some(&bent), ..ask };
+    let head_ms = fetched.head_ms;
     let headers = passed_on(fetched.head.headers());
-    let refuse = |error: UpstreamError| Refusal { error: fail(error), headers: headers.clone() };
-    let status = fetched.head.status();
-    let head = Head { id: draft.id(), created: draft.started_ms() / 1000, model: &ask.peek.model };
-    if !status.is_success() {
-        let body = match fetched.body {
-            Body::Whole(body) => body,
-            Body::Stream { first, .. } => first,
-        };
-        let mut error = dialect.error(status.as_u16(), fetched.head.headers(), &body);
-        // A wait told as a date needs a clock, which a dialect has not.
-        error.retry_after_ms = error.retry_after_ms.or_else(|| {
-            let date = fetched.head.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-            Some((parse_http_date(date)? - fetched.head_ms).max(0))
-        });
-        return Err(refuse(error));
-    }
-    let mut served = match fetched.body {
-        Body::Whole(_) if stream => return Err(refuse(UpstreamError::garbled("it is no event stream"))),
-        Body::Stream { .. } if !stream => {
+    let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
+    let mut served = match (delivery, fetched.body) {
+        (Delivery::Whole | Delivery::AsAnswered, Body::Whole(body)) => {
+            let first = Whole { headers: std::mem::take(fetched.head.headers_mut()), body };
+            let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
+            let mut response = Response::new(answer.body);
+            response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type);
+            Served::Whole { response, summary: answer.summary }
+        }
+        (Delivery::Whole, Body::Stream { .. }) => {
             return Err(refuse(UpstreamError::garbled("it is a stream nobody asked for")));
         }
-        Body::Whole(body) => {
-            let (body, summary) = if is_same {
-                let summary = front.summary(&body).map_err(refuse)?;
-                (body, summary)
-            } else {
-                let events = dialect.decode(&body).map_err(refuse)?;
-                let summary = translate::summary(&events);
-                let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
-                (Bytes::from(front.whole(&head, &events).map_err(refuse)?), summary)
-            };
-            let mut response = Response::new(body);
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Served::Whole { response, summary }
-        }
-        Body::Stream { first, rest } => {
-            let mut relay = if is_same {
-                front.forwarder(ask.peek, draft.id())
-            } else {
-                let writer = front.writer(&head, ask.peek);
-                Box::new(Translate::new(dialect.decoder(), writer, draft.id()))
-            };
-            if api == Api::Messages && provider.hosting == Hosting::Bedrock {
-                relay = Box::new(Invoke::new(relay));
-            }
-            let opening = open_stream(relay.as_mut(), first).map_err(refuse)?;
+        (_, Body::Whole(_)) => return Err(refuse(UpstreamError::garbled("it is no event stream"))),
+        (Delivery::Socket, Body::Stream { first, rest }) => {
+            let relay = call.operation.relay(&ask, provider, fetched.head.headers()).relay;
             let mut head = Response::new(());
-            head.headers_mut()
-                .insert(header::CONTENT_TYPE, HeaderValue::from_static(front.stream_type(ask.peek)));
+            *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            if let Some(subprotocol) = realtime::subprotocol(call.headers) {
+                head.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+            }
+            Served::Stream { head, opening: first, rest, relay }
+        }
+        (_, Body::Stream { first, rest }) => {
+            let mut streamed = call.operation.relay(&ask, provider, fetched.head.headers());
+            let opening = open_stream(streamed.relay.as_mut(), first).map_err(refuse)?;
+            let mut head = Response::new(());
+            head.headers_mut().insert(header::CONTENT_TYPE, streamed.content_type);
             head.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            Served::Stream { head, opening, rest, relay }
+            Served::Stream { head, opening, rest, relay: streamed.relay }
         }
     };
     let answer_headers = match &mut served {
@@ -355,7 +379,128 @@ async fn send<H: Host>(
     if let (false, Ok(names)) = (dropped.is_empty(), HeaderValue::from_str(&dropped.join(","))) {
         answer_headers.insert(DROPPED, names);
     }
-    Ok((served, fetched.head_ms))
+    Ok((served, head_ms))
+}
+
+/// What was sent, and what came back.
+struct Sent<S> {
+    fetched: Fetched<S>,
+    more: Vec<Whole>,
+    delivery: Delivery,
+    dropped: Vec<String>,
+    bent: Bent,
+}
+
+/// Sends the request, then, some at once, those that complete it. All of them succeed, or the call fails.
+async fn fetch_all<H: Host>(
+    host: &H,
+    call: &Call<'_>,
+    ask: &Ask<'_>,
+    provider: &'static Provider,
+    outgoing: Outgoing,
+) -> Result<Sent<H::Stream>, Refusal> {
+    let Outgoing { request, more: requests, delivery, dropped, bent } = outgoing;
+    let config = host.config();
+    let limits = if delivery.is_streamed() { config.stream_limits } else { config.answer_limits };
+    let limits = Limits { any_stream: delivery == Delivery::AsItComes, ..limits };
+    let fetched = fetch(host, call, ask, provider, request, limits).await?;
+    let mut more = Vec::with_capacity(requests.len());
+    let mut requests = requests.into_iter();
+    while !requests.as_slice().is_empty() {
+        let group = requests.by_ref().take(AT_ONCE);
+        let group = group.map(|request| fetch(host, call, ask, provider, request, limits));
+        for fetched in try_join_all(group).await? {
+            let Body::Whole(body) = fetched.body else {
+                return Err(failed(provider, UpstreamError::garbled("it is a stream nobody asked for")));
+            };
+            more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
+        }
+    }
+    Ok(Sent { fetched, more, delivery, dropped, bent })
+}
+
+/// Sends one request. Returns its answer if it is a 2xx.
+async fn fetch<H: Host>(
+    host: &H,
+    call: &Call<'_>,
+    ask: &Ask<'_>,
+    provider: &'static Provider,
+    request: Request<Bytes>,
+    limits: Limits,
+) -> Result<Fetched<H::Stream>, Refusal> {
+    let fetched = exchange(host, provider, request, call.rest, limits, ask.id).await?;
+    well(call, ask, provider, fetched)
+}
+
+/// One request and its answer, whatever its status; behind the request's body goes the rest of the caller's.
+/// `id` is for the log.
+pub(crate) async fn exchange<H: Host>(
+    host: &H,
+    provider: &'static Provider,
+    mut request: Request<Bytes>,
+    rest: Option<Rest<'_>>,
+    limits: Limits,
+    id: &str,
+) -> Result<Fetched<H::Stream>, Error> {
+    let fail = |error| Error::Upstream { provider: provider.name, error };
+    let fetched = match rest {
+        None if request.headers().contains_key(header::UPGRADE) => host.connect(request, limits).await,
+        None => host.fetch(request, limits).await,
+        Some(Rest { rest, length, held }) => {
+            if let Some(length) = length {
+                let length = length + request.body().len() - held;
+                request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            match host.forward(request, rest.clone(), limits).await {
+                Err(ForwardError::Body(error)) => return Err(form::unreceived(error)),
+                Err(ForwardError::Refused) => return Err(rest.borrow_mut().take_error()),
+                Err(ForwardError::Fetch(error)) => Err(error),
+                Ok(fetched) => Ok(fetched),
+            }
+        }
+    };
+    fetched.map_err(|error| match error {
+        FetchError::HungUp => Error::HungUp,
+        FetchError::Timeout => {
+            let waited = limits.first_byte_ms;
+            fail(UpstreamError::new(ErrorClass::Timeout, format!("no answer within {waited} ms.")))
+        }
+        FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
+        FetchError::Unreachable(reason) => {
+            host.log(&format!("{id}: {} unreachable: {reason}", provider.name));
+            fail(UpstreamError::new(ErrorClass::Network, unreachable(provider)))
+        }
+    })
+}
+
+/// The answer, unless its status says that it is none.
+fn well<S>(
+    call: &Call<'_>,
+    ask: &Ask<'_>,
+    provider: &'static Provider,
+    fetched: Fetched<S>,
+) -> Result<Fetched<S>, Refusal> {
+    let status = fetched.head.status();
+    if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(fetched);
+    }
+    let headers = fetched.head.headers();
+    let body = match fetched.body {
+        Body::Whole(body) => body,
+        Body::Stream { first, .. } => first,
+    };
+    let mut error = call.operation.failure(ask, status.as_u16(), headers, &body);
+    // A wait told as a date needs a clock, which an operation has not.
+    error.retry_after_ms = error.retry_after_ms.or_else(|| {
+        let date = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+        Some((parse_http_date(date)? - fetched.head_ms).max(0))
+    });
+    Err(Refusal { headers: Box::new(passed_on(headers)), ..failed(provider, error) })
+}
+
+/// The provider's failure, before anything of its answer's headers is known.
+fn failed(provider: &'static Provider, error: UpstreamError) -> Refusal {
+    Refusal::from(Error::Upstream { provider: provider.name, error })
 }
 
 /// Reads the first chunk. A stream that fails this early has not been answered yet, so it fails like
@@ -374,14 +519,6 @@ fn open_stream(relay: &mut dyn Relay, first: Bytes) -> Result<Bytes, UpstreamErr
     }
 }
 
-/// The model the provider says it used, for the answer.
-fn served_model(events: &[Event]) -> Option<&str> {
-    events.iter().find_map(|event| match event {
-        Event::Start { model, .. } => model.as_deref(),
-        _ => None,
-    })
-}
-
 /// Why there is no answer at all. Where the operator runs the provider too, it is told what says where.
 fn unreachable(provider: &Provider) -> String {
     match provider.auth {
@@ -393,46 +530,43 @@ fn unreachable(provider: &Provider) -> String {
     }
 }
 
-async fn upstream_request<H: Host>(
+/// What goes to the target, with our name, the trace and what proves who asks.
+async fn outgoing<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
+    ask: &Ask<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
-) -> Result<(Request<Bytes>, Vec<String>), Error> {
+) -> Result<Outgoing, Error> {
     let provider = choice.provider;
     let access = credential::access(host, choice).await?;
     let target = access.target(choice);
-    let api = credential::api_for(host, choice, ask.front.api());
-    let Encoded { mut request, dropped } = if api.speaks() == ask.front.api() {
-        ask.front.forward(ask.body, ask.peek, ask.headers, &target)?
-    } else {
-        let betas = Betas::None.sort(ask.headers).1;
-        let mut encoded = api.dialect().encode(ask.unified()?, &target).map_err(|error| match error {
-            llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
-            error => Error::Request(error),
-        })?;
-        encoded.dropped.extend(betas);
-        encoded
-    };
-    let headers = request.headers_mut();
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    if let Ok(parent) = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)) {
-        headers.insert(trace::TRACEPARENT, parent);
+    let asked = capability::check_kind(&target, call.operation.name())
+        .and_then(|()| call.operation.request(ask, &target));
+    let mut outgoing = asked.map_err(|error| match error {
+        llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
+        error => Error::Request(error),
+    })?;
+    let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)).ok();
+    for request in std::iter::once(&mut outgoing.request).chain(&mut outgoing.more) {
+        let headers = request.headers_mut();
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(parent) = &parent {
+            headers.insert(trace::TRACEPARENT, parent.clone());
+        }
+        access.seal(request, host.now_ms())?;
     }
-    access.seal(&mut request, host.now_ms())?;
-    Ok((request, dropped))
+    Ok(outgoing)
 }
 
 fn demo<H: Host>(
     host: &H,
-    ask: &mut Ask<'_>,
+    call: &Call<'_>,
+    ask: &Ask<'_>,
     choice: &Choice<'_>,
-    draft: &Draft,
-) -> Result<Fetched<H::Stream>, Error> {
-    let model = ask.peek.model.clone();
-    let head = Head { id: draft.id(), created: draft.started_ms() / 1000, model: &model };
+) -> Result<Sent<H::Stream>, Refusal> {
     let head_ms = host.now_ms();
-    Ok(match demo::answer(choice.model, ask.unified()?, &head)? {
+    let fetched = match call.operation.demo(ask, choice.model).map_err(Error::from)? {
         demo::Answer::Whole { status, body } => {
             let mut head = Response::new(());
             *head.status_mut() = StatusCode::from_u16(status).expect("the demo answers with a status");
@@ -443,7 +577,10 @@ fn demo<H: Host>(
             let rest = host.script(chunks, DEMO_GAP_MS);
             Fetched { head: Response::new(()), body: Body::Stream { first, rest }, head_ms }
         }
-    })
+    };
+    let fetched = well(call, ask, choice.provider, fetched)?;
+    let delivery = Delivery::of(call.peek.stream);
+    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() })
 }
 
 /// `WORKERS_AI_API_KEY` for (`workers-ai`, `API_KEY`).
@@ -456,8 +593,8 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in upstream {
         let known = match name.as_str() {
-            // Anthropic's name for it.
-            "request-id" => Some(X_REQUEST_ID),
+            // Anthropic's name for it, and Amazon's.
+            "request-id" | "x-amzn-requestid" => Some(X_REQUEST_ID),
             "retry-after" | "retry-after-ms" | "x-request-id" | "openai-processing-ms" => Some(name.clone()),
             other if other.starts_with("x-ratelimit-") || other.starts_with("anthropic-ratelimit-") => {
                 Some(name.clone())
@@ -472,15 +609,20 @@ fn passed_on(upstream: &HeaderMap) -> HeaderMap {
 }
 
 /// Our own headers, on every answer of a call.
-fn stamp(headers: &mut HeaderMap, draft: &Draft) {
+pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Operation, status: StatusCode) {
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
-    if !headers.contains_key(X_REQUEST_ID) {
-        headers.insert(X_REQUEST_ID, id.clone());
-    }
+    let request_id = headers.entry(X_REQUEST_ID).or_insert_with(|| id.clone()).clone();
     headers.insert(CALL_ID, id);
+    operation.headers(status, &request_id, headers);
 }
 
-fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusal) -> Reply<S> {
+/// The answer to a call that failed, and its record.
+pub(crate) fn refuse<S, H: Host>(
+    host: &H,
+    operation: &dyn Operation,
+    draft: Draft,
+    refusal: Refusal,
+) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
@@ -489,9 +631,10 @@ fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusa
     if let Error::Upstream { error: UpstreamError { retry_after_ms: Some(wait_ms), .. }, .. } = &error {
         headers.entry(header::RETRY_AFTER).or_insert_with(|| HeaderValue::from((wait_ms + 999) / 1000));
     }
-    let mut response = error_in(front, &error, Some(draft.id()));
-    response.headers_mut().extend(headers);
-    stamp(response.headers_mut(), &draft);
+    let mut response = error_in(operation, &error, Some(draft.id()));
+    response.headers_mut().extend(*headers);
+    let status = response.status();
+    stamp(response.headers_mut(), &draft, operation, status);
     let now_ms = host.now_ms();
     let record = match error {
         Error::HungUp => draft.finish_hung_up(now_ms, Summary::default()),
@@ -506,11 +649,11 @@ fn refuse<S, H: Host>(host: &H, front: &dyn Front, draft: Draft, refusal: Refusa
 
 /// A refusal in OpenAI's error shape, for whoever's protocol is not known.
 pub fn error_response(error: &Error, request_id: Option<&str>) -> Response<Bytes> {
-    error_in(&ChatCompletions, error, request_id)
+    error_in(&OPENAI, error, request_id)
 }
 
 /// A refusal in the caller's protocol.
-fn error_in(front: &dyn Front, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
+pub fn error_in(operation: &dyn Operation, error: &Error, request_id: Option<&str>) -> Response<Bytes> {
     let status = error.status();
     let body = match error {
         Error::Upstream { error, provider } => {
@@ -525,7 +668,7 @@ fn error_in(front: &dyn Front, error: &Error, request_id: Option<&str>) -> Respo
             request_id,
         },
     };
-    let mut response = Response::new(Bytes::from(front.error(status, &body)));
+    let mut response = Response::new(Bytes::from(operation.error(status, &body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Error::MethodNotAllowed { allowed, .. } = error {
@@ -534,15 +677,21 @@ fn error_in(front: &dyn Front, error: &Error, request_id: Option<&str>) -> Respo
     response
 }
 
+/// OpenAI's shape of an error.
+pub(crate) const OPENAI: Chat = Chat(&ChatCompletions);
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CALL_ID: HeaderName = HeaderName::from_static("x-hypergate-call-id");
-const PROVIDER: HeaderName = HeaderName::from_static("x-hypergate-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-hypergate-attempts");
 const DROPPED: HeaderName = HeaderName::from_static("x-hypergate-dropped");
+const RETIRES: HeaderName = HeaderName::from_static("x-hypergate-model-retires");
 const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries of the same target, where it names no time itself.
 const RETRY_PAUSE_MS: i64 = 250;
+
+/// How many requests of one call are under way together. Workers has six connections for all of it.
+const AT_ONCE: usize = 5;
 
 /// Between two words of the demo model.
 const DEMO_GAP_MS: i64 = 40;

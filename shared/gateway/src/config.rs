@@ -14,10 +14,16 @@ pub struct Config {
     pub tick_token: Option<String>,
     /// `MAX_BODY_BYTES`: larger requests are refused before they are read.
     pub max_body_bytes: usize,
+    /// `MAX_UPLOAD_BYTES`: the same for forms with files, which are not held.
+    pub max_upload_bytes: usize,
     /// `FIRST_BYTE_TIMEOUT_MS`, `IDLE_TIMEOUT_MS`: bounds of a streamed answer.
     pub stream_limits: Limits,
     /// `ANSWER_TIMEOUT_MS`: bound of a whole answer, which is silent until it is finished.
     pub answer_limits: Limits,
+    /// `SESSION_IDLE_MS`: a socket on which neither side says anything for longer is closed.
+    pub session_idle_ms: i64,
+    /// `SESSION_MS`: so is one that is open for longer.
+    pub session_ms: i64,
     /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
     pub max_retry_wait_ms: i64,
     /// `RELEASE`: the name of what is deployed, for records.
@@ -51,8 +57,16 @@ impl Config {
             admin_token: lookup("ADMIN_TOKEN"),
             tick_token: lookup("TICK_TOKEN"),
             max_body_bytes: number("MAX_BODY_BYTES", 32 << 20, 1_024..=100 << 20)? as usize,
-            stream_limits: Limits { first_byte_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES },
-            answer_limits: Limits { first_byte_ms: answer_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES },
+            max_upload_bytes: number("MAX_UPLOAD_BYTES", 512 << 20, 1_024..=2 << 30)? as usize,
+            stream_limits: Limits { first_byte_ms, idle_ms, max_bytes: MAX_ANSWER_BYTES, any_stream: false },
+            answer_limits: Limits {
+                first_byte_ms: answer_ms,
+                idle_ms,
+                max_bytes: MAX_ANSWER_BYTES,
+                any_stream: false,
+            },
+            session_idle_ms: number("SESSION_IDLE_MS", 300_000, 100..=3_600_000)?,
+            session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
             release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             allow_local_receivers: lookup("ALLOW_LOCAL_RECEIVERS").is_some_and(|value| value == "true"),

@@ -58,12 +58,18 @@ pub struct Token {
 }
 
 /// What to speak with a target for a caller who speaks `callers`.
-pub fn api_for(settings: &impl Settings, choice: &Choice<'_>, callers: Api) -> Api {
-    match choice.provider.grant {
-        // At the older addresses there is nothing but this.
-        Some(Grant::Entra) if settings.setting("AZURE_API_VERSION").is_some() => choice.provider.api,
-        _ => choice.provider.api_for(callers, choice.model),
+pub fn api_for(settings: &impl Settings, choice: &Choice<'_>, callers: Option<Api>) -> Api {
+    let provider = choice.provider;
+    match callers.map_or(provider.api, |callers| provider.api_for(callers, choice.model)) {
+        // The older addresses have none of these.
+        Api::Responses if provider.grant == Some(Grant::Entra) && is_dated(settings) => provider.api,
+        api => api,
     }
+}
+
+/// Whether Azure is asked at its older addresses.
+fn is_dated(settings: &impl Settings) -> bool {
+    settings.setting("AZURE_API_VERSION").is_some()
 }
 
 /// Reads the settings for a target; fetches a token where one is needed and none is at hand.
@@ -97,7 +103,11 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
             let base_url = match &version {
                 Some(_) => {
                     let resource = base_url.trim_end_matches("/openai/v1").trim_end_matches("/openai");
-                    format!("{resource}/openai/deployments/{}", sigv4::encode(choice.model))
+                    match choice.model {
+                        // Files and batches are no deployment's.
+                        "" => format!("{resource}/openai"),
+                        model => format!("{resource}/openai/deployments/{}", sigv4::encode(model)),
+                    }
                 }
                 None => base_url,
             };
@@ -139,7 +149,8 @@ impl Access {
         }
     }
 
-    /// Adds to a finished request what is not a key: nothing of it may change any more.
+    /// Adds to a finished request what is not a key: nothing of it may change any more. A signature is over all of
+    /// the body, so nothing may follow it either: no provider that wants one takes forms or files.
     pub fn seal(&self, request: &mut Request<Bytes>, now_ms: i64) -> Result<(), Error> {
         if let Some(query) = &self.query {
             let uri = request.uri().to_string();

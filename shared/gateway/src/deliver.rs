@@ -204,4 +204,5 @@ const MOST_ATTEMPTS: usize = 20;
 const AT_ONCE: usize = 6;
 /// Longer than an attempt with all its limits.
 const LEASE_MS: i64 = 120_000;
-const LIMITS: Limits = Limits { first_byte_ms: 15_000, idle_ms: 15_000, max_bytes: 65_536 };
+const LIMITS: Limits =
+    Limits { first_byte_ms: 15_000, idle_ms: 15_000, max_bytes: 65_536, any_stream: false };

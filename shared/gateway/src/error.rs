@@ -18,9 +18,20 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The form is larger than allowed.
+    #[error(
+        "The form is larger than {limit} bytes. Send less, or have the gateway's operator raise MAX_UPLOAD_BYTES."
+    )]
+    UploadTooLarge {
+        /// The limit.
+        limit: usize,
+    },
     /// The request broke off.
     #[error("The request's body broke off. Send it again.")]
     BodyBroken,
+    /// The rest of the request did not come.
+    #[error("Nothing more of the request's body came for too long. Send it again.")]
+    BodySilent,
     /// A field of an admin request is wrong.
     #[error("{message}")]
     Field {
@@ -61,6 +72,14 @@ pub enum Error {
     /// The key may not use this model.
     #[error("This API key may not use the model `{0}`. GET /v1/models lists the models it may use.")]
     ModelNotAllowed(String),
+    /// A form where JSON is wanted.
+    #[error("This route takes JSON. Send the body as `application/json`, not as a form.")]
+    NoForm,
+    /// The host has no sockets.
+    #[error(
+        "This deployment runs where there are no WebSockets. Use one on Cloudflare Workers for realtime."
+    )]
+    NoSockets,
     /// Nothing goes by this name.
     #[error(
         "There is no model `{0}`. Name it as `provider/model` (`openai/gpt-5-mini`) or by an alias; GET /v1/models lists the known ones."
@@ -115,7 +134,10 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BodyBroken | Self::Field { .. } | Self::Request(_) => StatusCode::BAD_REQUEST,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodySilent => StatusCode::REQUEST_TIMEOUT,
+            Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoSockets => StatusCode::NOT_IMPLEMENTED,
+            Self::BodyTooLarge { .. } | Self::UploadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HungUp => {
                 StatusCode::from_u16(crate::record::CLIENT_CLOSED_REQUEST).expect("499 is a status")
             }
@@ -133,11 +155,20 @@ impl Error {
         }
     }
 
+    /// The status the provider answered with, if it did.
+    pub fn upstream_status(&self) -> Option<u16> {
+        match self {
+            Self::Upstream { error, .. } => error.status,
+            _ => None,
+        }
+    }
+
     /// The stable name used for callers, records and rollups.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BodyBroken => "body_broken",
-            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodySilent => "body_timeout",
+            Self::BodyTooLarge { .. } | Self::UploadTooLarge { .. } => "body_too_large",
             Self::Field { .. } => "invalid_field",
             Self::HungUp => "caller_hung_up",
             Self::IdentityUnavailable(_) => "identity_unavailable",
@@ -146,6 +177,8 @@ impl Error {
             Self::Misconfigured(_) => "misconfigured",
             Self::ModelNotAllowed(_) => "model_not_allowed",
             Self::ModelUnknown(_) => "model_not_found",
+            Self::NoForm => "unsupported_media_type",
+            Self::NoSockets => "websockets_unavailable",
             Self::NotFound(_) => "not_found",
             Self::Port(_) => "internal_error",
             Self::ProviderUnconfigured { .. } | Self::ProvidersUnconfigured { .. } => {

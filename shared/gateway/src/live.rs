@@ -26,13 +26,15 @@ impl Live {
         (passed == Passed::Instead).then_some(out)
     }
 
-    /// The upstream's stream ended: what is still to be sent, and the record.
-    pub fn end(mut self, now_ms: i64, ending: Ending) -> (Vec<u8>, Record) {
+    /// The upstream's stream ended: what is still to be sent, and the record. With nothing to send (`None`)
+    /// the connection is to be broken off: the answer is not whole, and there is no other way to say so.
+    pub fn end(mut self, now_ms: i64, ending: Ending) -> (Option<Vec<u8>>, Record) {
         let mut out = Vec::new();
         self.relay.end(ending, &mut out);
         self.draft.sent(now_ms, &out);
         let summary = self.relay.summary().clone();
-        (out, self.draft.finish_stream(now_ms, summary))
+        let tail = (!self.relay.must_break_off()).then_some(out);
+        (tail, self.draft.finish_stream(now_ms, summary))
     }
 
     /// The caller went away before the end. The host drops the upstream, which cancels it.

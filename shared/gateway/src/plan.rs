@@ -1,6 +1,6 @@
 //! Where a call goes: a name becomes a list of targets, tried in order.
 
-use llm::{Provider, provider};
+use llm::{Provider, operation::Operation, provider};
 
 use crate::{Error, auth::Caller};
 
@@ -31,12 +31,43 @@ pub fn plan<'a>(model: &'a str, caller: &'a Caller) -> Result<Vec<Choice<'a>>, E
     Ok(choices)
 }
 
+/// Those of the targets that can do what is asked. If none can, the refusal names providers that can.
+pub fn able<'a>(mut choices: Vec<Choice<'a>>, operation: &dyn Operation) -> Result<Vec<Choice<'a>>, Error> {
+    let first = choices[0].provider.name;
+    choices.retain(|choice| operation.is_offered(choice.provider));
+    if choices.is_empty() {
+        let able = provider::PROVIDERS.iter().filter(|provider| operation.is_offered(provider));
+        let names: Vec<&str> = able.map(|provider| provider.name).collect();
+        let (name, names) = (operation.name(), names.join(", "));
+        let message =
+            format!("`{first}` does not serve `{name}` here. Ask a model of one that does: {names}.");
+        return Err(llm::Error::unsupported("model", message).into());
+    }
+    Ok(choices)
+}
+
 /// Whether the key may use this name, going by the name alone.
 pub fn is_allowed(name: &str, caller: &Caller) -> bool {
     let Some(patterns) = &caller.models else { return true };
     patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => name == pattern,
+    })
+}
+
+/// Whether the key may use any model of this provider.
+pub fn may_use(provider: &Provider, caller: &Caller) -> bool {
+    let Some(patterns) = &caller.models else { return true };
+    let is_its = |name: &str| name.split_once('/').is_some_and(|(known, _)| known == provider.name);
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => is_its(prefix) || provider.name.starts_with(prefix),
+        None => {
+            is_its(pattern)
+                || caller
+                    .aliases
+                    .get(pattern)
+                    .is_some_and(|targets| targets.iter().any(|target| is_its(target)))
+        }
     })
 }
 

@@ -3,14 +3,14 @@
 //! Futures carry no `Send` bound: an isolate has one thread. `tests/hosts/script.mjs` is the contract; a
 //! new host is done when it passes.
 
-use std::{future::Future, rc::Rc};
+use std::{cell::RefCell, future::Future, rc::Rc};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{config::Config, memory::Memory};
+use crate::{call::BodyError, config::Config, memory::Memory};
 
 /// A host could not do what was asked. The text is for the log, never for a caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +121,7 @@ pub trait Signer {
     fn sign_rs256(&self, pkcs8: &[u8], message: &[u8]) -> impl Future<Output = Result<Vec<u8>, PortError>>;
 }
 
-/// How long an upstream may take, and how much it may say.
+/// How long an upstream may take, how much it may say, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Until the head of the answer and the first chunk of a stream are there.
@@ -130,6 +130,8 @@ pub struct Limits {
     pub idle_ms: i64,
     /// Of a whole answer.
     pub max_bytes: usize,
+    /// Whether a 2xx of any media type is handed over as it comes, and not only a stream of events.
+    pub any_stream: bool,
 }
 
 /// An upstream's answer.
@@ -146,7 +148,8 @@ pub struct Fetched<S> {
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Body<S> {
-    /// A 2xx `text/event-stream`: its first chunk has come, the host can pump the rest.
+    /// A 2xx that comes bit by bit: a stream of events, or whatever [`Limits::any_stream`] allowed. Its first
+    /// chunk has come, the host can pump the rest.
     Stream {
         /// The first bytes.
         first: Bytes,
@@ -170,12 +173,67 @@ pub enum FetchError {
     Unreachable(String),
 }
 
+/// Why there is no answer to a request that was forwarded while it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardError {
+    /// The caller did not send the rest of its body.
+    Body(BodyError),
+    /// The upstream gave none.
+    Fetch(FetchError),
+    /// The [`Passage`] did not let the rest of the caller's body through.
+    Refused,
+}
+
+impl From<FetchError> for ForwardError {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch(error)
+    }
+}
+
+/// What a caller sends goes through this on its way to the provider. Pure; the host does the reading and sending.
+pub trait Passage {
+    /// Lets a piece through. `None` means the very bytes that came in; otherwise what to send instead, which may
+    /// be nothing.
+    fn chunk(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Refused>;
+    /// The caller has sent all: what is still to be sent on.
+    fn end(&mut self) -> Result<Vec<u8>, Refused>;
+}
+
+/// The request is to be given up. The passage knows why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+/// The body of the request being served, where the host has not read it ([`BodyError::Unread`]).
+pub trait Receive {
+    /// The next piece; nothing at the end. A caller that is silent for longer than the limit of a stream is
+    /// not waited for.
+    fn receive(&self) -> impl Future<Output = Result<Option<Bytes>, BodyError>>;
+}
+
 /// One request, one answer. Redirects are not followed.
 pub trait Fetch {
-    /// The unread rest of a streamed answer. Dropping it cancels the upstream.
+    /// Whether sockets can be opened here.
+    const HAS_SOCKETS: bool;
+    /// The unread rest of a streamed answer, or an open socket. Dropping it cancels the upstream.
     type Stream;
     /// Sends the request.
     fn fetch(
+        &self,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Fetched<Self::Stream>, FetchError>>;
+    /// Sends the request, and behind its body what the caller has yet to send, as it comes. Its `content-length`
+    /// is that of all of it; without one the length is not known. An answer that is an error may come earlier
+    /// and ends the sending. The time to the first byte begins when all is sent.
+    fn forward(
+        &self,
+        request: Request<Bytes>,
+        passage: Rc<RefCell<dyn Passage>>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Fetched<Self::Stream>, ForwardError>>;
+    /// Opens a socket. The answer is a 101 with an empty stream, which the host can relay, or whole if it is
+    /// another; where there are no sockets nobody asks.
+    fn connect(
         &self,
         request: Request<Bytes>,
         limits: Limits,
@@ -185,7 +243,7 @@ pub trait Fetch {
 }
 
 /// All of it, for one request.
-pub trait Host: Clock + Random + Settings + Database + KeyValue + Fetch + Signer {
+pub trait Host: Clock + Random + Settings + Database + KeyValue + Fetch + Receive + Signer {
     /// The settings, read once.
     fn config(&self) -> Rc<Config>;
     /// What this isolate remembers. On a host that keeps nothing between requests it is always empty.

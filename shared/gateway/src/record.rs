@@ -1,12 +1,16 @@
 //! The record of one call: who, what, which targets were tried, timings, tokens, cost, outcome.
 
+use std::rc::Rc;
+
 use hypercare::detect::{Pace, wait_ms};
-use llm::{Usage, relay::Summary};
+use llm::{ServiceTier, Usage, relay::Summary};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
+    auth::Caller,
     payload::{Capture, Payload},
+    price,
 };
 
 /// One call: each field is a column. Words are OpenTelemetry's; unknown is `None`, never zero.
@@ -20,7 +24,7 @@ pub struct Record {
     pub key_id: String,
     /// Keyed hash of the caller's name for its end user.
     pub end_user_hash: Option<String>,
-    /// What was done: `chat`.
+    /// What was done: `chat`, `embeddings`, ….
     pub operation: String,
     /// The path called.
     pub route: String,
@@ -62,11 +66,36 @@ pub struct Record {
     pub output_tokens: Option<u64>,
     /// Output tokens spent on thinking.
     pub reasoning_output_tokens: Option<u64>,
+    /// What of the tokens written to the cache is kept for an hour.
+    pub cache_write_1h_input_tokens: Option<u64>,
+    /// Input tokens of sound.
+    pub audio_input_tokens: Option<u64>,
+    /// Input tokens of pictures.
+    pub image_input_tokens: Option<u64>,
+    /// Output tokens of sound.
+    pub audio_output_tokens: Option<u64>,
+    /// Output tokens of pictures.
+    pub image_output_tokens: Option<u64>,
+    /// Pictures made.
+    pub images: Option<u64>,
+    /// Searches of the web.
+    pub searches: Option<u64>,
+    /// Searches of files.
+    pub file_searches: Option<u64>,
+    /// What a reranker bills.
+    pub search_units: Option<u64>,
+    /// Milliseconds of sound that was written down.
+    pub audio_ms: Option<u64>,
+    /// Characters that were spoken.
+    pub characters: Option<u64>,
+    /// `batch`, `flex` or `priority`.
+    pub service_tier: Option<String>,
     /// The tokens were counted here, not told by the provider.
     pub usage_estimated: bool,
-    /// Millionths of a US dollar, by the price table named next.
+    /// Millionths of a US dollar, by the prices named next.
     pub cost_microusd: Option<i64>,
-    /// The table's date.
+    /// The date of the price table; `provider` where the provider told the cost; `tenant:` or `global:` and the day
+    /// the prices were set where they are the deployment's own.
     pub price_version: String,
     /// In OpenAI's words.
     pub finish_reason: Option<String>,
@@ -141,6 +170,8 @@ pub struct Draft {
     /// The provider by its own name, for prices.
     provider: &'static str,
     capture: Option<Capture>,
+    /// Who may have prices of its own.
+    caller: Option<Rc<Caller>>,
 }
 
 /// What is known of a call when it begins.
@@ -148,6 +179,8 @@ pub struct Draft {
 pub struct Opening<'a> {
     /// The new id.
     pub id: String,
+    /// What is to be done.
+    pub operation: &'a str,
     /// The path called.
     pub route: &'a str,
     /// W3C trace id.
@@ -168,7 +201,7 @@ impl Draft {
             tenant_id: String::new(),
             key_id: String::new(),
             end_user_hash: None,
-            operation: "chat".to_owned(),
+            operation: opening.operation.to_owned(),
             route: opening.route.to_owned(),
             request_model: String::new(),
             response_model: None,
@@ -189,6 +222,18 @@ impl Draft {
             cache_write_input_tokens: None,
             output_tokens: None,
             reasoning_output_tokens: None,
+            cache_write_1h_input_tokens: None,
+            audio_input_tokens: None,
+            image_input_tokens: None,
+            audio_output_tokens: None,
+            image_output_tokens: None,
+            images: None,
+            searches: None,
+            file_searches: None,
+            search_units: None,
+            audio_ms: None,
+            characters: None,
+            service_tier: None,
             usage_estimated: false,
             cost_microusd: None,
             price_version: llm::price::VERSION.to_owned(),
@@ -200,7 +245,13 @@ impl Draft {
             trace_id: opening.trace_id,
             payload: None,
         };
-        Self { record, upstream_ms: 0, provider: "", capture: None }
+        Self { record, upstream_ms: 0, provider: "", capture: None, caller: None }
+    }
+
+    /// Under an id of its own: what may be found out more than once is recorded once.
+    pub fn with_id(mut self, id: String) -> Self {
+        self.record.id = id;
+        self
     }
 
     /// The call's id.
@@ -229,11 +280,22 @@ impl Draft {
         self.record.key_id = key_id.to_owned();
     }
 
+    /// Whose prices hold before the list prices.
+    pub fn prices(&mut self, caller: Rc<Caller>) {
+        self.caller = Some(caller);
+    }
+
     /// What is asked for.
     pub fn request(&mut self, model: &str, stream: bool, end_user_hash: Option<String>) {
         self.record.request_model = short(model);
         self.record.stream = stream;
         self.record.end_user_hash = end_user_hash;
+    }
+
+    /// The answer begins with this status, and is a stream.
+    pub fn streams(&mut self, status: u16) {
+        self.record.stream = true;
+        self.record.status = status;
     }
 
     /// What of the content is kept.
@@ -289,7 +351,7 @@ impl Draft {
         self.finish(now_ms, status, Outcome::of_status(status), summary)
     }
 
-    /// A stream ended, well or not. The caller saw a 200 either way.
+    /// A stream ended, well or not. The caller saw its status either way.
     pub fn finish_stream(mut self, now_ms: i64, summary: Summary) -> Record {
         let failure = summary.error.as_ref().map(|error| error.class);
         self.record.error_type = failure.map(|class| class.code().to_owned());
@@ -300,7 +362,8 @@ impl Draft {
                 outcome => outcome,
             },
         };
-        self.finish(now_ms, 200, outcome, summary)
+        let status = if self.record.status == 0 { 200 } else { self.record.status };
+        self.finish(now_ms, status, outcome, summary)
     }
 
     /// The caller did not wait.
@@ -326,20 +389,43 @@ impl Draft {
         record.wait_ms = wait_ms(pace, record.time_to_first_chunk_ms, record.duration_ms);
         record.finish_reason = summary.finish_reason.map(|reason| short(&reason));
         if let Some(usage) = summary.usage.map(plausible) {
-            record.input_tokens = Some(usage.input_tokens);
-            record.cache_read_input_tokens = Some(usage.cache_read_input_tokens);
-            record.cache_write_input_tokens =
-                Some(usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens);
-            record.output_tokens = Some(usage.output_tokens);
-            record.reasoning_output_tokens = Some(usage.reasoning_output_tokens);
+            let pieces = [usage.images, usage.search_units, usage.audio_ms, usage.characters]
+                .iter()
+                .any(|&count| count > 0);
+            // What is sold by the piece is often not counted in tokens.
+            if !pieces || usage.input_tokens + usage.output_tokens > 0 {
+                record.input_tokens = Some(usage.input_tokens);
+                record.cache_read_input_tokens = Some(usage.cache_read_input_tokens);
+                record.cache_write_input_tokens =
+                    Some(usage.cache_write_5m_input_tokens + usage.cache_write_1h_input_tokens);
+                record.output_tokens = Some(usage.output_tokens);
+                record.reasoning_output_tokens = Some(usage.reasoning_output_tokens);
+            }
+            // Of these, none is not told from unsaid.
+            let said = |count: u64| (count > 0).then_some(count);
+            record.cache_write_1h_input_tokens = said(usage.cache_write_1h_input_tokens);
+            record.audio_input_tokens = said(usage.audio_input_tokens);
+            record.image_input_tokens = said(usage.image_input_tokens);
+            record.audio_output_tokens = said(usage.audio_output_tokens);
+            record.image_output_tokens = said(usage.image_output_tokens);
+            record.images = said(usage.images);
+            record.searches = said(usage.searches);
+            record.file_searches = said(usage.file_searches);
+            record.search_units = said(usage.search_units);
+            record.audio_ms = said(usage.audio_ms);
+            record.characters = said(usage.characters);
+            record.service_tier = match usage.tier {
+                ServiceTier::Batch => Some("batch".to_owned()),
+                ServiceTier::Flex => Some("flex".to_owned()),
+                ServiceTier::Priority => Some("priority".to_owned()),
+                ServiceTier::Standard => None,
+            };
             // The demo counts words, and its wire form has no place to say so.
             record.usage_estimated = usage.estimated || self.provider == "demo";
             let served = summary.response_model.as_deref();
-            let price = served
-                .into_iter()
-                .chain([record.target_model.as_str()])
-                .find_map(|model| llm::price::find(self.provider, model, record.started_ms));
-            record.cost_microusd = price.and_then(|price| price.cost_microusd(&usage));
+            let (cost, version) = cost(&usage, self.caller.as_deref(), self.provider, served, &record);
+            record.cost_microusd = cost;
+            record.price_version = version;
         }
         record.response_model = summary.response_model.map(|model| short(&model));
         record.payload = self.capture.take().map(Capture::finish);
@@ -347,20 +433,56 @@ impl Draft {
     }
 }
 
-/// A count no model reaches would be refused by the database, and a sum of such would overflow.
-fn plausible(usage: Usage) -> Usage {
-    let bounded = |tokens: u64| tokens.min(MAX_TOKENS);
-    Usage {
-        input_tokens: bounded(usage.input_tokens),
-        cache_read_input_tokens: bounded(usage.cache_read_input_tokens),
-        cache_write_5m_input_tokens: bounded(usage.cache_write_5m_input_tokens),
-        cache_write_1h_input_tokens: bounded(usage.cache_write_1h_input_tokens),
-        output_tokens: bounded(usage.output_tokens),
-        reasoning_output_tokens: bounded(usage.reasoning_output_tokens),
-        audio_input_tokens: bounded(usage.audio_input_tokens),
-        audio_output_tokens: bounded(usage.audio_output_tokens),
-        estimated: usage.estimated,
+/// What a call cost and by which prices: the provider's own word, else the caller's prices, else the table's.
+fn cost(
+    usage: &Usage,
+    caller: Option<&Caller>,
+    provider: &str,
+    served: Option<&str>,
+    record: &Record,
+) -> (Option<i64>, String) {
+    if let Some(cost) = usage.provider_cost_microusd.filter(|cost| *cost >= 0) {
+        return (Some(cost), "provider".to_owned());
     }
+    let at_ms = record.started_ms;
+    let asked = record.target_model.as_str();
+    let own = |model| price::find(&caller?.prices, provider, model, at_ms);
+    // What was asked for is what the deployment set a price for; what served is what a list names.
+    if let Some((price, version)) = own(asked).or_else(|| own(served?)) {
+        return (price.cost_microusd(usage), version.to_owned());
+    }
+    let listed = |model| llm::price::find(provider, model, at_ms);
+    let price = served.and_then(listed).or_else(|| listed(asked));
+    (price.and_then(|price| price.cost_microusd(usage)), llm::price::VERSION.to_owned())
+}
+
+/// A count no call reaches would be refused by the database, and a sum of such would overflow.
+fn plausible(mut usage: Usage) -> Usage {
+    for count in [
+        &mut usage.input_tokens,
+        &mut usage.cache_read_input_tokens,
+        &mut usage.cache_write_5m_input_tokens,
+        &mut usage.cache_write_1h_input_tokens,
+        &mut usage.audio_input_tokens,
+        &mut usage.image_input_tokens,
+        &mut usage.video_input_tokens,
+        &mut usage.cache_read_audio_input_tokens,
+        &mut usage.cache_read_image_input_tokens,
+        &mut usage.output_tokens,
+        &mut usage.reasoning_output_tokens,
+        &mut usage.audio_output_tokens,
+        &mut usage.image_output_tokens,
+        &mut usage.video_output_tokens,
+        &mut usage.images,
+        &mut usage.searches,
+        &mut usage.file_searches,
+        &mut usage.search_units,
+        &mut usage.audio_ms,
+        &mut usage.characters,
+    ] {
+        *count = (*count).min(MAX_COUNT);
+    }
+    usage
 }
 
 /// Words in a record that come from outside have a bound.
@@ -370,4 +492,84 @@ fn short(text: &str) -> String {
 
 const MAX_WORD_CHARS: usize = 200;
 
-const MAX_TOKENS: u64 = 1 << 32;
+const MAX_COUNT: u64 = 1 << 32;
+
+#[cfg(test)]
+mod tests {
+    use llm::provider;
+
+    use super::*;
+
+    fn record(model: &str, usage: Usage) -> Record {
+        let mut draft = Draft::begin(Opening {
+            operation: "chat",
+            id: "call_1".to_owned(),
+            route: "/v1/audio/speech",
+            trace_id: String::new(),
+            started_ms: 1_795_435_200_000,
+            region: None,
+            release: "test",
+        });
+        let attempt = Attempt {
+            provider: "openai".to_owned(),
+            model: model.to_owned(),
+            status: Some(200),
+            error_type: None,
+            duration_ms: 5,
+        };
+        draft.attempt(provider::find("openai").expect("a row"), attempt);
+        draft.finish_whole(
+            1_795_435_200_005,
+            200,
+            None,
+            Summary { usage: Some(usage), ..Summary::default() },
+            b"",
+        )
+    }
+
+    #[test]
+    fn what_the_provider_says_it_cost_goes_before_the_table() {
+        let usage = Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() };
+        for (said, cost, version) in [
+            (None, Some(2_080), llm::price::VERSION),
+            (Some(7), Some(7), "provider"),
+            (Some(0), Some(0), "provider"),
+            (Some(-1), Some(2_080), llm::price::VERSION),
+        ] {
+            let record = record("gpt-4.1", Usage { provider_cost_microusd: said, ..usage });
+            assert_eq!((record.cost_microusd, record.price_version.as_str()), (cost, version), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sold_by_the_piece_has_no_tokens_but_what_was_counted() {
+        let speech = record("tts-1", Usage { characters: 1_000, ..Usage::default() });
+        assert_eq!((speech.characters, speech.cost_microusd), (Some(1_000), Some(15_000)));
+        assert_eq!(
+            (speech.input_tokens, speech.output_tokens, speech.cache_read_input_tokens),
+            (None, None, None)
+        );
+        let words = record("whisper-1", Usage { audio_ms: 60_000, ..Usage::default() });
+        assert_eq!(
+            (words.audio_ms, words.cost_microusd, words.input_tokens),
+            (Some(60_000), Some(6_000), None)
+        );
+        let nothing = record("gpt-4.1", Usage::default());
+        assert_eq!((nothing.input_tokens, nothing.cost_microusd), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn a_service_tier_is_named_and_priced() {
+        let usage = Usage { input_tokens: 1_000, searches: 2, ..Usage::default() };
+        for (tier, named, cost) in [
+            (ServiceTier::Standard, None, Some(22_000)),
+            (ServiceTier::Batch, Some("batch"), Some(21_000)),
+            (ServiceTier::Flex, Some("flex"), None),
+            (ServiceTier::Priority, Some("priority"), Some(23_500)),
+        ] {
+            let record = record("gpt-4.1", Usage { tier, ..usage });
+            assert_eq!((record.service_tier.as_deref(), record.cost_microusd), (named, cost));
+            assert_eq!((record.searches, record.images), (Some(2), None));
+        }
+    }
+}

@@ -40,8 +40,12 @@ pub struct Request {
     pub reasoning_effort: Option<Effort>,
     /// The same as a number of tokens; 0 is not at all. Goes before the effort where both are there.
     pub reasoning_budget: Option<u64>,
+    /// Whether the answer is to show what the model thinks; the provider's default where absent.
+    pub thoughts: Option<bool>,
     /// Sampling among this many most likely tokens.
     pub top_k: Option<u64>,
+    /// Whether tokens come with their probabilities, each beside this many it could have been.
+    pub logprobs: Option<u64>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// Whether a streamed answer is to end with its usage.
@@ -51,6 +55,23 @@ pub struct Request {
     /// Fields that no other protocol has. A dialect drops the harmless ones and says so, and refuses
     /// those that change what the answer means.
     pub extra: Vec<Extra>,
+}
+
+impl Request {
+    /// How much to think, as an effort, in whichever way the caller said it.
+    pub(crate) fn effort(&self) -> Option<Effort> {
+        self.reasoning_budget.map(Effort::of_budget).or(self.reasoning_effort)
+    }
+
+    /// The same as a number of tokens.
+    pub(crate) fn budget(&self) -> Option<u64> {
+        self.reasoning_budget.or(self.reasoning_effort.map(Effort::budget))
+    }
+
+    /// Whether the model has to call a tool.
+    pub(crate) fn forces_a_tool(&self) -> bool {
+        matches!(self.tool_choice, Some(ToolChoice::Function(_) | ToolChoice::Required))
+    }
 }
 
 /// A field of the caller's protocol that has no place in [`Request`].
@@ -124,6 +145,8 @@ pub enum CacheTtl {
 pub struct File {
     /// Its name, where the caller gives one.
     pub name: Option<String>,
+    /// Whether the answer is to say what it took from it.
+    pub cited: bool,
     /// What is in it.
     pub media: Media,
 }
@@ -167,16 +190,22 @@ pub struct ToolCall {
 }
 
 /// What a called function gave back.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolResult {
     /// The [`ToolCall::id`] this answers.
     pub call_id: String,
     /// Text and images.
     pub parts: Vec<Part>,
+    /// Whether the function failed. Where a protocol has no word for it, the parts begin with
+    /// [`TOOL_FAILED`].
+    pub is_error: bool,
 }
 
+/// Stands before what a failed function gave back, where nothing else can say that it failed.
+pub(crate) const TOOL_FAILED: &str = "The tool failed. ";
+
 /// A function the model may call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tool {
     /// Its name.
     pub name: String,
@@ -186,6 +215,8 @@ pub struct Tool {
     pub parameters: Option<Value>,
     /// Whether arguments must follow the schema to the letter.
     pub strict: Option<bool>,
+    /// The tools up to this one are worth keeping in the provider's prompt cache.
+    pub cache: Option<CacheTtl>,
 }
 
 /// Which tool must be called.
@@ -252,6 +283,29 @@ impl Effort {
         }
     }
 
+    /// About as many tokens of thought. One table for all protocols, Google's for its own OpenAI-compatible
+    /// endpoint ("Gemini API: OpenAI compatibility"); the last is the most a Gemini 2.5 takes.
+    pub(crate) fn budget(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Minimal | Self::Low => 1_024,
+            Self::Medium => 8_192,
+            Self::High => 24_576,
+            Self::XHigh => 32_768,
+        }
+    }
+
+    /// The effort whose number of tokens this comes nearest to. `Minimal` has none of its own.
+    pub(crate) fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0 => Self::None,
+            1..=4_608 => Self::Low,
+            4_609..=16_384 => Self::Medium,
+            16_385..=28_672 => Self::High,
+            _ => Self::XHigh,
+        }
+    }
+
     /// The effort spelled like this; `max` is what some providers call the highest.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Some(match word {
@@ -280,6 +334,9 @@ pub enum Event {
         /// Why, in the provider's own word.
         native: String,
     },
+    /// Probabilities of the latest text's tokens, each as OpenAI writes it: `token`, `bytes`, `logprob` and
+    /// `top_logprobs`, a list of the same.
+    Logprobs(Vec<Value>),
     /// Readable thought, appended.
     Reasoning(String),
     /// A whole block of encrypted thought.
@@ -295,6 +352,8 @@ pub enum Event {
         /// The model that serves, as the provider names it.
         model: Option<String>,
     },
+    /// Which of the caller's stop texts ended the answer. Comes before the end.
+    StopText(String),
     /// Text, appended.
     Text(String),
     /// Argument text of the call with this index, appended.
@@ -328,6 +387,9 @@ pub struct Citation {
     pub title: Option<String>,
     /// The words of it that are cited.
     pub quote: Option<String>,
+    /// Where in the answer's text, counted in characters, stands what it is cited for. Text so far is meant
+    /// where absent.
+    pub span: Option<(u64, u64)>,
 }
 
 /// Why an answer ended.
@@ -360,5 +422,21 @@ impl FinishReason {
             Self::Stop => "stop",
             Self::ToolCalls => "tool_calls",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Effort::{High, Low, Medium, XHigh};
+
+    #[test]
+    fn an_effort_is_the_same_again_after_it_was_a_budget() {
+        for effort in [Effort::None, Low, Medium, High, XHigh] {
+            assert_eq!(Effort::of_budget(effort.budget()), effort);
+        }
+        assert_eq!(Effort::of_budget(Effort::Minimal.budget()), Low);
+        let common = [1, 1_024, 4_000, 10_000, 16_000, 31_999, 100_000].map(Effort::of_budget);
+        assert_eq!(common, [Low, Low, Low, Medium, Medium, XHigh, XHigh]);
     }
 }

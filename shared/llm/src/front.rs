@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
     Error, ErrorClass, Target, UpstreamError,
@@ -20,6 +20,11 @@ use crate::{
 pub trait Front: Sync {
     /// The protocol; a provider that speaks it gets the caller's own bytes.
     fn api(&self) -> Api;
+
+    /// The OpenTelemetry `gen_ai.operation.name` of what its callers ask for.
+    fn operation(&self) -> &'static str {
+        "chat"
+    }
 
     /// Reads what the gateway needs of a request. `path` is the request's path with its query.
     fn peek<'a>(&self, path: &'a str, body: &'a [u8]) -> Result<Peek<'a>, Error>;
@@ -53,6 +58,10 @@ pub trait Front: Sync {
     fn stream_type(&self, _peek: &Peek<'_>) -> &'static str {
         "text/event-stream; charset=utf-8"
     }
+
+    /// The headers by which clients of this protocol know an answer, beside `x-request-id`: what it is called there,
+    /// and, of an error, what kind it is.
+    fn headers(&self, _status: StatusCode, _request_id: &HeaderValue, _headers: &mut HeaderMap) {}
 
     /// The body of an answer that is an error.
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8>;

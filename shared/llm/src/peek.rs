@@ -17,12 +17,23 @@ pub(crate) fn fields<'a, const N: usize>(
     names: [&'static str; N],
     read: usize,
 ) -> Result<[Option<&'a RawValue>; N], Error> {
+    let mut found = [None; N];
+    find(body, &names, read, &mut found)?;
+    Ok(found)
+}
+
+fn find<'a>(
+    body: &'a [u8],
+    names: &[&'static str],
+    read: usize,
+    found: &mut [Option<&'a RawValue>],
+) -> Result<(), Error> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let found = Names { names, read }.deserialize(&mut reader).and_then(|found| reader.end().map(|()| found));
-    found.map_err(malformed)
+    let read = Names { names, read, found }.deserialize(&mut reader).and_then(|()| reader.end());
+    read.map_err(malformed)
 }
 
 /// Where a value stands in the body it was read from.
@@ -85,33 +96,35 @@ pub(crate) fn malformed(error: serde_json::Error) -> Error {
     }
 }
 
-struct Names<const N: usize> {
-    names: [&'static str; N],
+/// Not by the number of names: one piece of code reads any.
+struct Names<'a, 'de> {
+    names: &'a [&'static str],
     read: usize,
+    found: &'a mut [Option<&'de RawValue>],
 }
 
-impl<'de, const N: usize> DeserializeSeed<'de> for Names<N> {
-    type Value = [Option<&'de RawValue>; N];
+impl<'de> DeserializeSeed<'de> for Names<'_, 'de> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, const N: usize> Visitor<'de> for Names<N> {
-    type Value = [Option<&'de RawValue>; N];
+impl<'de> Visitor<'de> for Names<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         #[derive(Deserialize)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut found = [None; N];
+        let Self { names, read, found } = self;
         while let Some(Key(key)) = map.next_key()? {
-            let Some(at) = self.names.iter().position(|name| *name == key) else {
-                let mut read = self.names.iter().take(self.read);
+            let Some(at) = names.iter().position(|name| *name == key) else {
+                let mut read = names.iter().take(read);
                 if let Some(known) = read.find(|known| known.eq_ignore_ascii_case(&key)) {
                     return Err(A::Error::duplicate_field(known));
                 }
@@ -119,9 +132,9 @@ impl<'de, const N: usize> Visitor<'de> for Names<N> {
                 continue;
             };
             if found[at].replace(map.next_value()?).is_some() {
-                return Err(A::Error::duplicate_field(self.names[at]));
+                return Err(A::Error::duplicate_field(names[at]));
             }
         }
-        Ok(found)
+        Ok(())
     }
 }

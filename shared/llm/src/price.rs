@@ -1,187 +1,390 @@
 //! What a call costs, by the providers' list prices. An unknown price is `None`, never zero.
 //!
-//! The table in `data/` is made by `cargo xtask prices` and searched where it lies: nothing is parsed at the start or
-//! allocated at a look-up. Both files hold a line a rule, of a provider, what the model is called, and the prices:
+//! `cargo xtask prices` makes the table, in two forms that say the same. `data/prices.txt` is to be read: a line a rule,
+//! of a provider, what the model is called, and the prices. By provider come first the whole names, sorted, then the
+//! patterns, tried in order.
 //!
 //! ```text
-//! ids.txt        openai gpt-4.1 i2 o8 r0.5                          sorted; found by halving
-//! patterns.txt   gemini gemini-3.6-flash* i0.75;@2027-01-01 i1.5    tried in order; * any text, # a digit, | or
-//!                vertex * =gemini                                   go on with that provider
+//! openai gpt-4.1 i2 o8 r0.5 s10000 k2500 %b0.5 %p1.75
+//! gemini gemini-3.6-flash* i0.75 o3.75;@2027-01-01 i1.5 o7.5     * any text, # a digit, | or
+//! vertex * =gemini                                               go on with that provider
+//! gemini models/* <gemini                                        and with what the last * stands for
 //! ```
 //!
-//! Prices are USD per million tokens, each behind the letter of its kind: `i` input, `o` output, `r` cache read, `w`
-//! cache write, `h` cache write for an hour, `t` thinking, `a` audio in, `b` audio out; `q` is USD per request.
-//! `i3/6 >200000` costs 6 once the whole input is longer than 200,000 tokens. Of segments split by `;` the last that
-//! applies holds: `@` is from a day on, `~16:30-00:30` between two times of each day, all UTC. A line without prices
-//! is a model known not to be sold by the token, or at several prices that usage does not tell apart.
+//! Prices are USD per million, each behind the letter of what is counted. Of input tokens: `i` all, `r` read from a cache,
+//! `w` written to one, `h` for an hour, `a` sound, `p` pictures, `v` film, `c` sound and `d` pictures read from a cache.
+//! Of output tokens: `o` all, `t` thinking, `b` sound, `g` pictures, `f` film. Of pieces: `n` pictures made, `x`
+//! characters spoken, `m` seconds of sound, `u` units of a reranker, `s` searches of the web, `k` of files, `q` requests.
+//! `i3/6 >200000` is 6 once the whole input is longer than 200,000 tokens; there may be more steps. `%b0.5` makes every
+//! token cost half in a batch, save those whose rates follow; so do `%f` for flex and `%p` for priority. Of segments
+//! split by `;` the last that applies holds: `@` is from a day on, `~16:30-00:30` between two times of each day, all
+//! UTC; `+` is added to whichever holds. A line without prices is a model known not to be sold by anything counted.
+//!
+//! `data/prices.bin` is searched where it lies: nothing is read at the start or allocated at a look-up. It holds six
+//! lengths, and so many bytes each, of: the directory (a provider, and where its part of the next ones begins); the
+//! names (how much of the one before stays, with the highest bit, and the rest); the low and the high
+//! bytes of which prices are theirs; the patterns, a line each, with which prices; where every 16th prices begin; and
+//! last the prices, a line each.
 
-use std::cmp::Ordering;
-use std::{iter, mem};
+use std::iter;
 
-use crate::usage::Usage;
+use crate::usage::{ServiceTier, Usage};
 
 /// The day the table was made. Kept with each cost, so that an old sum can be explained.
 pub const VERSION: &str = include_str!("../data/version.txt").trim_ascii();
 
-/// What a model costs at one moment. Public, so that a deployment can bring a price of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Price {
-    /// The rates by kind of token.
-    pub rates: Rates,
-    /// The rates of the whole call, output too, when its input is longer than this many tokens.
-    pub long_context: Option<(u64, Rates)>,
-    /// A fee on top, per call.
-    pub request_microusd: u64,
-}
-
-/// Millionths of a USD per million tokens. A kind without a rate of its own costs what the total it is part of costs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Input that is nothing below.
-    pub input: Option<u64>,
-    /// Input read from a cache.
-    pub cache_read: Option<u64>,
-    /// Input written to a cache for five minutes; for an hour too, if that has no rate.
-    pub cache_write_5m: Option<u64>,
-    /// Input written to a cache for an hour.
-    pub cache_write_1h: Option<u64>,
-    /// Sound in the input.
-    pub audio_input: Option<u64>,
-    /// Output that is nothing below.
-    pub output: Option<u64>,
-    /// Reasoning in the output.
-    pub reasoning: Option<u64>,
-    /// Sound in the output.
-    pub audio_output: Option<u64>,
+/// What a model costs at one moment, in the table's notation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price<'a> {
+    segment: &'a [u8],
+    /// What holds at every time.
+    common: &'a [u8],
 }
 
 /// The price of a provider's model at a time. Names are read without regard to case. `provider` is our name for it or
 /// OpenTelemetry's; `model` is the provider's own name for the model.
-pub fn find(provider: &str, model: &str, at_ms: i64) -> Option<Price> {
+pub fn find(provider: &str, model: &str, at_ms: i64) -> Option<Price<'static>> {
     let (mut provider_name, mut model_name, mut dashed_name) = (Name::EMPTY, Name::EMPTY, Name::EMPTY);
     let provider = provider_name.lowercase(provider)?;
     let model = model_name.lowercase(model)?;
     let prices =
         prices(provider, model).or_else(|| prices(provider, dashed_name.with_dashed_date(model)?))?;
-    parse(prices, at_ms)
+    Price::read(prices, at_ms)
 }
 
 /// The models of a provider that are priced by name, sorted.
-pub fn models(provider: &str) -> impl Iterator<Item = &'static str> {
-    let ids = &IDS[lower_bound(IDS, |found, _| found.cmp(provider.as_bytes()))..];
-    let lines = pieces(ids, b'\n').map(columns).take_while(move |(found, ..)| *found == provider.as_bytes());
-    lines.filter(|(.., prices)| !prices.is_empty()).filter_map(|(_, id, _)| std::str::from_utf8(id).ok())
-}
-
-/// How many models and patterns of models the table prices.
-pub fn count() -> usize {
-    let lines = pieces(IDS, b'\n').chain(pieces(PATTERNS, b'\n'));
-    lines.map(columns).filter(|(_, _, prices)| !matches!(prices.first(), None | Some(b'='))).count()
-}
-
-impl Price {
-    /// The cost of a call, rounded half up. `None` if a kind of token was used that has no price.
-    ///
-    /// Cached sound is charged as cached text, since usage does not tell the two apart. Parts that are together more
-    /// than their total are cut off at it.
-    pub fn cost_microusd(&self, usage: &Usage) -> Option<i64> {
-        let rates = match &self.long_context {
-            Some((start, rates)) if usage.input_tokens > *start => rates,
-            _ => &self.rates,
-        };
-        let input = shared_out(
-            usage.input_tokens,
-            rates.input,
-            &[
-                (usage.cache_read_input_tokens, rates.cache_read),
-                (usage.cache_write_5m_input_tokens, rates.cache_write_5m),
-                (usage.cache_write_1h_input_tokens, rates.cache_write_1h.or(rates.cache_write_5m)),
-                (usage.audio_input_tokens, rates.audio_input),
-            ],
-        )?;
-        let output = shared_out(
-            usage.output_tokens,
-            rates.output,
-            &[
-                (usage.reasoning_output_tokens, rates.reasoning),
-                (usage.audio_output_tokens, rates.audio_output),
-            ],
-        )?;
-        let microusd = (input + output + MILLION / 2) / MILLION + u128::from(self.request_microusd);
-        i64::try_from(microusd).ok()
-    }
-}
-
-/// The cost of a total, in millionths of a micro-USD: each part at its own rate, what is left at the total's.
-fn shared_out(total: u64, rate: Option<u64>, parts: &[(u64, Option<u64>)]) -> Option<u128> {
-    let (mut left, mut cost) = (total, 0);
-    for &(tokens, rate) in parts {
-        let Some(rate) = rate else { continue };
-        let tokens = tokens.min(left);
-        left -= tokens;
-        cost += u128::from(tokens) * u128::from(rate);
-    }
-    if left == 0 { Some(cost) } else { Some(cost + u128::from(left) * u128::from(rate?)) }
-}
-
-/// The prices column for a model, found by its name or by the first pattern that fits.
-fn prices(provider: &[u8], model: &[u8]) -> Option<&'static [u8]> {
-    let ids = &IDS[lower_bound(IDS, |found, id| (found, id).cmp(&(provider, model)))..];
-    let (found, id, prices) = columns(first_line(ids));
-    if (found, id) == (provider, model) {
-        return Some(prices);
-    }
-
-    let patterns = &PATTERNS[lower_bound(PATTERNS, |found, _| found.cmp(provider))..];
-    let rules = pieces(patterns, b'\n').map(columns).take_while(|(found, ..)| *found == provider);
-    for (_, globs, found) in rules {
-        if !pieces(globs, b'|').any(|glob| matches(glob, model)) {
-            continue;
+pub fn models(provider: &str) -> Vec<String> {
+    let Some(part) = TABLE.part(provider.as_bytes()) else { return Vec::new() };
+    let (mut models, mut name) = (Vec::new(), String::new());
+    for (index, (common, suffix)) in (part.first..).zip(names(part.ids)) {
+        name.truncate(common);
+        name.extend(suffix.iter().copied().map(char::from));
+        if TABLE.reference(index) != 0 {
+            models.push(name.clone());
         }
-        match found.strip_prefix(b"=") {
-            None => return Some(found),
-            Some(next) => {
-                if let Some(found) = self::prices(next, model) {
-                    return Some(found);
-                }
+    }
+    models
+}
+
+impl<'a> Price<'a> {
+    /// Reads prices in the table's notation, as they are at a time. `None` if there are none.
+    pub fn read(prices: &'a [u8], at_ms: i64) -> Option<Self> {
+        let segments = || prices.rsplit(|byte| *byte == b';');
+        // The first one has no condition.
+        let segment =
+            segments().find(|segment| holds(segment, at_ms)).filter(|segment| !segment.is_empty())?;
+        let common = segments().find(|segment| segment.first() == Some(&b'+')).unwrap_or_default();
+        Some(Self { segment, common })
+    }
+
+    /// Millionths of a USD per million of what the letter stands for, as long as the input is short.
+    pub fn rate(&self, letter: u8) -> Option<u64> {
+        self.rates(ServiceTier::Standard, 0)?.of(letter)
+    }
+
+    /// The cost of a call, rounded half up. `None` if something was used that has no price, or in a service tier that
+    /// has none.
+    ///
+    /// A kind of token without a rate of its own costs what the total costs that it is part of. Parts that are together
+    /// more than their total are cut off at it. What is sold by the piece is not charged by the token as well.
+    pub fn cost_microusd(&self, usage: &Usage) -> Option<i64> {
+        let rates = self.rates(usage.tier, usage.input_tokens)?;
+        let pieces = [
+            (usage.images * PER_UNIT, b'n'),
+            (usage.characters * PER_UNIT, b'x'),
+            (usage.audio_ms, b'm'),
+            (usage.search_units * PER_UNIT, b'u'),
+        ];
+        let counted = pieces.into_iter().filter(|(count, _)| *count > 0);
+        let by_piece = counted.clone().filter_map(|(count, letter)| Some((count, rates.of(letter)?)));
+        let has_tokens = usage.input_tokens + usage.output_tokens > 0;
+        let is_by_piece = by_piece.clone().next().is_some();
+        if !has_tokens && !is_by_piece && counted.clone().next().is_some() {
+            return None;
+        }
+
+        let mut sum = by_piece.map(|(count, rate)| product(count, rate)).sum::<u128>() / u128::from(PER_UNIT);
+        if !is_by_piece || rates.of(b'i').or(rates.of(b'o')).is_some() {
+            sum += rates.input(usage)? + rates.output(usage)?;
+        }
+        for (count, letter) in [(usage.searches, b's'), (usage.file_searches, b'k')] {
+            if count > 0 {
+                sum += product(count, rates.of(letter)?);
             }
+        }
+        sum += rates.of(b'q').map_or(0, u128::from);
+        i64::try_from((sum + MILLION / 2) / MILLION).ok()
+    }
+
+    fn rates(&self, tier: ServiceTier, input_tokens: u64) -> Option<Rates> {
+        let wanted = match tier {
+            ServiceTier::Batch => b'b',
+            ServiceTier::Flex => b'f',
+            ServiceTier::Priority => b'p',
+            ServiceTier::Standard => 0,
+        };
+        let words = || pieces(self.segment, b' ').chain(pieces(self.common, b' '));
+        // How many of the steps the input is beyond.
+        let starts = words().find_map(|word| word.strip_prefix(b">")).unwrap_or_default();
+        let step = pieces(starts, b'/').filter(|start| input_tokens > whole(start)).count();
+        let mut rates = Rates([None; 26]);
+        let (mut applies, mut is_sold) = (true, wanted == 0);
+        for word in words() {
+            match word {
+                [] | [b'@' | b'~' | b'+' | b'>', ..] => {}
+                [b'%', tier, factor @ ..] => {
+                    applies = *tier == wanted;
+                    if applies {
+                        is_sold = true;
+                        rates.scale(millionths(factor));
+                    }
+                }
+                [letter, steps @ ..] if applies => {
+                    let rate = pieces(steps, b'/').take(step + 1).last()?;
+                    *rates.0.get_mut(usize::from(letter.wrapping_sub(b'a')))? = Some(millionths(rate));
+                }
+                _ => {}
+            }
+        }
+        is_sold.then_some(rates)
+    }
+}
+
+/// Millionths of a USD per million, by letter.
+struct Rates([Option<u64>; 26]);
+
+impl Rates {
+    fn of(&self, letter: u8) -> Option<u64> {
+        self.0.get(usize::from(letter.wrapping_sub(b'a'))).copied().flatten()
+    }
+
+    fn scale(&mut self, factor: u64) {
+        for letter in TOKENS {
+            if let Some(rate) = &mut self.0[usize::from(letter - b'a')] {
+                *rate = u64::try_from(product(*rate, factor) / MILLION).unwrap_or(u64::MAX);
+            }
+        }
+    }
+
+    fn input(&self, usage: &Usage) -> Option<u128> {
+        let mut read = usage.cache_read_input_tokens;
+        // What is read from a cache and has its modality's price there is neither the one nor the other.
+        let mut apart = |total: u64, cached: u64, letter: u8| {
+            let cached = cached.min(read).min(total);
+            match (self.of(letter), self.of(b'r')) {
+                (Some(_), _) => {
+                    read -= cached;
+                    (total - cached, cached)
+                }
+                (None, Some(_)) => (total - cached, 0),
+                (None, None) => (total, 0),
+            }
+        };
+        let (audio, cached_audio) =
+            apart(usage.audio_input_tokens, usage.cache_read_audio_input_tokens, b'c');
+        let (image, cached_image) =
+            apart(usage.image_input_tokens, usage.cache_read_image_input_tokens, b'd');
+        let hour = self.of(b'h').map_or(b'w', |_| b'h');
+        self.shared_out(
+            usage.input_tokens,
+            b'i',
+            &[
+                (cached_audio, b'c'),
+                (cached_image, b'd'),
+                (read, b'r'),
+                (usage.cache_write_5m_input_tokens, b'w'),
+                (usage.cache_write_1h_input_tokens, hour),
+                (audio, b'a'),
+                (image, b'p'),
+                (usage.video_input_tokens, b'v'),
+            ],
+        )
+    }
+
+    fn output(&self, usage: &Usage) -> Option<u128> {
+        self.shared_out(
+            usage.output_tokens,
+            b'o',
+            &[
+                (usage.reasoning_output_tokens, b't'),
+                (usage.audio_output_tokens, b'b'),
+                (usage.image_output_tokens, b'g'),
+                (usage.video_output_tokens, b'f'),
+            ],
+        )
+    }
+
+    /// The cost of a total, in millionths of a micro-USD: each part at its own rate, what is left at the total's.
+    fn shared_out(&self, total: u64, letter: u8, parts: &[(u64, u8)]) -> Option<u128> {
+        let (mut left, mut cost) = (total, 0);
+        for &(tokens, letter) in parts {
+            let Some(rate) = self.of(letter) else { continue };
+            let tokens = tokens.min(left);
+            left -= tokens;
+            cost += product(tokens, rate);
+        }
+        if left == 0 { Some(cost) } else { Some(cost + product(left, self.of(letter)?)) }
+    }
+}
+
+fn product(count: u64, rate: u64) -> u128 {
+    u128::from(count) * u128::from(rate)
+}
+
+/// The prices for a model, found by its name or by the first pattern that fits.
+fn prices(provider: &[u8], model: &[u8]) -> Option<&'static [u8]> {
+    let part = TABLE.part(provider)?;
+    if let Some(index) = position(part.ids, model) {
+        return Some(TABLE.prices(TABLE.reference(part.first + index)));
+    }
+    for (globs, reference) in rules(part.patterns) {
+        let Some(glob) = pieces(globs, b'|').find(|glob| matches(glob, model)) else { continue };
+        let found = TABLE.prices(reference);
+        let next = match found {
+            [b'=', next @ ..] => prices(next, model),
+            [b'<', next @ ..] => prices(next, stood_for(glob, model)),
+            _ => return Some(found),
+        };
+        if next.is_some() {
+            return next;
         }
     }
     None
 }
 
-/// Where the first line begins that is not below what is looked for.
-fn lower_bound(table: &[u8], compare: impl Fn(&[u8], &[u8]) -> Ordering) -> usize {
-    let (mut low, mut high) = (0, table.len());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let start = memchr::memrchr(b'\n', &table[low..middle]).map_or(low, |at| low + at + 1);
-        let line = first_line(&table[start..]);
-        let (provider, id, _) = columns(line);
-        if compare(provider, id) == Ordering::Less {
-            low = start + line.len() + 1;
-        } else {
-            high = start;
+/// What the last `*` of a glob stands for in a name that fits.
+fn stood_for<'a>(glob: &[u8], model: &'a [u8]) -> &'a [u8] {
+    let star = memchr::memrchr(b'*', glob).unwrap_or(glob.len());
+    let end = model.len() - glob.len().saturating_sub(star + 1);
+    let start = (0..=end).rev().find(|at| matches(&glob[..star], &model[..*at]));
+    &model[start.unwrap_or(end)..end]
+}
+
+/// Which of the names it is. They are sorted, so what stays of the one before tells most of them apart unread.
+fn position(ids: &[u8], model: &[u8]) -> Option<usize> {
+    let mut equal = 0;
+    for (index, (common, suffix)) in names(ids).enumerate() {
+        if common > equal {
+            continue;
+        }
+        if common < equal {
+            return None;
+        }
+        equal += suffix.iter().zip(&model[equal..]).take_while(|(a, b)| a == b).count();
+        match (suffix.get(equal - common), model.get(equal)) {
+            (None, None) => return Some(index),
+            (Some(found), Some(wanted)) if found > wanted => return None,
+            (Some(_), None) => return None,
+            _ => {}
         }
     }
-    low
+    None
 }
 
-fn first_line(text: &[u8]) -> &[u8] {
-    &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())]
+/// Names: how much stays of the one before, and the rest.
+fn names(mut ids: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    iter::from_fn(move || {
+        let (head, rest) = ids.split_first()?;
+        let end = before_head(rest);
+        let (suffix, next) = rest.split_at(end);
+        ids = next;
+        Some((usize::from(head & !HEAD), suffix))
+    })
 }
 
-/// Provider, model and prices; the last may be empty, and itself contains spaces.
-fn columns(line: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let (provider, rest) = cut(line, b' ');
-    let (model, prices) = cut(rest, b' ');
-    (provider, model, prices)
+/// How many bytes lie before the next name. Eight at a time, for this is what a look-up spends its time on.
+fn before_head(bytes: &[u8]) -> usize {
+    let (eights, last) = bytes.as_chunks();
+    for (at, eight) in eights.iter().enumerate() {
+        let heads = u64::from_le_bytes(*eight) & u64::from_le_bytes([HEAD; 8]);
+        if heads != 0 {
+            return at * 8 + heads.trailing_zeros() as usize / 8;
+        }
+    }
+    eights.len() * 8 + last.iter().position(|byte| byte & HEAD != 0).unwrap_or(last.len())
+}
+
+/// The parts of `prices.bin`.
+struct Table {
+    directory: &'static [u8],
+    ids: &'static [u8],
+    low: &'static [u8],
+    high: &'static [u8],
+    patterns: &'static [u8],
+    starts: &'static [u8],
+    prices: &'static [u8],
+}
+
+/// What the table has of one provider.
+struct Part {
+    ids: &'static [u8],
+    /// The place of the first name among all.
+    first: usize,
+    patterns: &'static [u8],
+}
+
+impl Table {
+    const fn of(packed: &'static [u8]) -> Self {
+        let (lengths, rest) = packed.split_at(12);
+        let (directory, rest) = rest.split_at(short(lengths, 0));
+        let (ids, rest) = rest.split_at(short(lengths, 2));
+        let (low, rest) = rest.split_at(short(lengths, 4));
+        let (high, rest) = rest.split_at(short(lengths, 6));
+        let (patterns, rest) = rest.split_at(short(lengths, 8));
+        let (starts, prices) = rest.split_at(short(lengths, 10));
+        Self { directory, ids, low, high, patterns, starts, prices }
+    }
+
+    fn part(&self, provider: &[u8]) -> Option<Part> {
+        let mut rest = self.directory;
+        loop {
+            let (length, tail) = rest.split_first()?;
+            let (name, tail) = tail.split_at(usize::from(*length));
+            let next = tail.get(6..).filter(|next| !next.is_empty())?;
+            if name == provider {
+                // The next one's begin where these end.
+                let ends = &next[1 + usize::from(next[0])..];
+                return Some(Part {
+                    ids: &self.ids[short(tail, 0)..short(ends, 0)],
+                    first: short(tail, 2),
+                    patterns: &self.patterns[short(tail, 4)..short(ends, 4)],
+                });
+            }
+            rest = next;
+        }
+    }
+
+    fn reference(&self, index: usize) -> usize {
+        usize::from(self.low[index]) | usize::from(self.high[index]) << 8
+    }
+
+    fn prices(&self, reference: usize) -> &'static [u8] {
+        let mut rest = &self.prices[short(self.starts, reference / STRIDE * 2)..];
+        for _ in 0..reference % STRIDE {
+            rest = cut(rest, b'\n').1;
+        }
+        cut(rest, b'\n').0
+    }
+}
+
+/// What patterns say, in order: globs, and which prices, or where to go on.
+fn rules(mut patterns: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
+    iter::from_fn(move || {
+        let (globs, rest) = cut(patterns, b'\n');
+        let (reference, rest) = rest.split_at_checked(2)?;
+        patterns = rest;
+        Some((globs, short(reference, 0)))
+    })
+}
+
+const fn short(bytes: &[u8], at: usize) -> usize {
+    bytes[at] as usize | (bytes[at + 1] as usize) << 8
 }
 
 fn pieces(mut text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     iter::from_fn(move || {
         let (piece, rest) = cut(text, separator);
-        (!mem::replace(&mut text, rest).is_empty()).then_some(piece)
+        (!std::mem::replace(&mut text, rest).is_empty()).then_some(piece)
     })
 }
 
@@ -206,43 +409,6 @@ fn matches(glob: &[u8], model: &[u8]) -> bool {
     }
 }
 
-/// Reads the segment that holds at a time. The first one has no condition.
-fn parse(prices: &[u8], at_ms: i64) -> Option<Price> {
-    let segment = prices.rsplit(|byte| *byte == b';').find(|segment| holds(segment, at_ms))?;
-    let mut price = Price::default();
-    let (mut start, mut long) = (None, Rates::default());
-    for word in pieces(segment, b' ') {
-        match word {
-            [] | [b'@' | b'~', ..] => {}
-            [b'>', tokens @ ..] => start = Some(whole(tokens)),
-            [b'q', fee @ ..] => price.request_microusd = millionths(fee),
-            [kind, rates @ ..] => {
-                let (base, beyond) = cut(rates, b'/');
-                *price.rates.of(*kind)? = Some(millionths(base));
-                *long.of(*kind)? = Some(millionths(if beyond.is_empty() { base } else { beyond }));
-            }
-        }
-    }
-    price.long_context = start.map(|start| (start, long));
-    (price.rates != Rates::default()).then_some(price)
-}
-
-impl Rates {
-    fn of(&mut self, kind: u8) -> Option<&mut Option<u64>> {
-        Some(match kind {
-            b'i' => &mut self.input,
-            b'o' => &mut self.output,
-            b'r' => &mut self.cache_read,
-            b'w' => &mut self.cache_write_5m,
-            b'h' => &mut self.cache_write_1h,
-            b't' => &mut self.reasoning,
-            b'a' => &mut self.audio_input,
-            b'b' => &mut self.audio_output,
-            _ => return None,
-        })
-    }
-}
-
 /// Whether a segment's condition is met: a day it begins on, or a window of every day.
 fn holds(segment: &[u8], at_ms: i64) -> bool {
     let condition = cut(segment, b' ').0;
@@ -254,12 +420,13 @@ fn holds(segment: &[u8], at_ms: i64) -> bool {
             let now = at_ms.rem_euclid(DAY_MS);
             if from <= to { (from..to).contains(&now) } else { now >= from || now < to }
         }
+        [b'+', ..] => false,
         _ => true,
     }
 }
 
 /// Of `2026-03-13`. Howard Hinnant's `days_from_civil`, for years after 1600.
-fn days_since_1970(date: &[u8]) -> i64 {
+pub(crate) fn days_since_1970(date: &[u8]) -> i64 {
     let (year, rest) = cut(date, b'-');
     let (month, day) = cut(rest, b'-');
     let (month, day) = (whole(month) as i64, whole(day) as i64);
@@ -318,9 +485,42 @@ impl Name {
     }
 }
 
-static IDS: &[u8] = include_bytes!("../data/ids.txt");
-static PATTERNS: &[u8] = include_bytes!("../data/patterns.txt");
+/// What can be priced, by the names of [`Usage`], and its letter. Sound is priced by the second.
+pub const KINDS: &[(&str, char)] = &[
+    ("audio_input_tokens", 'a'),
+    ("audio_output_tokens", 'b'),
+    ("audio_seconds", 'm'),
+    ("cache_read_audio_input_tokens", 'c'),
+    ("cache_read_image_input_tokens", 'd'),
+    ("cache_read_input_tokens", 'r'),
+    ("cache_write_1h_input_tokens", 'h'),
+    ("cache_write_5m_input_tokens", 'w'),
+    ("characters", 'x'),
+    ("file_searches", 'k'),
+    ("image_input_tokens", 'p'),
+    ("image_output_tokens", 'g'),
+    ("images", 'n'),
+    ("input_tokens", 'i'),
+    ("output_tokens", 'o'),
+    ("reasoning_output_tokens", 't'),
+    ("requests", 'q'),
+    ("search_units", 'u'),
+    ("searches", 's'),
+    ("video_input_tokens", 'v'),
+    ("video_output_tokens", 'f'),
+];
 
+static TABLE: Table = Table::of(include_bytes!("../data/prices.bin"));
+
+/// The letters of what is counted in tokens.
+const TOKENS: &[u8] = b"iorwhtapvcdbgf";
+
+/// Pieces are counted in thousandths, as sound is in milliseconds.
+const PER_UNIT: u64 = 1_000;
+
+/// On the first byte of a name, which no letter has.
+const HEAD: u8 = 0x80;
+const STRIDE: usize = 16;
 const MILLION: u128 = 1_000_000;
 const DAY_MS: i64 = 86_400_000;
 const MINUTE_MS: i64 = 60_000;

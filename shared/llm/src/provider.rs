@@ -2,9 +2,12 @@
 
 use http::HeaderMap;
 
-use crate::dialect::{
-    Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-    generate_content::GenerateContent, messages::Messages, ollama::Ollama, responses::Responses,
+use crate::{
+    dialect::{
+        Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
+        generate_content::GenerateContent, messages::Messages, ollama::Ollama, responses::Responses,
+    },
+    operation::{EmbeddingsApi, ImagesApi, ModerationsApi, RerankApi, SpeechApi},
 };
 
 /// A provider, as data.
@@ -31,6 +34,39 @@ pub struct Provider {
     /// Whether a stream must be asked to end with its usage (`stream_options.include_usage`). A
     /// provider that always sends it, or that refuses fields it does not know, is not asked.
     pub ask_usage: bool,
+    /// What it does beside chat.
+    pub offers: &'static [Offer],
+}
+
+/// Something a provider does beside chat, and what it speaks for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// OpenAI's older completions.
+    Completions,
+    /// How many tokens a request has, by Responses' input_tokens.
+    CountTokens,
+    /// Vectors of texts.
+    Embeddings(EmbeddingsApi),
+    /// Files and batches of calls, kept for a while.
+    Files,
+    /// Pictures, changed.
+    ImageEdits,
+    /// Pictures like a picture.
+    ImageVariations,
+    /// Pictures.
+    Images(ImagesApi),
+    /// Whether something is harmful.
+    Moderations(ModerationsApi),
+    /// Conversations over a socket.
+    Realtime,
+    /// Which documents answer a query.
+    Rerank(RerankApi),
+    /// Words said aloud.
+    Speech(SpeechApi),
+    /// Sound, written down.
+    Transcriptions,
+    /// Sound, written down in English.
+    Translations,
 }
 
 /// How a credential goes into a request.
@@ -132,6 +168,8 @@ pub enum Api {
     ChatCompletions,
     /// Cohere's chat, version 2.
     Cohere,
+    /// OpenAI's completions, from before there was chat.
+    Completions,
     /// Amazon Bedrock's Converse.
     Converse,
     /// The models built in here; see [`crate::demo`].
@@ -140,6 +178,8 @@ pub enum Api {
     GenerateContent,
     /// Anthropic's Messages.
     Messages,
+    /// Nothing: no model of this provider chats.
+    None,
     /// Ollama's own. No caller speaks it here.
     Ollama,
     /// OpenAI's Responses.
@@ -156,7 +196,7 @@ impl Api {
             Self::Messages => &Messages,
             Self::Ollama => &Ollama,
             Self::Responses => &Responses,
-            Self::ChatCompletions | Self::Demo => &ChatCompletions,
+            Self::ChatCompletions | Self::Completions | Self::Demo | Self::None => &ChatCompletions,
         }
     }
 
@@ -173,10 +213,12 @@ impl Provider {
     /// What to speak with its model for a caller who speaks `callers`: the same, if it can.
     pub fn api_for(&self, callers: Api, model: &str) -> Api {
         let is_claude = model.contains("claude");
+        let completes = callers == Api::Completions && self.offers.contains(&Completions);
         match self.hosting {
             Hosting::Bedrock if is_claude && callers == Api::Messages => Api::Messages,
             Hosting::Vertex if is_claude => Api::Messages,
-            _ => self.also.filter(|also| *also == callers).unwrap_or(self.api),
+            _ if completes || self.also == Some(callers) => callers,
+            _ => self.api,
         }
     }
 }
@@ -206,6 +248,11 @@ pub fn split(model: &str) -> Option<(&'static Provider, &str)> {
     (!model.is_empty()).then_some((provider, model))
 }
 
+use Offer::{
+    Completions, CountTokens, Embeddings, Files, ImageEdits, ImageVariations, Images, Moderations, Realtime,
+    Rerank, Speech, Transcriptions, Translations,
+};
+
 /// Every provider, by name.
 pub const PROVIDERS: &[Provider] = &[
     Provider {
@@ -218,60 +265,159 @@ pub const PROVIDERS: &[Provider] = &[
         auth: Auth::Header("api-key"),
         grant: Some(Grant::Entra),
         also: Some(Api::Responses),
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Files,
+            ImageEdits,
+            Images(ImagesApi::OpenAi),
+            Realtime,
+            Transcriptions,
+            Translations,
+        ],
         ..chat("azure", "azure.ai.openai", "")
     },
     Provider {
         grant: Some(Grant::Aws),
         hosting: Hosting::Bedrock,
         betas: Betas::Some("anthropic-beta", BEDROCK_BETAS),
+        offers: &[Embeddings(EmbeddingsApi::Bedrock), Rerank(RerankApi::Bedrock)],
         ..own("bedrock", "aws.bedrock", "https://bedrock-runtime.us-east-1.amazonaws.com", Api::Converse)
     },
-    chat("cerebras", "cerebras", "https://api.cerebras.ai/v1"),
-    own("cohere", "cohere", "https://api.cohere.com", Api::Cohere),
-    chat("dashscope", "alibaba_cloud.dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
-    chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai"),
+    Provider { offers: &[Completions], ..chat("cerebras", "cerebras", "https://api.cerebras.ai/v1") },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::Cohere), Rerank(RerankApi::Cohere)],
+        ..own("cohere", "cohere", "https://api.cohere.com", Api::Cohere)
+    },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
+        ..chat(
+            "dashscope",
+            "alibaba_cloud.dashscope",
+            "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        )
+    },
+    Provider {
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::Floats),
+            ImageEdits,
+            ImageVariations,
+            Images(ImagesApi::Whole),
+            Speech(SpeechApi::OpenAi),
+            Transcriptions,
+            Translations,
+        ],
+        ..chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai")
+    },
     chat("deepseek", "deepseek", "https://api.deepseek.com/v1"),
     Provider { auth: Auth::Optional, api: Api::Demo, ..chat("demo", "hypergate.demo", "") },
-    chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1"),
+    Provider {
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Transcriptions, Translations],
+        ..chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1")
+    },
     Provider {
         auth: Auth::Header("x-goog-api-key"),
+        offers: &[Embeddings(EmbeddingsApi::Gemini), Images(ImagesApi::Gemini), Speech(SpeechApi::Gemini)],
         ..own("gemini", "gcp.gemini", "https://generativelanguage.googleapis.com", Api::GenerateContent)
     },
-    chat("github", "github.models", "https://models.github.ai/inference"),
-    chat("groq", "groq", "https://api.groq.com/openai/v1"),
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("github", "github.models", "https://models.github.ai/inference")
+    },
+    Provider {
+        offers: &[Files, Speech(SpeechApi::OpenAi), Transcriptions, Translations],
+        ..chat("groq", "groq", "https://api.groq.com/openai/v1")
+    },
     chat("huggingface", "hugging_face", "https://router.huggingface.co/v1"),
-    chat("hyperbolic", "hyperbolic", "https://api.hyperbolic.xyz/v1"),
-    Provider { auth: Auth::Optional, ..chat("llama-cpp", "llama_cpp", "http://localhost:8080/v1") },
-    Provider { auth: Auth::Optional, ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1") },
+    Provider { offers: &[Completions], ..chat("hyperbolic", "hyperbolic", "https://api.hyperbolic.xyz/v1") },
+    Provider {
+        api: Api::None,
+        offers: &[Embeddings(EmbeddingsApi::Jina), Rerank(RerankApi::Jina)],
+        ..chat("jina", "jina_ai", "https://api.jina.ai/v1")
+    },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("llama-cpp", "llama_cpp", "http://localhost:8080/v1")
+    },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats)],
+        ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1")
+    },
     chat("minimax", "minimax", "https://api.minimax.io/v1"),
     // Sends usage with its last chunk unasked, and answers 422 to fields it does not know.
-    Provider { ask_usage: false, ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1") },
+    Provider {
+        ask_usage: false,
+        offers: &[Embeddings(EmbeddingsApi::Mistral), Moderations(ModerationsApi::Mistral), Transcriptions],
+        ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1")
+    },
     chat("moonshot", "moonshot_ai", "https://api.moonshot.ai/v1"),
-    chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1"),
-    chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1"),
+    Provider {
+        offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
+        ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
+    },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1")
+    },
     // Callers who speak Chat Completions get Ollama's own version of that; others its own protocol, in which
     // nothing of a model's thought is lost.
     Provider {
         auth: Auth::Optional,
         api: Api::Ollama,
         also: Some(Api::ChatCompletions),
+        offers: &[Completions, Embeddings(EmbeddingsApi::Ollama)],
         ..chat("ollama", "ollama", "http://localhost:11434/v1")
     },
     // The same for callers of Chat Completions who want what only its own protocol has: `options`, `keep_alive`.
     Provider {
         auth: Auth::Optional,
+        offers: &[Embeddings(EmbeddingsApi::Ollama)],
         ..own("ollama-native", "ollama", "http://localhost:11434", Api::Ollama)
     },
     Provider {
         also: Some(Api::Responses),
         betas: Betas::All("openai-beta"),
+        offers: &[
+            Completions,
+            CountTokens,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Files,
+            ImageEdits,
+            ImageVariations,
+            Images(ImagesApi::OpenAi),
+            Moderations(ModerationsApi::OpenAi),
+            Realtime,
+            Speech(SpeechApi::OpenAi),
+            Transcriptions,
+            Translations,
+        ],
         ..chat("openai", "openai", "https://api.openai.com/v1")
     },
-    chat("openrouter", "openrouter", "https://openrouter.ai/api/v1"),
+    Provider {
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        ..chat("openrouter", "openrouter", "https://openrouter.ai/api/v1")
+    },
     // Sends usage with every chunk.
     Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
-    chat("sambanova", "sambanova", "https://api.sambanova.ai/v1"),
-    chat("together", "together_ai", "https://api.together.xyz/v1"),
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::Floats), Transcriptions],
+        ..chat("sambanova", "sambanova", "https://api.sambanova.ai/v1")
+    },
+    Provider {
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::Floats),
+            Images(ImagesApi::Whole),
+            Rerank(RerankApi::Jina),
+            Speech(SpeechApi::OpenAi),
+            Transcriptions,
+            Translations,
+        ],
+        ..chat("together", "together_ai", "https://api.together.xyz/v1")
+    },
     // The address is the one of all regions; another region's follows from it.
     Provider {
         auth: Auth::Header("x-goog-api-key"),
@@ -280,12 +426,33 @@ pub const PROVIDERS: &[Provider] = &[
         betas: Betas::Some("anthropic-beta", VERTEX_BETAS),
         ..own("vertex", "gcp.vertex_ai", "https://aiplatform.googleapis.com", Api::GenerateContent)
     },
-    Provider { auth: Auth::Optional, ..chat("vllm", "vllm", "http://localhost:8000/v1") },
+    Provider {
+        auth: Auth::Optional,
+        offers: &[
+            Completions,
+            Embeddings(EmbeddingsApi::OpenAi),
+            Rerank(RerankApi::Jina),
+            Transcriptions,
+            Translations,
+        ],
+        ..chat("vllm", "vllm", "http://localhost:8000/v1")
+    },
+    Provider {
+        api: Api::None,
+        offers: &[Embeddings(EmbeddingsApi::Voyage), Rerank(RerankApi::Voyage)],
+        ..chat("voyage", "voyage_ai", "https://api.voyageai.com/v1")
+    },
     // The account id is part of the address: WORKERS_AI_BASE_URL is
     // https://api.cloudflare.com/client/v4/accounts/<account id>/ai/v1
-    chat("workers-ai", "cloudflare.workers_ai", ""),
-    chat("xai", "x_ai", "https://api.x.ai/v1"),
-    chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4"),
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::Floats)],
+        ..chat("workers-ai", "cloudflare.workers_ai", "")
+    },
+    Provider { offers: &[Images(ImagesApi::Whole), Realtime], ..chat("xai", "x_ai", "https://api.x.ai/v1") },
+    Provider {
+        offers: &[Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
+        ..chat("zhipu", "zhipu_ai", "https://api.z.ai/api/paas/v4")
+    },
 ];
 
 const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'static str) -> Provider {
@@ -305,6 +472,7 @@ const fn own(name: &'static str, telemetry_name: &'static str, base_url: &'stati
         api,
         also: None,
         ask_usage: false,
+        offers: &[],
     }
 }
 
@@ -421,6 +589,15 @@ mod tests {
             let (sent, left) = find(name).expect("listed").betas.sort(&headers);
             let sent = sent.map_or(String::new(), |(_, words)| words.join(" "));
             assert_eq!((sent.as_str(), left.join(" ").as_str()), (taken, dropped), "{name}");
+        }
+    }
+
+    /// A signature is over a body that is there; forms and files are sent on while they come.
+    #[test]
+    fn a_provider_that_wants_signatures_takes_no_forms() {
+        let forms = [Files, ImageEdits, ImageVariations, Transcriptions, Translations];
+        for provider in PROVIDERS.iter().filter(|provider| provider.grant == Some(Grant::Aws)) {
+            assert!(!provider.offers.iter().any(|offer| forms.contains(offer)), "{}", provider.name);
         }
     }
 

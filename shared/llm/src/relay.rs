@@ -47,4 +47,34 @@ pub trait Relay {
 
     /// What was learned so far.
     fn summary(&self) -> &Summary;
+
+    /// Whether the caller can only be told by breaking the connection off that the answer is not whole:
+    /// sound has no place for an error event. Asked after the end.
+    fn must_break_off(&self) -> bool {
+        false
+    }
+}
+
+/// Passes everything on as it comes: files, of which nothing is read.
+#[derive(Debug, Default)]
+pub struct Unread(Summary);
+
+impl Relay for Unread {
+    fn chunk(&mut self, _bytes: &[u8], _out: &mut Vec<u8>) -> Passed {
+        Passed::AsIs
+    }
+
+    fn end(&mut self, ending: Ending, _out: &mut Vec<u8>) {
+        if let Ending::Failed(error) = ending {
+            self.0.error = Some(error);
+        }
+    }
+
+    fn summary(&self) -> &Summary {
+        &self.0
+    }
+
+    fn must_break_off(&self) -> bool {
+        self.0.error.is_some()
+    }
 }

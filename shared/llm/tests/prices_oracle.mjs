@@ -1,11 +1,14 @@
 // What an independent price calculator says these calls cost. Run from the repository's root:
 //
-//     node shared/llm/tests/prices_oracle.mjs > shared/llm/tests/prices_oracle.json
+//     node shared/llm/tests/prices_oracle.mjs            says whether prices_oracle.json is what the calculator says
+//     node shared/llm/tests/prices_oracle.mjs --write    writes it
 //
 // It needs npm's @pydantic/genai-prices in the version the table was made from (see ../data/NOTICE.md).
+import { readFileSync, writeFileSync } from 'node:fs'
+
 import { calcPrice } from '@pydantic/genai-prices'
 
-// One call a line: provider, model, when, and its tokens. `input` and `output` are totals.
+// One call a line: provider, model, when, and what it used. `input` and `output` are totals.
 const cases = `
 openai      gpt-4o                                     2026-11-23T12:00:00Z input=1000 output=500
 openai      gpt-4o                                     2026-11-23T12:00:00Z input=12345 read=6789 output=1234 reasoning=0
@@ -97,6 +100,33 @@ azure       claude-opus-4-5                            2026-11-23T12:00:00Z inpu
 azure       deepseek-v4-pro                            2026-08-30T02:00:00Z input=2001 read=1000 output=7
 moonshot    kimi-k2.6                                  2026-11-23T12:00:00Z input=2001 read=1000 output=7
 voyage      voyage-3-large                             2026-11-23T12:00:00Z input=2001
+openai      gpt-image-1                                2026-11-23T12:00:00Z input=1500 image=1200 output=4160
+openai      gpt-image-1                                2026-11-23T12:00:00Z input=1500 image=1200 read=700 readimage=600 output=4160 picture=4160
+openai      gpt-image-1-mini                           2026-11-23T12:00:00Z input=40 output=1056 picture=1056
+openai      gpt-image-1.5                              2026-11-23T12:00:00Z input=900 image=800 output=2300 picture=2000
+openai      gpt-realtime                               2026-11-23T12:00:00Z input=3000 audio=2000 image=500 read=900 readaudio=640 readimage=100 output=800 speech=700
+openai      gpt-realtime-mini                          2026-11-23T12:00:00Z input=3000 audio=2500 read=640 readaudio=640 output=800 speech=700
+openai      gpt-4o-realtime-preview                    2026-11-23T12:00:00Z input=1000 audio=900 read=300 readaudio=200 output=400 speech=300
+openai      gpt-5.1                                    2026-11-23T12:00:00Z input=1000 read=128 output=400 websearch=3 filesearch=2
+openai      o4-mini                                    2026-11-23T12:00:00Z input=1000 output=400 reasoning=300 filesearch=7
+anthropic   claude-sonnet-4-5                          2026-11-23T12:00:00Z input=210000 read=9000 output=400 websearch=5
+anthropic   claude-opus-5-5                            2026-11-23T12:00:00Z input=1000 output=400 websearch=1
+gemini      gemini-2.5-flash                           2026-11-23T12:00:00Z input=10000 audio=4000 read=3000 readaudio=1000 output=100
+gemini      gemini-3.1-flash-lite                      2026-11-23T12:00:00Z input=10000 audio=4000 read=3000 readaudio=3000 output=100
+gemini      gemini-2.5-flash-image                     2026-11-23T12:00:00Z input=260 output=1300 picture=1290
+gemini      gemini-3-pro-image-preview                 2026-11-23T12:00:00Z input=560 output=1400 picture=1120 reasoning=200
+gemini      gemini-3.1-flash-live-preview              2026-11-23T12:00:00Z input=5000 audio=1000 image=700 video=2000 output=600 speech=500
+gemini      gemini-embedding-2                         2026-11-23T12:00:00Z input=5000 audio=1000 image=700 video=2000
+gemini      gemini-omni-flash-preview                  2026-11-23T12:00:00Z input=100 output=9000 film=8800
+gemini      gemini-3.7-flash                           2026-12-31T23:59:59.999Z input=1000 read=500 output=250
+gemini      gemini-3.7-flash                           2027-01-01T00:00:00Z input=1000 read=500 output=250
+openai      whisper-1                                  2026-11-23T12:00:00Z seconds=61.5
+groq        whisper-large-v3                           2026-11-23T12:00:00Z seconds=3599.999
+groq        whisper-large-v3-turbo                     2026-11-23T12:00:00Z seconds=10
+mistral     voxtral-mini-2602                          2026-11-23T12:00:00Z seconds=7200
+xai         grok-voice-latest                          2026-11-23T12:00:00Z seconds=90
+perplexity  sonar-deep-research                        2026-11-23T12:00:00Z input=20 output=9000 reasoning=7000 websearch=18
+openrouter  openai/gpt-6-luna:batch                    2026-11-23T12:00:00Z input=272001 read=1000 output=70 websearch=1
 deepinfra   no-such-model                              2026-11-23T12:00:00Z input=1 output=1
 `
 
@@ -110,32 +140,44 @@ const theirName = {
   xai: 'x-ai',
 }
 
+// Our words and theirs, which name what is both cached and of a modality, too.
+const counts = {
+  input: 'input_tokens',
+  read: 'cache_read_tokens',
+  write: 'cache_write_tokens',
+  write1h: 'cache_write_1h_tokens',
+  audio: 'input_audio_tokens',
+  image: 'input_image_tokens',
+  video: 'input_video_tokens',
+  readaudio: 'cache_audio_read_tokens',
+  readimage: 'cache_image_read_tokens',
+  output: 'output_tokens',
+  reasoning: 'output_reasoning_tokens',
+  speech: 'output_audio_tokens',
+  picture: 'output_image_tokens',
+  film: 'output_video_tokens',
+  websearch: 'web_searches',
+  filesearch: 'storage_searches',
+  seconds: 'audio_seconds',
+}
+
 function price(line) {
   const [provider, model, at, ...words] = line.split(/\s+/)
-  const tokens = Object.fromEntries(words.map((word) => word.split('=')).map(([kind, count]) => [kind, Number(count)]))
-  const { input = 0, read = 0, write = 0, write1h = 0, audio = 0, output = 0, reasoning = 0, speech = 0 } = tokens
-  const usage = {
-    input_tokens: input,
-    cache_read_tokens: read,
-    cache_write_tokens: write + write1h,
-    cache_write_1h_tokens: write1h,
-    input_audio_tokens: audio,
-    cache_audio_read_tokens: 0,
-    output_tokens: output,
-    output_reasoning_tokens: reasoning,
-    output_audio_tokens: speech,
-  }
+  const used = Object.fromEntries(words.map((word) => word.split('=')).map(([kind, count]) => [kind, Number(count)]))
+  const usage = Object.fromEntries(Object.entries(counts).map(([kind, theirs]) => [theirs, used[kind] ?? 0]))
+  usage.cache_write_tokens += usage.cache_write_1h_tokens
   const result = calcPrice(usage, model, { providerId: theirName[provider] ?? provider, timestamp: new Date(at) })
-  return {
-    provider,
-    model,
-    at,
-    at_ms: Date.parse(at),
-    usage: { input, read, write, write1h, audio, output, reasoning, speech },
-    // Their sum is a float: what lies a millionth below a half is a half.
-    microusd: result && Math.floor(Number((result.total_price * 1e6).toFixed(6)) + 0.5),
-  }
+  // Their sum is a float: what lies a millionth below a half is a half.
+  const microusd = result && Math.floor(Number((result.total_price * 1e6).toFixed(6)) + 0.5)
+  return { provider, model, at, at_ms: Date.parse(at), usage: used, microusd }
 }
 
 const priced = cases.trim().split('\n').map(price)
-console.log(`[\n${priced.map((one) => JSON.stringify(one)).join(',\n')}\n]`)
+const text = `[\n${priced.map((one) => JSON.stringify(one)).join(',\n')}\n]\n`
+const file = new URL('prices_oracle.json', import.meta.url)
+if (process.argv.includes('--write')) {
+  writeFileSync(file, text)
+} else if (readFileSync(file, 'utf8') !== text) {
+  console.error('prices_oracle.json is not what the calculator says: run this with --write, and look at the difference.')
+  process.exitCode = 1
+}

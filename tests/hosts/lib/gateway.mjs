@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { request } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -76,6 +77,32 @@ export function caller(url, key, made = () => {}) {
     send,
     chat,
     stream: (model, words, more, options) => chat(model, words, { stream: true, ...more }, options),
+    /** Begins to send a form; what comes of it is for `answer`. */
+    begin(path, headers = {}) {
+      const sending = request(url + path, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': `multipart/form-data; boundary=${BOUNDARY}`, ...headers },
+      });
+      const answer = new Promise((resolve, reject) => {
+        sending.on('error', reject);
+        sending.on('response', async (response) => {
+          const id = response.headers['x-hypergate-call-id'];
+          made({ id, status: response.statusCode });
+          const chunks = [];
+          for await (const chunk of response) chunks.push(chunk);
+          const text = String(Buffer.concat(chunks));
+          const isJson = response.headers['content-type'].startsWith('application/json');
+          resolve({ id, status: response.statusCode, headers: response.headers, text, body: isJson && JSON.parse(text) });
+        });
+      });
+      // Whoever leaves does not look at it.
+      answer.catch(() => {});
+      return { sending, answer };
+    },
+    /** Asks for something without a body. */
+    async get(path, method = 'GET') {
+      return fetch(url + path, { method, headers: { authorization: `Bearer ${key}` } });
+    },
     /** Asks for a whole answer and is gone before it comes. */
     async leaveEarly(model) {
       const { hostname, port } = new URL(url);
@@ -104,6 +131,17 @@ export function caller(url, key, made = () => {}) {
       return id;
     },
   };
+}
+
+const BOUNDARY = 'XyZ';
+
+/** A form with these fields; `file` is one. */
+export function form(fields) {
+  const parts = Object.entries(fields).map(([name, value]) => {
+    const file = name === 'file' ? '; filename="a.bin"\r\nContent-Type: application/octet-stream' : '';
+    return `--${BOUNDARY}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n${value}\r\n`;
+  });
+  return `${parts.join('')}--${BOUNDARY}--\r\n`;
 }
 
 export function say(words) {

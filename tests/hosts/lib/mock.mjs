@@ -16,6 +16,15 @@ export async function startMock() {
     const { match, ...pace } = options ?? {};
     mock.on({ userMessage, ...match }, response, pace);
   }
+  mock.onTranscription({ transcription: { text: WORDS, language: 'english', duration: 2.5 } });
+  mock.onTranslation({ transcription: { text: WORDS, language: 'english', duration: 2.5 } });
+  mock.onImage('greet', { image: { b64Json: 'AA==' } });
+  mock.onRerank('greet', [
+    { index: 1, relevance_score: 0.9 },
+    { index: 0, relevance_score: 0.1 },
+  ]);
+  mock.onImage('draw', { image: { b64Json: 'AAAA' } });
+  mock.onSpeech('say', { audio: SOUND.toString('base64'), format: 'mp3' });
   await mock.start();
   return {
     url: mock.url,
@@ -27,6 +36,10 @@ export async function startMock() {
       ANTHROPIC_BASE_URL: mock.url,
       GEMINI_API_KEY: 'sk-gemini',
       GEMINI_BASE_URL: mock.url,
+      COHERE_API_KEY: 'sk-cohere',
+      COHERE_BASE_URL: mock.url,
+      VOYAGE_API_KEY: 'sk-voyage',
+      VOYAGE_BASE_URL: `${mock.url}/v1`,
       OPENROUTER_API_KEY: 'sk-openrouter',
       OPENROUTER_BASE_URL: `${mock.url}/api/v1`,
     },
@@ -40,6 +53,7 @@ export async function startMock() {
 
 export const WORDS = 'Hello there, dear friend.';
 export const RECIPE = { name: 'Soup', minutes: 20 };
+export const SOUND = Buffer.from([0xff, 0xfb, 0x00, 0x80, 0x0a, 0x0d]);
 export const LONG = 'word '.repeat(400).trim();
 
 /** What callers send to be answered with tool calls, and with `RECIPE`. */
@@ -123,7 +137,9 @@ const FIXTURES = [
 export async function startUpstream() {
   const closed = [];
   const arrived = [];
+  const forms = [];
   const server = createServer(async (request, answer) => {
+    if (/\/(audio\/transcriptions|files|batches)\b/.test(request.url)) return keep(request, answer, forms);
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = String(Buffer.concat(chunks));
@@ -159,6 +175,15 @@ export async function startUpstream() {
         await sleep(300);
         socket.resetAndDestroy();
         break;
+      // Sound: no text, no events, and not all at once.
+      case 'sound':
+      case 'half-a-sound':
+        answer.writeHead(200, { 'content-type': 'audio/mpeg' });
+        answer.write(SOUND);
+        await sleep(300);
+        if (model === 'sound') answer.end(SOUND);
+        else socket.resetAndDestroy();
+        break;
       case 'silent':
         break;
       case 'stalls':
@@ -181,8 +206,52 @@ export async function startUpstream() {
     settings: { GROQ_API_KEY: 'sk-groq', GROQ_BASE_URL: `${url}/v1` },
     /** What arrived, as it was. */
     arrived,
+    /** Forms and what else there was about files, while it comes: headers, body so far, and how it ended. */
+    forms,
     /** The models whose callers left before the end. */
     closed,
     stop: () => close(server),
   };
+}
+
+/** Listens, and keeps files and batches. A word in the address or the form says how. */
+async function keep(request, answer, forms) {
+  const form = { url: request.url, headers: request.headers, body: '', state: 'open' };
+  forms.push(form);
+  const reply = (status, body) => {
+    form.state = 'answered';
+    answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  };
+  try {
+    for await (const chunk of request) {
+      form.body += chunk.toString('latin1');
+      if (form.body.includes('too-large')) {
+        return reply(413, { error: { message: 'Maximum content size limit exceeded', type: 'invalid_request_error' } });
+      }
+    }
+  } catch {
+    form.state = 'broken';
+    return;
+  }
+  const { method, url } = request;
+  if (url.endsWith('/audio/transcriptions')) {
+    if (!form.body.includes('streamed')) return reply(200, { text: 'Hello.', duration: 2.5 });
+    const done = { type: 'transcript.text.done', text: 'Hello.', usage: { type: 'tokens', input_tokens: 9, output_tokens: 3 } };
+    answer.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (const event of [{ type: 'transcript.text.delta', delta: 'Hello.' }, done]) {
+      answer.write(`data: ${JSON.stringify(event)}\n\n`);
+      await sleep(50);
+    }
+    answer.end();
+  } else if (url.endsWith('/content')) {
+    answer.writeHead(200, { 'content-type': 'application/octet-stream' });
+    answer.write('first');
+    form.go_on = () => answer.end(' last');
+  } else if (method === 'DELETE') {
+    reply(200, { id: url.split('/').at(-1), object: 'file', deleted: true });
+  } else if (url.includes('/batches')) {
+    reply(200, { id: 'batch_1', object: 'batch', status: 'validating', input_file_id: 'file_1' });
+  } else {
+    reply(200, { id: 'file_1', object: 'file', purpose: 'batch', filename: 'a.jsonl' });
+  }
 }

@@ -46,6 +46,7 @@ export async function startWorkers(settings) {
     url,
     log,
     noticesEarlyHangUps: true,
+    hasSockets: true,
     /** Reads and writes the database beside the gateway. */
     async sql(text, ...params) {
       return (await database.prepare(text).bind(...params).all()).results;

@@ -15,15 +15,24 @@ pub(super) struct Target {
     pub(super) address: SocketAddr,
     /// The process that answers, where it is another than this.
     process: Option<u64>,
-    plain: Vec<u8>,
+    /// Calls of an everyday size.
+    short: Requests,
+    /// Calls of 4 kB: a conversation.
+    long: Requests,
+}
+
+/// The same call twice, with its head.
+#[derive(Clone)]
+struct Requests {
+    whole: Vec<u8>,
     streamed: Vec<u8>,
 }
 
 impl Target {
     pub(super) fn new(name: &'static str, address: SocketAddr, model: &str, headers: &str) -> Self {
-        let request = |stream: bool| {
+        let request = |messages: &str, stream: bool| {
             let body = format!(
-                r#"{{"model":"{model}","messages":[{{"role":"system","content":"You are terse."}},{{"role":"user","content":"Write a sentence that has every letter of the alphabet in it, nine times over, and nothing else: no greeting, no remark, no list."}}],"temperature":0.2,"max_tokens":256,"stream":{stream}}}"#
+                r#"{{"model":"{model}","messages":[{messages}],"temperature":0.2,"max_tokens":256,"stream":{stream}}}"#
             );
             let length = body.len();
             format!(
@@ -32,7 +41,19 @@ impl Target {
             )
             .into_bytes()
         };
-        Self { name, address, process: None, plain: request(false), streamed: request(true) }
+        let requests =
+            |messages: &str| Requests { whole: request(messages, false), streamed: request(messages, true) };
+        let turn = format!(
+            r#"{{"role":"user","content":"{ASKED}"}},{{"role":"assistant","content":"{ANSWERED}"}},"#
+        );
+        let short = format!(
+            r#"{{"role":"system","content":"You are terse."}},{{"role":"user","content":"{ASKED}"}}"#
+        );
+        let long = format!(
+            r#"{{"role":"system","content":"You are terse."}},{}{{"role":"user","content":"{ASKED}"}}"#,
+            turn.repeat(TURNS)
+        );
+        Self { name, address, process: None, short: requests(&short), long: requests(&long) }
     }
 
     pub(super) fn run_by(mut self, process: Option<u64>) -> Self {
@@ -84,6 +105,8 @@ impl Seen {
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) stream: bool,
+    /// Calls of 4 kB.
+    pub(super) long: bool,
     pub(super) connections: usize,
     /// Load that is not measured, so that what follows the calls (the journal's consumer) has begun.
     pub(super) before: Duration,
@@ -131,8 +154,12 @@ fn call_repeatedly(target: &Target, slot: Slot, caller: usize, began: Instant) -
         }
         let Some(open) = &mut connection else { return seen };
         seen.calls += 1;
-        let result =
-            if slot.stream { call_streamed(target, open) } else { call(target, open, &mut expected_length) };
+        let requests = if slot.long { &target.long } else { &target.short };
+        let result = if slot.stream {
+            call_streamed(target, &requests.streamed, open)
+        } else {
+            call(target, &requests.whole, open, &mut expected_length)
+        };
         match result {
             Ok(answer) if measured => {
                 seen.latencies.push(answer.latency);
@@ -157,9 +184,14 @@ struct Answer {
 }
 
 /// A plain call. Its first answer is looked at; the others must be as long.
-fn call(target: &Target, connection: &mut Connection, length: &mut Option<usize>) -> io::Result<Answer> {
+fn call(
+    target: &Target,
+    request: &[u8],
+    connection: &mut Connection,
+    length: &mut Option<usize>,
+) -> io::Result<Answer> {
     let sent = now_us();
-    connection.stream.write_all(&target.plain)?;
+    connection.stream.write_all(request)?;
     let status = connection.read_head()?;
     let mut body = Vec::with_capacity(2048);
     connection.read_body(|bytes| body.extend_from_slice(bytes))?;
@@ -175,9 +207,9 @@ fn call(target: &Target, connection: &mut Connection, length: &mut Option<usize>
 }
 
 /// A streamed call. Every chunk the mock sent must come.
-fn call_streamed(target: &Target, connection: &mut Connection) -> io::Result<Answer> {
+fn call_streamed(target: &Target, request: &[u8], connection: &mut Connection) -> io::Result<Answer> {
     let sent = now_us();
-    connection.stream.write_all(&target.streamed)?;
+    connection.stream.write_all(request)?;
     let status = connection.read_head()?;
     let mut body = Vec::with_capacity(16 << 10);
     let mut read = 0;
@@ -210,6 +242,12 @@ fn unexpected(target: &Target, status: u16, body: &[u8]) -> io::Error {
     let shown = String::from_utf8_lossy(&body[..body.len().min(300)]);
     io::Error::other(format!("{} answered {status}: {shown}", target.name))
 }
+
+const ASKED: &str = "Write a sentence that has every letter of the alphabet in it, nine times over, and nothing else: no greeting, no remark, no list.";
+const ANSWERED: &str = r#"Sphinx of black quartz, judge my vow.\nThe five boxing wizards jump \"quickly\", and pack my box with five dozen liquor jugs; how vexingly quick daft zebras jump. A mad boxer shot a quick, gloved jab to the jaw of his dizzy opponent, while jackdaws love my big sphinx of quartz."#;
+
+/// Earlier turns of a long call.
+const TURNS: usize = 7;
 
 /// Of the numbers in /proc, on every Linux there is.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::Kind;
 use super::load::Seen;
-use super::targets::{BARE, GATEWAY, MOCK, Stored};
+use super::mock::CHUNKS;
+use super::targets::{BARE, GATEWAY, MOCK, Stored, TRANSLATED};
 
 /// One target under one kind of load: a value a round.
 #[derive(Default)]
@@ -66,6 +67,8 @@ impl Report {
     /// The tables, in Markdown that reads well as text.
     pub(super) fn tables(&self) -> String {
         let mut parts: Vec<String> = self.loads.iter().map(|(kind, all)| self.table(*kind, all)).collect();
+        parts.extend(self.translation());
+        parts.retain(|part| !part.is_empty());
         for records in &self.records {
             let Records { name, made, failures, stored } = records;
             parts.push(format!(
@@ -86,7 +89,7 @@ impl Report {
     }
 
     fn table(&self, kind: Kind, all: &[Series]) -> String {
-        let of = |name| self.names.iter().position(|known| *known == name).map(|at| &all[at]);
+        let of = |name| self.series(all, name);
         let (Some(mock), Some(bare)) = (of(MOCK), of(BARE)) else { return String::new() };
         let added = |value: &[f64], base: &[f64]| format!("{:+.2}", median(value) - median(base));
         let mut rows = vec![match kind {
@@ -115,8 +118,10 @@ impl Report {
                 "delay of a chunk p99 ms",
                 "CPU a call, µs",
             ]),
+            // One table shows both.
+            Kind::Long | Kind::LongStreamed => return String::new(),
         }];
-        for (name, series) in self.names.iter().zip(all) {
+        for (name, series) in self.names.iter().zip(all).filter(|(name, _)| kind.visits(name)) {
             let cpu = match &series.cpu_us[..] {
                 [] => String::new(),
                 values => format!("{:.0}", median(values)),
@@ -148,6 +153,7 @@ impl Report {
                     &two(&series.chunk_p99),
                     &cpu,
                 ]),
+                Kind::Long | Kind::LongStreamed => continue,
             });
         }
         let mut text = markdown(&rows);
@@ -161,6 +167,40 @@ impl Report {
             );
         }
         text
+    }
+
+    fn series<'a>(&self, all: &'a [Series], name: &str) -> Option<&'a Series> {
+        self.names.iter().position(|known| *known == name).map(|at| &all[at])
+    }
+
+    /// What translating costs beside forwarding, in processor time; of a stream, that of its chunks.
+    fn translation(&self) -> Option<String> {
+        let of = |kind| self.loads.iter().find(|(known, _)| *known == kind).map(|(_, all)| all);
+        let (whole, streamed) = (of(Kind::Long)?, of(Kind::LongStreamed)?);
+        let mut rows = vec![row(&[
+            &format!("Calls of 4 kB, {} connections", self.connections),
+            "calls/s",
+            "CPU a call, µs",
+            "CPU a stream, µs",
+            "added to a call, µs",
+            "added to a chunk, µs",
+        ])];
+        let cpu = |all, name| self.series(all, name).map(|series| median(&series.cpu_us));
+        let (call, stream) = (cpu(whole, GATEWAY)?, cpu(streamed, GATEWAY)?);
+        for (what, name) in
+            [("Chat to Chat, forwarded", GATEWAY), ("Chat to Messages, translated", TRANSLATED)]
+        {
+            let (one, many) = (cpu(whole, name)?, cpu(streamed, name)?);
+            rows.push(row(&[
+                what,
+                &format!("{:.0}", median(&self.series(whole, name)?.per_second)),
+                &format!("{one:.0}"),
+                &format!("{many:.0}"),
+                &format!("{:+.0}", one - call),
+                &format!("{:+.1}", (many - stream) / CHUNKS as f64),
+            ]));
+        }
+        Some(markdown(&rows))
     }
 
     pub(super) fn json(&self) -> Value {

@@ -16,6 +16,8 @@ use crate::{Outcome, build, tools};
 pub(super) const MOCK: &str = "the mock, called directly";
 pub(super) const BARE: &str = "pass-through Worker";
 pub(super) const GATEWAY: &str = "Hypergate";
+/// The same gateway, asked in Chat Completions for a model whose provider speaks Messages.
+pub(super) const TRANSLATED: &str = "Hypergate, translating";
 pub(super) const OTHER_BUILD: &str = "Hypergate, other build";
 pub(super) const RIVAL: &str = "@portkey-ai/gateway 1.15.2";
 
@@ -58,6 +60,11 @@ impl Targets {
             let headers = format!("authorization: Bearer {key}\r\n");
             let target = Target::new(name, address(gateway)?, "openai/gpt-4o-mini", &headers);
             all.push(target.run_by(pid(gateway)));
+            if name == GATEWAY {
+                let target =
+                    Target::new(TRANSLATED, address(gateway)?, "anthropic/claude-haiku-4-5", &headers);
+                all.push(target.run_by(pid(gateway)));
+            }
         }
         let mut held = None;
         if rival {

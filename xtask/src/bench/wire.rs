@@ -22,6 +22,8 @@ pub(super) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 /// A connection with what was read of it and not yet used.
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
+    /// The first line of the head that was read last.
+    pub(super) first_line: String,
     buffer: Vec<u8>,
     framing: Framing,
 }
@@ -34,7 +36,12 @@ enum Framing {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::with_capacity(16 << 10), framing: Framing::Length(0) }
+        Self {
+            stream,
+            first_line: String::new(),
+            buffer: Vec::with_capacity(16 << 10),
+            framing: Framing::Length(0),
+        }
     }
 
     /// Reads a message's head and returns the status, which is zero for a request.
@@ -49,6 +56,8 @@ impl Connection {
         let mut lines = head.split("\r\n");
         let first = lines.next().unwrap_or_default();
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        self.first_line.clear();
+        self.first_line.push_str(first);
         self.framing = Framing::Length(0);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             let value = value.trim();

@@ -258,7 +258,9 @@ const INSERT_CALLS: &str = "
      upstream_first_byte_ms, time_to_first_chunk_ms, overhead_ms, wait_ms, duration_bucket, wait_bucket,
      input_tokens, cache_read_input_tokens, cache_write_input_tokens, output_tokens,
      reasoning_output_tokens, usage_estimated, cost_microusd, price_version, finish_reason, stream,
-     cache_status, region, release, trace_id)
+     cache_status, region, release, trace_id, cache_write_1h_input_tokens, audio_input_tokens,
+     image_input_tokens, audio_output_tokens, image_output_tokens, images, searches, file_searches, search_units,
+     audio_ms, characters, service_tier)
     SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
            value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
            value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
@@ -268,7 +270,11 @@ const INSERT_CALLS: &str = "
            value ->> 'cache_read_input_tokens', value ->> 'cache_write_input_tokens', value ->> 'output_tokens',
            value ->> 'reasoning_output_tokens', value ->> 'usage_estimated', value ->> 'cost_microusd',
            value ->> 'price_version', value ->> 'finish_reason', value ->> 'stream', value ->> 'cache_status',
-           value ->> 'region', value ->> 'release', value ->> 'trace_id'
+           value ->> 'region', value ->> 'release', value ->> 'trace_id',
+           value ->> 'cache_write_1h_input_tokens', value ->> 'audio_input_tokens', value ->> 'image_input_tokens',
+           value ->> 'audio_output_tokens', value ->> 'image_output_tokens', value ->> 'images',
+           value ->> 'searches', value ->> 'file_searches', value ->> 'search_units', value ->> 'audio_ms',
+           value ->> 'characters', value ->> 'service_tier'
     FROM item WHERE true
     ON CONFLICT (id) DO NOTHING";
 

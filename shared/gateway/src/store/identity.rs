@@ -60,10 +60,14 @@ pub async fn find_caller(db: &impl Database, hash: &str) -> Result<Option<Caller
         payload_mode: payload::Mode,
         payload_cap_bytes: usize,
         aliases: String,
+        prices: String,
     }
     let sql = "
         SELECT k.tenant_id, k.id AS key_id, k.models, k.expires_ms, t.payload_mode, t.payload_cap_bytes,
-               (SELECT json_group_object(a.name, json(a.targets)) FROM aliases a WHERE a.tenant_id = t.id) AS aliases
+               (SELECT json_group_object(a.name, json(a.targets)) FROM aliases a WHERE a.tenant_id = t.id) AS aliases,
+               (SELECT json_group_array(json_array(p.model, p.from_ms, p.prices, iif(p.tenant_id = '', 'global:', 'tenant:')
+                       || date(p.updated_ms / 1000, 'unixepoch')))
+                FROM prices p WHERE p.tenant_id IN (t.id, '')) AS prices
         FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
         WHERE k.hash = ?1 AND k.revoked_ms IS NULL AND t.disabled_ms IS NULL";
     let Some(found) = row::<Row>(db, Statement::new(sql, [json!(hash)])).await? else { return Ok(None) };
@@ -75,6 +79,7 @@ pub async fn find_caller(db: &impl Database, hash: &str) -> Result<Option<Caller
         aliases: serde_json::from_str::<BTreeMap<_, _>>(&found.aliases).map_err(unreadable)?,
         payload_mode: found.payload_mode,
         payload_cap_bytes: found.payload_cap_bytes,
+        prices: serde_json::from_str(&found.prices).map_err(unreadable)?,
     }))
 }
 

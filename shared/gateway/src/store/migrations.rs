@@ -12,6 +12,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_create_calls", include_str!("../../migrations/0002_create_calls.sql")),
     ("0003_create_rollups", include_str!("../../migrations/0003_create_rollups.sql")),
     ("0004_create_alerts", include_str!("../../migrations/0004_create_alerts.sql")),
+    ("0005_create_owned_objects", include_str!("../../migrations/0005_create_owned_objects.sql")),
+    ("0006_create_prices", include_str!("../../migrations/0006_create_prices.sql")),
 ];
 
 /// Applies what is missing; returns how many that were. Each takes effect as a whole.

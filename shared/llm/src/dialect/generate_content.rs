@@ -35,7 +35,7 @@ mod write;
 
 use http::HeaderMap;
 
-use super::{Decoder, Dialect, Encoded, SseDecoder};
+use super::{Decoder, Dialect, Encoded, SseDecoder, bend::ToolNames};
 use crate::{Error, Target, UpstreamError, chat};
 
 /// The dialect.
@@ -53,6 +53,14 @@ impl Dialect for GenerateContent {
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(SseDecoder::new(answer::Reader::default()))
+    }
+
+    fn tool_names(&self, _target: &Target<'_>) -> ToolNames {
+        ToolNames { longest: 128, besides: "-.:", any_first: false }
+    }
+
+    fn lacks_schema(&self, request: &chat::Request, target: &Target<'_>) -> bool {
+        request::lacks_schema(request, target)
     }
 
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {

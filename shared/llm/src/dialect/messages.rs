@@ -57,6 +57,10 @@ impl Dialect for Messages {
         Box::new(SseDecoder::new(answer::Reader::default()))
     }
 
+    fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
+        !model::Model::named(target.model).schemas
+    }
+
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         // Amazon's own refusals are not in Claude's words.
         if headers.contains_key("x-amzn-errortype") {

@@ -1,5 +1,6 @@
 //! What providers and callers speak: one module a protocol.
 
+pub mod bend;
 pub mod chat_completions;
 pub mod cohere;
 pub mod converse;
@@ -10,8 +11,9 @@ pub mod responses;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
+use serde_json::Value;
 
-use crate::{Error, Target, UpstreamError, chat, provider::Auth, sse};
+use crate::{Error, ErrorClass, Target, UpstreamError, chat, provider::Auth, sse};
 
 /// A provider's protocol. Makes an HTTP request from a unified one, and unified events of the answer.
 pub trait Dialect: Sync {
@@ -21,6 +23,14 @@ pub trait Dialect: Sync {
     fn decode(&self, body: &[u8]) -> Result<Vec<chat::Event>, UpstreamError>;
     /// A fresh decoder for one streamed answer.
     fn decoder(&self) -> Box<dyn Decoder>;
+    /// What names of tools this target takes; see [`bend`].
+    fn tool_names(&self, _target: &Target<'_>) -> bend::ToolNames {
+        bend::OPENAI_NAMES
+    }
+    /// Whether this target cannot bind the answer to the schema this request wants; see [`bend`].
+    fn lacks_schema(&self, _request: &chat::Request, _target: &Target<'_>) -> bool {
+        false
+    }
     /// A non-2xx answer, as our error.
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError;
 }
@@ -32,13 +42,20 @@ pub struct Encoded {
     pub request: Request<Bytes>,
     /// Fields of the caller's body left out because the answer means the same without them.
     pub dropped: Vec<String>,
+    /// What of the answer must be undone.
+    pub bent: bend::Bent,
 }
 
 impl Encoded {
+    /// A request of which nothing has to be undone.
+    pub fn new(request: Request<Bytes>, dropped: Vec<String>) -> Self {
+        Self { request, dropped, bent: bend::Bent::default() }
+    }
+
     /// A request made of the caller's own bytes: with the betas the provider takes, and the others named.
     pub(crate) fn forwarded(request: Request<Bytes>, headers: &HeaderMap, target: &Target<'_>) -> Self {
         let (taken, dropped) = target.provider.betas.sort(headers);
-        let mut encoded = Self { request, dropped };
+        let mut encoded = Self::new(request, dropped);
         if let Some((name, betas)) = taken
             && let Ok(betas) = HeaderValue::from_str(&betas.join(","))
         {
@@ -98,9 +115,17 @@ impl<T: OnEvent> Decoder for SseDecoder<T> {
 
     fn finish(&mut self, events: &mut Vec<chat::Event>) {
         let Self { splitter, failed, inner } = self;
+        let had_failed = *failed;
         Self::read(inner, failed, splitter.held(), events);
-        if !*failed && !inner.is_whole() {
-            events.push(chat::Event::Error(UpstreamError::truncated()));
+        match events.last_mut() {
+            // Half an event cannot be read.
+            Some(chat::Event::Error(error)) if !had_failed && error.class == ErrorClass::Garbled => {
+                *error = UpstreamError::truncated();
+            }
+            _ if !*failed && !inner.is_whole() => {
+                events.push(chat::Event::Error(UpstreamError::truncated()));
+            }
+            _ => {}
         }
     }
 }
@@ -124,7 +149,7 @@ pub(crate) fn post(
     };
     let mut value = value.map_err(|_| {
         // A line break at the end of a pasted secret; sent on it would be a header injection.
-        UpstreamError::new(crate::ErrorClass::Auth, "the configured credential cannot be sent as a header")
+        UpstreamError::new(ErrorClass::Auth, "the configured credential cannot be sent as a header")
     })?;
     value.set_sensitive(true);
     request.headers_mut().insert(name, value);
@@ -142,6 +167,62 @@ pub(crate) fn drop_extra(extra: &[chat::Extra], dropped: &mut Vec<String>) -> Re
         dropped.push(name.clone());
     }
     Ok(())
+}
+
+/// A whole number at this path of a usage; `None` where there is none, or something else.
+pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
+    usage.pointer(path).and_then(Value::as_u64)
+}
+
+/// A text at this path of an answer, where it says something.
+pub(crate) fn text(value: &Value, path: &str) -> Option<String> {
+    value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Names the hints that a target has no words for: marks for a prompt cache, the wish to be told sources.
+pub(crate) fn drop_hints(request: &chat::Request, caches: bool, cites: bool, dropped: &mut Vec<String>) {
+    let parts = || {
+        let parts = request.messages.iter().flat_map(|message| &message.parts);
+        parts.flat_map(|part| match part {
+            chat::Part::ToolResult(result) => result.parts.as_slice(),
+            other => std::slice::from_ref(other),
+        })
+    };
+    let is_marked = || {
+        parts().any(|part| matches!(part, chat::Part::CachePoint(_)))
+            || request.tools.iter().any(|tool| tool.cache.is_some())
+    };
+    if !caches && is_marked() {
+        dropped.push("cache_control".to_owned());
+    }
+    if !cites && parts().any(|part| matches!(part, chat::Part::File(file) if file.cited)) {
+        dropped.push("citations".to_owned());
+    }
+}
+
+/// What the signature of an empty block of thought begins with where it is that of the tool call behind it. Begins
+/// itself like every signature of Gemini's, so that Claude never gets to see it.
+pub(crate) const CALL_SIGNATURE: &str = "google:call:";
+
+/// Puts each signature that travelled in a block of its own back on its call.
+pub(crate) fn with_call_signatures(parts: Vec<chat::Part>) -> Vec<chat::Part> {
+    let mut carried = None;
+    let mut whole = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            chat::Part::Reasoning(chat::Reasoning { signature: Some(signature), .. })
+                if signature.starts_with(CALL_SIGNATURE) =>
+            {
+                carried = signature.strip_prefix(CALL_SIGNATURE).map(str::to_owned);
+            }
+            chat::Part::ToolCall(mut call) => {
+                call.signature = carried.take();
+                whole.push(chat::Part::ToolCall(call));
+            }
+            other => whole.push(other),
+        }
+    }
+    whole
 }
 
 /// Whether a signature over thought is Claude's own. Claude refuses any other; those that other providers'

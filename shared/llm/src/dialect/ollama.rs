@@ -110,7 +110,7 @@ fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error
     }
     // The address may be the one of its Chat Completions.
     let base = target.base_url.strip_suffix("/v1").unwrap_or(target.base_url);
-    Ok(Encoded { request: post(format!("{base}/api/chat"), target, body.to_string())?, dropped })
+    Ok(Encoded::new(post(format!("{base}/api/chat"), target, body.to_string())?, dropped))
 }
 
 fn tool(tool: &chat::Tool) -> Value {

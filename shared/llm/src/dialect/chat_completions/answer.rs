@@ -3,11 +3,13 @@
 //! What OpenAI has no field for goes where other compatible APIs put it, so that a client which sends
 //! the assistant's message back loses nothing: thought as `reasoning_content`, signed or encrypted
 //! blocks of it in `reasoning_details`, Gemini's signature of a tool call as `extra_content` on the
-//! call, the provider's own word for the end as `native_finish_reason`.
+//! call, the provider's own word for the end as `native_finish_reason`, the stop text that matched as
+//! `stop_reason`.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::error;
+use super::{error, usage};
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
@@ -19,12 +21,17 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
     let mut message = Message { role: "assistant", ..Message::default() };
     let mut thought = Thought::default();
     let mut end = None;
-    let mut usage = None;
+    let mut used = None;
+    let (mut logprobs, mut stop) = (Vec::new(), None);
     for event in events {
         match event {
-            Event::Citation(citation) => message.annotations.push(Annotation::from(citation)),
+            Event::Citation(citation) => {
+                let said = message.content.as_ref().map_or(0, |text| text.chars().count());
+                message.annotations.push(Annotation::new(citation, said as u64));
+            }
             Event::Error(error) => return Err(error.clone()),
             Event::Finish { reason, native } => end = Some((*reason, native.as_str())),
+            Event::Logprobs(tokens) => logprobs.extend(tokens),
             Event::Reasoning(text) => {
                 message.reasoning_content.get_or_insert_default().push_str(text);
                 thought.text.push_str(text);
@@ -33,6 +40,7 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
             Event::ReasoningSignature(signature) => message.reasoning_details.push(thought.sign(signature)),
             Event::Refusal(text) => message.refusal.get_or_insert_default().push_str(text),
             Event::Start { .. } => {}
+            Event::StopText(text) => stop = Some(text.as_str()),
             Event::Text(text) => message.content.get_or_insert_default().push_str(text),
             Event::ToolArguments { index, text } => {
                 if let Some(call) = message.tool_calls.get_mut(*index as usize) {
@@ -48,7 +56,7 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
                     extra_content: signature.as_deref().map(ExtraContent::signature),
                 });
             }
-            Event::Usage(tokens) => usage = Some(WireUsage::from(tokens)),
+            Event::Usage(tokens) => used = Some(usage::write(tokens)),
         }
     }
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
@@ -73,10 +81,11 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
             index: 0,
             finish_reason: reason.after_calls(!message.tool_calls.is_empty()).as_str(),
             native_finish_reason: native,
+            stop_reason: stop,
             message,
-            logprobs: (),
+            logprobs: (!logprobs.is_empty()).then_some(Logprobs { content: logprobs, refusal: () }),
         }],
-        usage,
+        usage: used,
     };
     Ok(serde_json::to_vec(&answer).expect("strings and numbers into memory cannot fail"))
 }
@@ -93,6 +102,9 @@ pub struct Stream {
     thought: Thought,
     /// How many entries `reasoning_details` has.
     details: usize,
+    /// How many characters of text were sent.
+    said: u64,
+    stop: Option<String>,
     usage: Option<Usage>,
 }
 
@@ -127,6 +139,8 @@ impl Stream {
             calls: Vec::new(),
             thought: Thought::default(),
             details: 0,
+            said: 0,
+            stop: None,
             usage: None,
         }
     }
@@ -134,10 +148,14 @@ impl Stream {
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
             Event::Citation(citation) => {
-                self.delta(out, |out| member(out, "\"annotations\":", [Annotation::from(citation)]));
+                let annotation = Annotation::new(citation, self.said);
+                self.delta(out, |out| member(out, "\"annotations\":", [annotation]));
             }
             Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
             Event::Finish { reason, native } => self.finish(*reason, native, out),
+            Event::Logprobs(tokens) => {
+                self.chunk(out, tokens, |out| out.extend_from_slice(b"\"content\":\"\""))
+            }
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => {
                 self.thought.text.push_str(text);
@@ -154,8 +172,12 @@ impl Stream {
             }
             Event::Refusal(text) => self.delta(out, |out| member(out, "\"refusal\":", text)),
             Event::Start { .. } => {}
+            Event::StopText(text) => self.stop = Some(text.clone()),
             Event::Text(text) if text.is_empty() => {}
-            Event::Text(text) => self.delta(out, |out| member(out, "\"content\":", text)),
+            Event::Text(text) => {
+                self.said += text.chars().count() as u64;
+                self.delta(out, |out| member(out, "\"content\":", text));
+            }
             Event::ToolArguments { text, .. } if text.is_empty() => {}
             Event::ToolArguments { index, text } => self.arguments(*index, text, out),
             Event::ToolCall { index, id, name, signature } => {
@@ -218,6 +240,10 @@ impl Stream {
         json(out, reason.after_calls(!self.calls.is_empty()).as_str());
         out.extend_from_slice(b",\"native_finish_reason\":");
         json(out, native);
+        if let Some(stop) = &self.stop {
+            out.extend_from_slice(b",\"stop_reason\":");
+            json(out, stop);
+        }
         out.extend_from_slice(b"}]");
         self.close(out);
         self.state = State::Finished;
@@ -231,11 +257,21 @@ impl Stream {
     }
 
     fn delta(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.chunk(out, &[], write);
+    }
+
+    fn chunk(&mut self, out: &mut Vec<u8>, logprobs: &[Value], write: impl FnOnce(&mut Vec<u8>)) {
         self.begin(out);
         self.open(out);
         out.extend_from_slice(b"\"choices\":[{\"index\":0,\"delta\":{");
         write(out);
-        out.extend_from_slice(b"},\"finish_reason\":null}]");
+        out.push(b'}');
+        if !logprobs.is_empty() {
+            out.extend_from_slice(b",\"logprobs\":{\"content\":");
+            json(out, logprobs);
+            out.extend_from_slice(b",\"refusal\":null}");
+        }
+        out.extend_from_slice(b",\"finish_reason\":null}]");
         self.close(out);
     }
 
@@ -278,7 +314,7 @@ impl Writer for Stream {
         if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
             self.open(out);
             out.extend_from_slice(b"\"choices\":[],");
-            member(out, "\"usage\":", WireUsage::from(usage));
+            member(out, "\"usage\":", usage::write(usage));
             out.extend_from_slice(b"}\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
@@ -306,6 +342,7 @@ struct Thought {
 }
 
 impl Thought {
+    /// A signature of OpenRouter's goes on as any other, so that it comes back the same.
     fn sign(&mut self, signature: &str) -> Detail {
         Detail::Text { text: std::mem::take(&mut self.text), signature: Some(signature.to_owned()) }
     }
@@ -332,16 +369,25 @@ struct Answer<'a> {
     model: &'a str,
     choices: [Choice<'a>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
 }
 
 #[derive(Serialize)]
 struct Choice<'a> {
     index: u32,
     message: Message<'a>,
-    logprobs: (),
+    logprobs: Option<Logprobs<'a>>,
     finish_reason: &'a str,
     native_finish_reason: &'a str,
+    /// The stop text that matched, where vLLM tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Logprobs<'a> {
+    content: Vec<&'a Value>,
+    refusal: (),
 }
 
 #[derive(Default, Serialize)]
@@ -367,14 +413,29 @@ struct Annotation<'a> {
 
 #[derive(Serialize)]
 struct UrlCitation<'a> {
+    start_index: u64,
+    end_index: u64,
     url: &'a str,
     title: &'a str,
+    /// The cited words, as OpenRouter gives them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
 }
 
-impl<'a> From<&'a Citation> for Annotation<'a> {
-    fn from(citation: &'a Citation) -> Self {
+impl<'a> Annotation<'a> {
+    /// `said` is how much text there is so far, which it is about where nothing else is known.
+    fn new(citation: &'a Citation, said: u64) -> Self {
         let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
-        Self { url_citation: UrlCitation { url: text(&citation.url), title: text(&citation.title) } }
+        let (start_index, end_index) = citation.span.unwrap_or((said, said));
+        Self {
+            url_citation: UrlCitation {
+                start_index,
+                end_index,
+                url: text(&citation.url),
+                title: text(&citation.title),
+                content: citation.quote.as_deref(),
+            },
+        }
     }
 }
 
@@ -425,56 +486,6 @@ impl<'a> ExtraContent<'a> {
     }
 }
 
-/// Cached tokens are inside `prompt_tokens`, reasoning tokens inside `completion_tokens`.
-#[derive(Serialize)]
-struct WireUsage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
-}
-
-#[derive(Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-    /// OpenRouter's name; OpenAI has none, its cache is filled for free.
-    #[serde(skip_serializing_if = "is_zero")]
-    cache_write_tokens: u64,
-    audio_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u64,
-    audio_tokens: u64,
-}
-
-impl From<&Usage> for WireUsage {
-    fn from(usage: &Usage) -> Self {
-        Self {
-            prompt_tokens: usage.input_tokens,
-            completion_tokens: usage.output_tokens,
-            total_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
-            prompt_tokens_details: PromptDetails {
-                cached_tokens: usage.cache_read_input_tokens,
-                cache_write_tokens: usage
-                    .cache_write_5m_input_tokens
-                    .saturating_add(usage.cache_write_1h_input_tokens),
-                audio_tokens: usage.audio_input_tokens,
-            },
-            completion_tokens_details: CompletionDetails {
-                reasoning_tokens: usage.reasoning_output_tokens,
-                audio_tokens: usage.audio_output_tokens,
-            },
-        }
-    }
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -521,7 +532,7 @@ mod tests {
                 "… [{\"index\":0,\"delta\":{\"content\":\"Hi \\\"you\\\"\"},\"finish_reason\":null}],\"usage\":null}\n\n",
                 "… [{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"native_finish_reason\":\"STOP\"}],\"usage\":null}\n\n",
                 "… [],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5,",
-                "\"prompt_tokens_details\":{\"cached_tokens\":0,\"cache_write_tokens\":1,\"audio_tokens\":0},",
+                "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0,\"cache_write_tokens\":1},",
                 "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0}}}\n\n",
                 "data: [DONE]\n\n",
             )

@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, value::RawValue};
 
-use super::{call_id, error, forward::inner_error, usage};
+use super::{DETAIL_PREFIX, call_id, error, forward::inner_error, usage};
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
@@ -71,6 +71,8 @@ pub(super) struct Reader {
     usage: Option<Usage>,
     /// The provider's word for the end. Kept back until the usage has come, which may be a chunk later.
     end: Option<String>,
+    /// The word of whom the provider asked itself (OpenRouter).
+    native: Option<String>,
     closed: bool,
 }
 
@@ -104,6 +106,12 @@ impl OnEvent for Reader {
                 chunk.failure(data)?;
                 self.chunk(chunk, events)
             }
+            // Some do not put a blank line between events (DeepInfra, SambaNova).
+            Err(_) if data.contains(&b'\n') => {
+                let mut lines =
+                    data.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+                lines.try_for_each(|line| self.event(sse::Event { data: line.into(), ..event }, events))
+            }
             Err(_) if self.is_whole() => Ok(()),
             Err(_) => Err(UpstreamError::garbled("a chunk of the stream is not JSON")),
         }
@@ -133,9 +141,15 @@ impl Reader {
             if let Some(part) = part {
                 self.part(part, events)?;
             }
+            let logprobs = choice.logprobs.map(|raw| list::<Value>(Some(raw))).unwrap_or_default();
+            if !logprobs.is_empty() {
+                events.push(Event::Logprobs(logprobs));
+            }
+            push(events, text(choice.stop_reason), Event::StopText);
             self.end = text(choice.finish_reason).or(self.end.take());
+            self.native = text(choice.native_finish_reason).or(self.native.take());
         }
-        if let Some(usage) = usage::read(chunk.usage, chunk.x_groq) {
+        if let Some(usage) = usage::read(chunk.usage, chunk.x_groq, chunk.service_tier) {
             if self.usage != Some(usage) {
                 self.usage = Some(usage);
                 events.push(Event::Usage(usage));
@@ -268,7 +282,7 @@ impl Reader {
         let native = self.end.take().unwrap_or_default();
         let reason = finish_reason(&native)?.after_calls(self.told > 0);
         events.extend(self.sources.drain(..).map(Event::Citation));
-        events.push(Event::Finish { reason, native });
+        events.push(Event::Finish { reason, native: self.native.take().unwrap_or(native) });
         Ok(())
     }
 }
@@ -313,11 +327,17 @@ impl Thought {
             if detail.readable().is_some() {
                 self.plain.clear();
             }
-            // Only Claude's blocks can be sent back without what else a detail says.
-            if detail.format.as_deref().is_none_or(|format| format.starts_with("anthropic")) {
-                let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-                push(events, owned(detail.signature), Event::ReasoningSignature);
-                push(events, owned(detail.data), Event::ReasoningRedacted);
+            let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+            match detail.format.as_deref() {
+                // Only Claude's blocks can be sent back without what else a detail says.
+                Some(format) if !format.starts_with("anthropic") => {
+                    let signed = detail.signature.is_some() || detail.data.is_some();
+                    push(events, detail.whole().filter(|_| signed), Event::ReasoningSignature);
+                }
+                _ => {
+                    push(events, owned(detail.signature), Event::ReasoningSignature);
+                    push(events, owned(detail.data), Event::ReasoningRedacted);
+                }
             }
         }
     }
@@ -397,6 +417,8 @@ struct Chunk<'a> {
     #[serde(borrow)]
     x_groq: Option<&'a RawValue>,
     #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
     citations: Option<&'a RawValue>,
     #[serde(borrow)]
     search_results: Option<&'a RawValue>,
@@ -427,6 +449,24 @@ struct Choice<'a> {
     message: Option<Part<'a>>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    native_finish_reason: Option<&'a RawValue>,
+    /// The stop text that matched, as vLLM tells it.
+    #[serde(borrow)]
+    stop_reason: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "logprobs")]
+    logprobs: Option<&'a RawValue>,
+}
+
+/// The probabilities of the text's tokens. Older servers have lists of another shape here.
+fn logprobs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    #[derive(Deserialize)]
+    struct Logprobs<'a> {
+        #[serde(borrow)]
+        content: Option<&'a RawValue>,
+    }
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str::<Logprobs<'_>>(raw.get()).ok().and_then(|logprobs| logprobs.content))
 }
 
 #[derive(Deserialize)]
@@ -499,9 +539,24 @@ struct Detail<'a> {
     signature: Option<Cow<'a, str>>,
     #[serde(borrow)]
     data: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
 }
 
 impl Detail<'_> {
+    /// What must go back besides the readable text, as a signature of OpenRouter's.
+    fn whole(&self) -> Option<String> {
+        let fields = [
+            ("format", &self.format),
+            ("id", &self.id),
+            ("data", &self.data),
+            ("signature", &self.signature),
+        ];
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?.into())));
+        Some(format!("{DETAIL_PREFIX}{}", Value::Object(fields.collect())))
+    }
+
     fn readable(&self) -> Option<&str> {
         self.text.as_deref().or(self.summary.as_deref()).filter(|text| !text.is_empty())
     }
@@ -522,12 +577,19 @@ struct UrlCitation<'a> {
     /// The cited words, as OpenRouter gives them.
     #[serde(borrow)]
     content: Option<Cow<'a, str>>,
+    start_index: Option<u64>,
+    end_index: Option<u64>,
 }
 
 impl UrlCitation<'_> {
     fn citation(self) -> Citation {
         let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).filter(|text| !text.is_empty());
-        Citation { url: owned(self.url), title: owned(self.title), quote: owned(self.content) }
+        Citation {
+            url: owned(self.url),
+            title: owned(self.title),
+            quote: owned(self.content),
+            span: self.start_index.zip(self.end_index),
+        }
     }
 }
 
@@ -753,7 +815,7 @@ mod tests {
             (&[r#""reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"a","format":"anthropic-claude-v1","index":0}]"#,
                r#""reasoning":null,"reasoning_details":[{"type":"reasoning.text","text":"","signature":"s","index":0}]"#,
                r#""reasoning_details":[{"type":"reasoning.encrypted","data":"xyz"},{"type":"reasoning.encrypted","data":"rs","format":"openai-responses-v1"}]"#],
-               vec![thinks("a"), signed("s"), Event::ReasoningRedacted("xyz".to_owned())]),
+               vec![thinks("a"), signed("s"), Event::ReasoningRedacted("xyz".to_owned()), signed(r#"openrouter:{"format":"openai-responses-v1","data":"rs"}"#)]),
             // Read out first, and again as a whole with its signature.
             (&[r#""reasoning_content":"a""#, r#""reasoning_content":"b""#, r#""reasoning_details":[{"type":"reasoning.text","text":"ab","signature":"s","index":0}]"#,
                r#""reasoning_content":"c""#, r#""reasoning_details":[{"type":"reasoning.text","text":"c","index":1}]"#],
@@ -828,7 +890,13 @@ mod tests {
     fn a_refusal_and_sources_are_told() {
         let source = |url: &str, title: Option<&str>, quote: Option<&str>| {
             let owned = |text: Option<&str>| text.map(str::to_owned);
-            Event::Citation(Citation { url: Some(url.to_owned()), title: owned(title), quote: owned(quote) })
+            Event::Citation(Citation {
+                // Only those that say where are told where.
+                span: quote.map(|_| (0, 1)),
+                url: Some(url.to_owned()),
+                title: owned(title),
+                quote: owned(quote),
+            })
         };
         assert_eq!(
             of_deltas(&[
@@ -850,6 +918,22 @@ mod tests {
             [source("https://x", Some("X"), None), end.clone()]
         );
         assert_eq!(answer(r#""citations":["https://x"]"#), [source("https://x", None, None), end]);
+    }
+
+    #[test]
+    fn the_word_of_whom_the_provider_asked_the_stop_text_and_probabilities_are_told() {
+        let token = r#"{"token":"a","bytes":[97],"logprob":-0.5,"top_logprobs":[]}"#;
+        let body = format!(
+            r#"{{"choices":[{{"message":{{"content":"a"}},"finish_reason":"stop","native_finish_reason":"end_turn","stop_reason":"END","logprobs":{{"content":[{token}],"refusal":null}}}}]}}"#
+        );
+        let token = serde_json::from_str(token).expect("JSON");
+        let told = [Event::Logprobs(vec![token]), Event::StopText("END".to_owned())];
+        let events = decode(body.as_bytes()).expect("an answer");
+        assert_eq!(events[2..4], told);
+        assert_eq!(events[4], finish(FinishReason::Stop, "end_turn"));
+        // A list of another shape is none, and a number is no text (vLLM).
+        let odd = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop","stop_reason":128009,"logprobs":{"tokens":["a"]}}]}"#;
+        assert_eq!(decode(odd.as_bytes()).expect("an answer")[2..], [finish(FinishReason::Stop, "stop")]);
     }
 
     #[test]

@@ -21,6 +21,10 @@ impl Dialect for ChatCompletions {
         Box::new(decode::Stream::default())
     }
 
+    fn lacks_schema(&self, request: &chat::Request, target: &Target<'_>) -> bool {
+        encode::lacks_schema(request, target)
+    }
+
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         error::upstream(status, headers, body)
     }

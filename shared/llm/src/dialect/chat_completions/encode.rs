@@ -12,27 +12,34 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
 use super::{
-    call_id,
-    quirks::{self, CallIds, Files, Quirks, Replay, Thinking},
+    DETAIL_PREFIX, call_id,
+    quirks::{self, CallIds, Files, Marks, Quirks, Replay, Schemas, Shows, Thinking},
 };
 use crate::{
     Error, Target,
-    chat::{self, CacheTtl, Effort, Media, Part, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, drop_extra, is_claudes, post},
+    chat::{self, CacheTtl, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
+    dialect::{Encoded, drop_extra, drop_hints, is_claudes, post, responses::encode::Breakpoint},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let quirks = Quirks::of(target);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(
+        request,
+        quirks.cache_marks != Marks::No && request.tools.iter().all(|tool| tool.cache.is_none()),
+        false,
+        &mut dropped,
+    );
     let mut fields = Fields(Vec::new());
     fields.add("model", target.model);
     fields.add("messages", messages(request, &quirks, &mut dropped)?);
-    tools(request, &quirks, &mut fields, &mut dropped);
+    tools(request, &quirks, &mut fields, &mut dropped)?;
     fields.add_some("response_format", response_format(&request.response_format));
-    fields.add_some(quirks.max_tokens, request.max_output_tokens);
+    fields.add_some(quirks.max_tokens, request.max_output_tokens.or(quirks.default_max_tokens));
     sampling(request, &quirks, &mut fields, &mut dropped);
     stop(request, &quirks, &mut fields)?;
+    logprobs(request, &quirks, &mut fields)?;
     thinking(request, &quirks, &mut fields, &mut dropped);
     if request.stream {
         fields.add("stream", true);
@@ -42,7 +49,16 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     }
     let body = serde_json::to_vec(&fields).expect("strings and numbers into memory cannot fail");
     let request = post(format!("{}/chat/completions", target.base_url), target, body)?;
-    Ok(Encoded { request, dropped })
+    Ok(Encoded::new(request, dropped))
+}
+
+/// Whether the answer cannot be bound to a schema.
+pub(super) fn lacks_schema(request: &chat::Request, target: &Target<'_>) -> bool {
+    match Quirks::of(target).schemas {
+        Schemas::Alone => request.stream || !request.tools.is_empty(),
+        Schemas::No => true,
+        Schemas::Yes => false,
+    }
 }
 
 fn tools<'a>(
@@ -50,10 +66,15 @@ fn tools<'a>(
     quirks: &Quirks,
     fields: &mut Fields<'a>,
     dropped: &mut Vec<String>,
-) {
+) -> Result<(), Error> {
     // Without tools, the words about them are refused.
     if request.tools.is_empty() {
-        return;
+        return Ok(());
+    }
+    if !quirks.tools {
+        let message =
+            "This provider's models call no tools. Leave them out, or choose a model of another provider.";
+        return Err(Error::unsupported("tools", message));
     }
     let mut tool = |(at, tool): (usize, &'a chat::Tool)| {
         let strict = tool.strict.filter(|strict| *strict);
@@ -82,6 +103,7 @@ fn tools<'a>(
     fields.add_some("tool_choice", choice);
     // True is what everybody does unasked, and some models refuse the field.
     fields.add_some("parallel_tool_calls", request.parallel_tool_calls.filter(|parallel| !parallel));
+    Ok(())
 }
 
 fn response_format(format: &ResponseFormat) -> Option<Value> {
@@ -116,7 +138,7 @@ fn sampling<'a>(
     dropped: &mut Vec<String>,
 ) {
     // OpenAI's newer models take them where they do not think.
-    let idle = wanted(request) == Some(Effort::None) && accepts(quirks, Effort::None);
+    let idle = request.effort() == Some(Effort::None) && accepts(quirks, Effort::None);
     let unless = |value: Option<f64>, default: f64| value.filter(|value| *value != default);
     let mut add = |name: &'static str, value: Option<f64>, allowed: bool| match value {
         Some(value) if allowed => fields.add(name, value),
@@ -149,7 +171,11 @@ fn sampling<'a>(
 fn stop<'a>(request: &'a chat::Request, quirks: &Quirks, fields: &mut Fields<'a>) -> Result<(), Error> {
     // Left out, the answer would run on past where the caller wants it to end.
     if request.stop.len() > quirks.max_stops {
-        let message = format!("This provider stops at no more than {} texts. Send fewer.", quirks.max_stops);
+        let message = match quirks.max_stops {
+            0 => "This model cannot be told where to stop. Leave `stop` out, or choose another model."
+                .to_owned(),
+            most => format!("This provider stops at no more than {most} texts. Send fewer."),
+        };
         return Err(Error::unsupported("stop", message));
     }
     if !request.stop.is_empty() {
@@ -158,9 +184,16 @@ fn stop<'a>(request: &'a chat::Request, quirks: &Quirks, fields: &mut Fields<'a>
     Ok(())
 }
 
-/// How much the caller wants the model to think.
-fn wanted(request: &chat::Request) -> Option<Effort> {
-    request.reasoning_budget.map(quirks::effort).or(request.reasoning_effort)
+fn logprobs<'a>(request: &'a chat::Request, quirks: &Quirks, fields: &mut Fields<'a>) -> Result<(), Error> {
+    let Some(others) = request.logprobs else { return Ok(()) };
+    if !quirks.logprobs {
+        let message =
+            "This model gives no probabilities of tokens. Leave `logprobs` out, or choose another model.";
+        return Err(Error::unsupported("logprobs", message));
+    }
+    fields.add("logprobs", true);
+    fields.add_some("top_logprobs", Some(others).filter(|others| *others > 0));
+    Ok(())
 }
 
 fn accepts(quirks: &Quirks, effort: Effort) -> bool {
@@ -174,17 +207,35 @@ fn thinking<'a>(
     dropped: &mut Vec<String>,
 ) {
     if quirks.thinking == Thinking::OnOrOff {
-        fields.add("reasoning_format", "parsed");
+        fields.add("reasoning_format", if request.thoughts == Some(false) { "hidden" } else { "parsed" });
+    } else if request.thoughts == Some(false) && quirks.thinking != Thinking::OpenRouter {
+        match quirks.shows {
+            Shows::Always => dropped.push("include_reasoning".to_owned()),
+            Shows::IfIncluded => fields.add("include_reasoning", false),
+            Shows::Never => {}
+        }
     }
-    let Some(effort) = wanted(request) else { return };
+    let exclude = (request.thoughts == Some(false)).then_some(true);
+    // DeepSeek's models cannot be made to call a tool while they think.
+    let idle = quirks.thinking == Thinking::DeepSeek && request.forces_a_tool() && !request.tools.is_empty();
+    let Some(effort) = request.effort() else {
+        match quirks.thinking {
+            Thinking::DeepSeek if idle => fields.add("thinking", json!({ "type": "disabled" })),
+            Thinking::OpenRouter if exclude.is_some() => fields.add("reasoning", json!({ "exclude": true })),
+            _ => {}
+        }
+        return;
+    };
     let off = effort == Effort::None;
     match (&quirks.thinking, request.reasoning_budget) {
         (Thinking::No, _) if off => {}
         (Thinking::No, _) => dropped.push("reasoning_effort".to_owned()),
         (Thinking::DeepSeek, _) => {
-            fields.add("thinking", json!({ "type": if off { "disabled" } else { "enabled" } }));
+            let kind = if off || idle { "disabled" } else { "enabled" };
+            fields.add("thinking", json!({ "type": kind }));
             let word = match effort {
                 Effort::None => return,
+                _ if idle => return dropped.push("reasoning_effort".to_owned()),
                 Effort::Minimal | Effort::Low => "low",
                 Effort::Medium | Effort::High => "high",
                 Effort::XHigh => "max",
@@ -195,10 +246,19 @@ fn thinking<'a>(
             Some(effort) => fields.add("reasoning_effort", effort.as_str()),
             None => dropped.push("reasoning_effort".to_owned()),
         },
-        (Thinking::OpenRouter, Some(budget)) if budget > 0 => {
-            fields.add("reasoning", json!({ "max_tokens": budget }));
+        (Thinking::OpenRouter, budget) => {
+            let mut reasoning = match budget.filter(|budget| *budget > 0) {
+                Some(budget) => json!({ "max_tokens": budget }),
+                None => json!({ "effort": effort.as_str() }),
+            };
+            if let Some(exclude) = exclude {
+                reasoning["exclude"] = json!(exclude);
+            }
+            fields.add("reasoning", reasoning);
         }
-        (Thinking::OpenRouter, _) => fields.add("reasoning", json!({ "effort": effort.as_str() })),
+        (Thinking::OnOff, _) => {
+            fields.add("thinking", json!({ "type": if off { "disabled" } else { "enabled" } }));
+        }
         (Thinking::OnOrOff, _) => fields.add("reasoning_effort", if off { "none" } else { "default" }),
     }
 }
@@ -301,11 +361,18 @@ impl<'a> Conversation<'a, '_> {
         }
         let mut message = Message::new("assistant");
         self.replay(at, &thoughts, !calls.is_empty(), &mut message);
-        let thinks = message.reasoning.is_some() || !message.reasoning_details.is_empty();
+        let thinks = message.reasoning.is_some()
+            || message.thinking.is_some()
+            || !message.reasoning_details.is_empty();
         if said.is_empty() && calls.is_empty() && !thinks && message.reasoning_content.is_none() {
             return Ok(());
         }
         message.content = (!said.is_empty() || calls.is_empty()).then_some(Content::Text(Cow::Owned(said)));
+        if let Some(thought) = message.thinking.take() {
+            let mut parts = message.content.take().map(Content::parts).unwrap_or_default();
+            parts.insert(0, ContentPart::thought(thought));
+            message.content = Some(Content::Parts(parts));
+        }
         message.tool_calls = calls;
         self.show();
         self.push(message);
@@ -347,16 +414,25 @@ impl<'a> Conversation<'a, '_> {
                 message.reasoning_content = Some(text()).filter(|text| !text.is_empty());
             }
             Replay::Reasoning => message.reasoning = Some(text()).filter(|text| !text.is_empty()),
-            Replay::Details => {
-                message.reasoning_details = thoughts.iter().flat_map(|thought| details(thought)).collect();
-                for (index, detail) in message.reasoning_details.iter_mut().enumerate() {
-                    detail.index = index;
+            Replay::Details { claude } => {
+                message.reasoning_details =
+                    thoughts.iter().flat_map(|thought| details(thought, claude)).collect();
+                if message.reasoning_details.is_empty() && !claude {
+                    message.reasoning = Some(text()).filter(|text| !text.is_empty());
                 }
+                for (index, detail) in message.reasoning_details.iter_mut().enumerate() {
+                    detail["index"] = json!(index);
+                }
+            }
+            Replay::Parts => {
+                let text = text();
+                message.thinking = (!text.is_empty()).then_some(text);
             }
             Replay::No => {}
         }
         let kept = match self.quirks.replay {
-            Replay::Details => !message.reasoning_details.is_empty(),
+            Replay::Details { .. } if !message.reasoning_details.is_empty() => true,
+            Replay::Details { claude: true } => false,
             Replay::No => false,
             _ => thoughts.iter().all(|thought| !thought.text.is_empty()),
         };
@@ -370,6 +446,9 @@ impl<'a> Conversation<'a, '_> {
             let Part::ToolResult(result) = part else { continue };
             let field = format!("messages[{at}].content[{index}]");
             let (mut said, mut shown) = (Vec::new(), Vec::new());
+            if result.is_error {
+                said.push(ContentPart::text(TOOL_FAILED));
+            }
             for part in &result.parts {
                 match part {
                     Part::CachePoint(ttl) => self.mark(said.last_mut(), *ttl),
@@ -381,7 +460,7 @@ impl<'a> Conversation<'a, '_> {
                 }
             }
             if !shown.is_empty() {
-                if said.is_empty() {
+                if said.len() == usize::from(result.is_error) {
                     said.push(ContentPart::text("The result is in the user's next message."));
                 }
                 self.shown.push(ContentPart::text(format!("The result of the call {}:", result.call_id)));
@@ -406,9 +485,14 @@ impl<'a> Conversation<'a, '_> {
     }
 
     fn mark(&self, part: Option<&mut ContentPart<'a>>, ttl: CacheTtl) {
-        if let Some(ContentPart::Text { cache_control, .. }) = part.filter(|_| self.quirks.cache_marks) {
-            let ttl = (ttl == CacheTtl::Hour).then_some("1h");
-            *cache_control = Some(CacheControl { kind: "ephemeral", ttl });
+        let Some(ContentPart::Text { cache_control, prompt_cache_breakpoint, .. }) = part else { return };
+        match self.quirks.cache_marks {
+            Marks::Anthropics => {
+                let ttl = (ttl == CacheTtl::Hour).then_some("1h");
+                *cache_control = Some(CacheControl { kind: "ephemeral", ttl });
+            }
+            Marks::No => {}
+            Marks::OpenAis => *prompt_cache_breakpoint = Some(Breakpoint::of(ttl)),
         }
     }
 
@@ -474,26 +558,39 @@ fn is_text(media_type: &str) -> bool {
     media_type.starts_with("text/") || media_type == "application/json"
 }
 
-/// Blocks of Claude's thought. A signature of another provider's would be refused, and so would none.
-fn details(thought: &chat::Reasoning) -> impl Iterator<Item = Detail<'_>> {
-    let signature = thought.signature.as_deref().filter(|text| is_claudes(text));
-    let text = signature.map(|signature| Detail {
-        kind: "reasoning.text",
-        text: Some(&thought.text),
-        signature: Some(signature),
-        data: None,
-        format: CLAUDE,
-        index: 0,
-    });
-    let redacted = thought.redacted.as_deref().map(|data| Detail {
-        kind: "reasoning.encrypted",
-        text: None,
-        signature: None,
-        data: Some(data),
-        format: CLAUDE,
-        index: 0,
-    });
-    text.into_iter().chain(redacted)
+/// Blocks of thought as OpenRouter takes them back: Claude's, and those of others that came from it. A signature
+/// of another provider's would be refused, and so would none.
+fn details(thought: &chat::Reasoning, claude: bool) -> Vec<Value> {
+    let signature = thought.signature.as_deref().unwrap_or_default();
+    let mut details = Vec::new();
+    if let Some(fields) = signature.strip_prefix(DETAIL_PREFIX) {
+        let Ok(Value::Object(fields)) = serde_json::from_str(fields) else { return details };
+        let format = fields.get("format").and_then(Value::as_str).unwrap_or_default();
+        if !thought.text.is_empty() && !fields.contains_key("signature") {
+            let (kind, name) = match format.contains("responses") {
+                true => ("reasoning.summary", "summary"),
+                false => ("reasoning.text", "text"),
+            };
+            details.push(json!({ "type": kind, name: thought.text, "format": format }));
+        }
+        let kind = if fields.contains_key("data") { "reasoning.encrypted" } else { "reasoning.text" };
+        let mut detail = json!({ "type": kind });
+        if kind == "reasoning.text" {
+            detail["text"] = json!(thought.text);
+        }
+        for (name, value) in fields {
+            detail[name] = value;
+        }
+        details.push(detail);
+    } else if claude && !signature.is_empty() && is_claudes(signature) {
+        details.push(json!({
+            "type": "reasoning.text", "text": thought.text, "signature": signature, "format": CLAUDE
+        }));
+    }
+    if let Some(data) = thought.redacted.as_ref().filter(|_| claude) {
+        details.push(json!({ "type": "reasoning.encrypted", "data": data, "format": CLAUDE }));
+    }
+    details
 }
 
 const CLAUDE: &str = "anthropic-claude-v1";
@@ -571,7 +668,10 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    reasoning_details: Vec<Detail<'a>>,
+    reasoning_details: Vec<Value>,
+    /// Becomes the first part of the content.
+    #[serde(skip)]
+    thinking: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -586,6 +686,7 @@ impl Message<'_> {
             reasoning_content: None,
             reasoning: None,
             reasoning_details: Vec::new(),
+            thinking: None,
             tool_calls: Vec::new(),
             tool_call_id: None,
         }
@@ -602,7 +703,9 @@ enum Content<'a> {
 impl<'a> Content<'a> {
     /// One text where nothing needs a list.
     fn of(mut parts: Vec<ContentPart<'a>>) -> Self {
-        let plain = |part: &ContentPart<'_>| matches!(part, ContentPart::Text { cache_control: None, .. });
+        let plain = |part: &ContentPart<'_>| {
+            matches!(part, ContentPart::Text { cache_control: None, prompt_cache_breakpoint: None, .. })
+        };
         if !parts.iter().all(plain) {
             return Self::Parts(parts);
         }
@@ -641,12 +744,23 @@ enum ContentPart<'a> {
         text: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: Option<CacheControl>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prompt_cache_breakpoint: Option<Breakpoint>,
+    },
+    /// Mistral's.
+    Thinking {
+        thinking: Value,
+        closed: bool,
     },
 }
 
 impl<'a> ContentPart<'a> {
     fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self::Text { text: text.into(), cache_control: None }
+        Self::Text { text: text.into(), cache_control: None, prompt_cache_breakpoint: None }
+    }
+
+    fn thought(text: String) -> Self {
+        Self::Thinking { thinking: json!([{ "type": "text", "text": text }]), closed: true }
     }
 }
 
@@ -667,20 +781,6 @@ struct File<'a> {
 #[derive(Serialize)]
 struct ImageUrl<'a> {
     url: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct Detail<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signature: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a str>,
-    format: &'static str,
-    index: usize,
 }
 
 #[derive(Serialize)]
@@ -765,7 +865,7 @@ mod tests {
 
     fn document(media_type: &str, data: &str) -> Part {
         let media = Media::Data { media_type: media_type.to_owned(), data: data.to_owned() };
-        Part::File(chat::File { name: Some("a.pdf".to_owned()), media })
+        Part::File(chat::File { cited: false, name: Some("a.pdf".to_owned()), media })
     }
 
     fn call(id: &str, arguments: &str) -> Part {
@@ -774,7 +874,10 @@ mod tests {
     }
 
     fn result(id: &str, parts: Vec<Part>) -> Message {
-        message(Role::Tool, vec![Part::ToolResult(ToolResult { call_id: id.to_owned(), parts })])
+        message(
+            Role::Tool,
+            vec![Part::ToolResult(ToolResult { call_id: id.to_owned(), parts, is_error: false })],
+        )
     }
 
     fn thought(text: &str, signature: Option<&str>, redacted: Option<&str>) -> Part {
@@ -784,6 +887,7 @@ mod tests {
 
     fn rich() -> Request {
         let tool = |name: &str, parameters| chat::Tool {
+            cache: None,
             name: name.to_owned(),
             description: Some("Adds.".to_owned()),
             parameters,
@@ -839,7 +943,7 @@ mod tests {
         let encoded = encoded(&rich(), "openai/gpt-4.1").expect("sayable");
         assert_eq!(encoded.request.uri(), "https://x.test/v1/chat/completions");
         assert_eq!(encoded.request.headers()["authorization"], "Bearer test-key");
-        assert_eq!(encoded.dropped, ["messages[3].reasoning_content", "top_k"]);
+        assert_eq!(encoded.dropped, ["cache_control", "messages[3].reasoning_content", "top_k"]);
         let expected = concat!(
             r#"{"model":"gpt-4.1","messages":[{"role":"system","content":"Be brief.\n\nBe kind."},"#,
             r#"{"role":"developer","content":"No jokes."},"#,
@@ -933,6 +1037,25 @@ mod tests {
                 (expected, vec!["reasoning_effort".to_owned(); usize::from(lost)]),
                 "{model}"
             );
+        }
+    }
+
+    #[test]
+    fn thought_is_hidden_in_each_providers_way_or_that_it_is_not_is_said() {
+        let request = Request { thoughts: Some(false), ..asks(vec![text("Hi")]) };
+        #[rustfmt::skip]
+        let cases: [(&str, &str, &[&str]); 6] = [
+            ("openai/gpt-5", "", &[]),
+            ("groq/openai/gpt-oss-20b", r#","include_reasoning":false"#, &[]),
+            ("groq/qwen/qwen3-32b", r#","reasoning_format":"hidden""#, &[]),
+            ("openrouter/m", r#","reasoning":{"exclude":true}"#, &[]),
+            ("deepseek/m", "", &["include_reasoning"]),
+            ("vllm/m", "", &["include_reasoning"]),
+        ];
+        for (model, fields, lost) in cases {
+            let expected = format!(r#"{{"messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#);
+            let lost = lost.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(body(&request, model), (expected, lost), "{model}");
         }
     }
 
@@ -1075,6 +1198,7 @@ mod tests {
             "`messages[0].content[0]` is a document, which this provider does not read. Send its text, or choose a model of another provider."
         );
         let address = asks(vec![Part::File(chat::File {
+            cited: false,
             name: None,
             media: Media::Url("https://x/y.pdf".to_owned()),
         })]);
@@ -1108,7 +1232,11 @@ mod tests {
                 Role::User,
                 vec![
                     text("And?"),
-                    Part::ToolResult(ToolResult { call_id: "c1".to_owned(), parts: vec![picture()] }),
+                    Part::ToolResult(ToolResult {
+                        call_id: "c1".to_owned(),
+                        parts: vec![picture()],
+                        is_error: false,
+                    }),
                 ],
             ),
         ];
@@ -1132,8 +1260,13 @@ mod tests {
             ..asks(vec![text("Hi")])
         };
         assert_eq!(body(&request, "openai/m").0, r#"{"messages":[{"role":"user","content":"Hi"}]}"#);
-        let tool =
-            chat::Tool { name: "f".to_owned(), description: None, parameters: None, strict: Some(true) };
+        let tool = chat::Tool {
+            cache: None,
+            name: "f".to_owned(),
+            description: None,
+            parameters: None,
+            strict: Some(true),
+        };
         let request = Request { tools: vec![tool], tool_choice: Some(ToolChoice::Required), ..request };
         assert!(body(&request, "mistral/m").0.contains(r#""tool_choice":"any""#));
         assert_eq!(body(&request, "xai/m").1, ["tools[0].function.strict"]);

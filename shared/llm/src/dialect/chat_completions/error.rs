@@ -185,9 +185,8 @@ fn class_of_name(name: &str) -> Option<ErrorClass> {
         | "moderation_blocked" => ErrorClass::Content,
         "context_length_exceeded" => ErrorClass::ContextLength,
         "model_decommissioned" | "model_not_found" | "unknown_model" => ErrorClass::NotFound,
-        "engine_overloaded" | "overloaded" | "overloaded_error" | "server_overloaded" => {
-            ErrorClass::Overloaded
-        }
+        "capacity_exceeded" | "engine_overloaded" | "overloaded" | "overloaded_error"
+        | "server_overloaded" => ErrorClass::Overloaded,
         "billing_hard_limit_reached"
         | "billing_not_active"
         | "insufficient_balance"

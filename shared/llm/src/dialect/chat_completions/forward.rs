@@ -23,12 +23,21 @@ use crate::{
 
 /// Reads what the gateway needs from a Chat Completions body.
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
-    const NAMES: [&str; 6] = ["messages", "model", "stream", "stream_options", "n", "user"];
-    let [messages, model, stream, stream_options, choices, user] = peek::fields(body, NAMES, 4)?;
-    let (model, model_at) = peek::model(model, body)?;
+    let (peek, messages) = peek_for(body, "messages")?;
     if !messages.is_some_and(|messages| messages.get().starts_with('[')) {
         return Err(Error::invalid("messages", "`messages` is required and must be a list."));
     }
+    Ok(peek)
+}
+
+/// Reads the same of a body whose contents are in another field, and gives that field.
+pub(super) fn peek_for<'a>(
+    body: &'a [u8],
+    contents: &'static str,
+) -> Result<(Peek<'a>, Option<&'a RawValue>), Error> {
+    let names = [contents, "model", "stream", "stream_options", "n", "user"];
+    let [contents, model, stream, stream_options, choices, user] = peek::fields(body, names, 4)?;
+    let (model, model_at) = peek::model(model, body)?;
     let stream = peek::stream(stream)?;
     let user = match user {
         Some(user) if user.get() != "null" => Some(peek::text(user, "user")?),
@@ -43,16 +52,9 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
     };
     // Whether it is a number at all is the provider's to say.
     let choices = choices.and_then(|count| count.get().parse().ok()).unwrap_or(1).max(1);
-    Ok(Peek {
-        model,
-        stream,
-        include_usage,
-        user,
-        choices,
-        framing: Framing::Events,
-        model_at: Some(model_at),
-        usage_wish: Some(usage_wish),
-    })
+    let (framing, model_at, usage_wish) = (Framing::Events, Some(model_at), Some(usage_wish));
+    let peek = Peek { model, stream, include_usage, user, choices, framing, model_at, usage_wish };
+    Ok((peek, contents))
 }
 
 fn usage_wish(options: &RawValue, body: &[u8]) -> Result<(bool, Splice), Error> {
@@ -104,7 +106,7 @@ pub fn summary(body: &[u8]) -> Result<Summary, UpstreamError> {
 }
 
 /// An error object that came with a 2xx.
-pub(super) fn inner_error(raw: &RawValue) -> UpstreamError {
+pub(crate) fn inner_error(raw: &RawValue) -> UpstreamError {
     let body = format!(r#"{{"error":{}}}"#, raw.get());
     // 502 stands for "the provider failed" where the body says nothing better.
     let mut error = error::upstream(502, &http::HeaderMap::new(), body.as_bytes());
@@ -237,6 +239,15 @@ impl Watch {
         }
         self.begun = true;
         let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&event.data) else {
+            // Some do not put a blank line between events.
+            if event.data.contains(&b'\n') {
+                for line in
+                    event.data.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty())
+                {
+                    self.event(&[b"data: ", line, b"\n\n"].concat());
+                }
+                return true;
+            }
             if self.summary.error.is_none() && !self.is_whole() {
                 self.summary.error = Some(UpstreamError::garbled("a chunk of the stream is not JSON"));
             }
@@ -299,6 +310,8 @@ struct Answer<'a> {
     #[serde(borrow)]
     x_groq: Option<&'a RawValue>,
     #[serde(borrow)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
 
@@ -326,7 +339,7 @@ impl Answer<'_> {
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        if let Some(usage) = usage::read(self.usage, self.x_groq) {
+        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier) {
             summary.usage = Some(usage);
         }
         let choices =

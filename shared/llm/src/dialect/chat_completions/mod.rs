@@ -6,6 +6,7 @@
 
 pub mod answer;
 mod call_id;
+mod completions;
 mod decode;
 mod dialect;
 mod encode;
@@ -14,6 +15,8 @@ pub mod forward;
 mod quirks;
 pub mod request;
 mod usage;
+
+pub use completions::Completions;
 
 use http::{HeaderMap, StatusCode};
 
@@ -25,6 +28,10 @@ use crate::{
     provider::Api,
     relay::{Relay, Summary},
 };
+
+/// Marks a signature that is what OpenRouter sends of another maker's thought than Claude's: the fields of a
+/// `reasoning_details` entry, as JSON.
+const DETAIL_PREFIX: &str = "openrouter:";
 
 /// OpenAI's Chat Completions API.
 #[derive(Debug)]

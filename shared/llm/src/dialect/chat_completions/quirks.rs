@@ -3,7 +3,7 @@
 //! Sent is what a provider documents. What it does not is left out, because some refuse fields they do
 //! not know.
 
-use crate::{Target, chat::Effort};
+use crate::{Target, chat::Effort, dialect::responses::encode::Model};
 
 /// How one provider wants one model asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +30,21 @@ pub(super) struct Quirks {
     pub(super) files: Files,
     /// How many stop texts there may be.
     pub(super) max_stops: usize,
-    /// Whether parts can be marked for the prompt cache.
-    pub(super) cache_marks: bool,
+    /// The bound of an answer where the caller sets none and the provider's own would cut most answers.
+    pub(super) default_max_tokens: Option<u64>,
+    /// Whether there are tools at all.
+    pub(super) tools: bool,
+    /// How parts are marked for the prompt cache.
+    pub(super) cache_marks: Marks,
     pub(super) replay: Replay,
     pub(super) thinking: Thinking,
     pub(super) call_ids: CallIds,
+    /// Whether the answer can be bound to a JSON schema. Else a forced tool takes its place.
+    pub(super) schemas: Schemas,
+    /// Whether thought is shown, and can be hidden with `include_reasoning`.
+    pub(super) shows: Shows,
+    /// Whether the model tells the probabilities of its tokens.
+    pub(super) logprobs: bool,
 }
 
 /// How documents are taken.
@@ -45,6 +55,34 @@ pub(super) enum Files {
     ByContentOrAddress,
 }
 
+/// Whether thought is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    Always,
+    /// Unless `include_reasoning` is false.
+    IfIncluded,
+    Never,
+}
+
+/// Whether an answer can be bound to a JSON schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schemas {
+    /// Neither streamed nor beside tools (Groq).
+    Alone,
+    No,
+    Yes,
+}
+
+/// How text is marked as worth keeping in the prompt cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// With `cache_control`.
+    Anthropics,
+    No,
+    /// With `prompt_cache_breakpoint`.
+    OpenAis,
+}
+
 /// How earlier thought is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replay {
@@ -53,8 +91,12 @@ pub(super) enum Replay {
     Content,
     /// The same, and present, if empty, beside every tool call.
     ContentBesideCalls,
-    /// As Claude's signed blocks, in `reasoning_details`.
-    Details,
+    /// As signed or encrypted blocks, in `reasoning_details`; Claude's go to Claude only.
+    Details {
+        claude: bool,
+    },
+    /// As a part of the content (Mistral).
+    Parts,
     /// As text in `reasoning`.
     Reasoning,
 }
@@ -70,6 +112,8 @@ pub(super) enum Thinking {
     Efforts(&'static [Effort]),
     /// OpenRouter's `reasoning`, which takes a budget too.
     OpenRouter,
+    /// `thinking.type` alone (Zhipu).
+    OnOff,
     /// `reasoning_effort` is `none` or `default`; without `reasoning_format` the thought would be in the
     /// text (Qwen at Groq).
     OnOrOff,
@@ -102,10 +146,15 @@ impl Quirks {
             required: "required",
             files: Files::No,
             max_stops: usize::MAX,
-            cache_marks: false,
+            default_max_tokens: None,
+            tools: true,
+            cache_marks: Marks::No,
             replay: Replay::No,
             thinking: Thinking::Efforts(LOW_TO_HIGH),
             call_ids: CallIds::Any,
+            schemas: Schemas::Yes,
+            shows: Shows::Always,
+            logprobs: false,
         };
         match target.provider.name {
             "deepseek" => Self {
@@ -113,6 +162,8 @@ impl Quirks {
                 strict_tools: false,
                 replay: Replay::ContentBesideCalls,
                 thinking: Thinking::DeepSeek,
+                schemas: Schemas::No,
+                logprobs: true,
                 ..common
             },
             "fireworks" => Self {
@@ -122,32 +173,68 @@ impl Quirks {
                 thinking: Thinking::Efforts(NONE_TO_HIGH),
                 ..common
             },
-            "groq" => Self { user: true, max_stops: 4, thinking: groq(&model), ..common },
+            "groq" => Self {
+                user: true,
+                max_stops: 4,
+                thinking: groq(&model),
+                shows: Shows::IfIncluded,
+                schemas: if ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)) {
+                    Schemas::Alone
+                } else {
+                    Schemas::No
+                },
+                ..common
+            },
             "mistral" => Self {
                 system_first: true,
                 seed: Some("random_seed"),
                 required: "any",
-                thinking: Thinking::No,
+                replay: if mistral(&model) == Thinking::No && !model.starts_with("magistral") {
+                    Replay::No
+                } else {
+                    Replay::Parts
+                },
+                thinking: mistral(&model),
                 call_ids: CallIds::Nine,
                 ..common
             },
             "ollama" => Self { thinking: Thinking::Efforts(NONE_TO_HIGH), ..common },
-            "openai" => Self::openai(&model, common),
+            // A deployment is mostly named for its model.
+            "azure" | "openai" => Self::openai(&model, common),
+            "github" if model.starts_with("openai/") => Self::openai(&model["openai/".len()..], common),
             "openrouter" => Self {
                 top_k: true,
                 user: true,
                 files: Files::ByContentOrAddress,
-                cache_marks: true,
-                replay: if model.starts_with("anthropic/") { Replay::Details } else { Replay::Reasoning },
+                cache_marks: Marks::Anthropics,
+                replay: Replay::Details { claude: model.starts_with("anthropic/") },
                 thinking: Thinking::OpenRouter,
+                logprobs: true,
                 ..common
             },
-            "perplexity" => Self { system_first: true, alternates: true, seed: None, ..common },
+            "perplexity" => Self { system_first: true, alternates: true, seed: None, tools: false, ..common },
             "together" => Self { top_k: true, ..common },
-            "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, ..common },
-            "xai" => {
-                Self { penalties: false, user: true, strict_tools: false, thinking: xai(&model), ..common }
-            }
+            "llama-cpp" => Self { top_k: true, logprobs: true, ..common },
+            "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, logprobs: true, ..common },
+            // Its own is 256.
+            "workers-ai" => Self { default_max_tokens: Some(2_048), ..common },
+            "xai" => Self {
+                penalties: false,
+                user: true,
+                strict_tools: false,
+                // Models that think refuse to stop.
+                max_stops: if ["grok-3-mini", "grok-4", "grok-code"]
+                    .iter()
+                    .any(|thinks| model.starts_with(thinks))
+                {
+                    0
+                } else {
+                    usize::MAX
+                },
+                thinking: xai(&model),
+                ..common
+            },
+            "zhipu" => Self { schemas: Schemas::No, thinking: Thinking::OnOff, ..common },
             _ => common,
         }
     }
@@ -164,6 +251,9 @@ impl Quirks {
             max_stops: 4,
             thinking: if efforts.is_empty() { Thinking::No } else { Thinking::Efforts(efforts) },
             call_ids: CallIds::UpTo40,
+            logprobs: efforts.is_empty(),
+            shows: Shows::Never,
+            cache_marks: if Model::named(model).marks_cache { Marks::OpenAis } else { Marks::No },
             ..common
         }
     }
@@ -187,6 +277,23 @@ fn openai_efforts(model: &str) -> &'static [Effort] {
         // Newer than known.
         _ if digit(version) => NONE_TO_XHIGH,
         _ => &[],
+    }
+}
+
+fn mistral(model: &str) -> Thinking {
+    match model {
+        _ if model.starts_with("mistral-large-4") => Thinking::Efforts(LOW_TO_HIGH),
+        _ if [
+            "mistral-medium-3-5",
+            "mistral-medium-latest",
+            "mistral-small-2603",
+            "mistral-small-latest",
+        ]
+        .contains(&model) =>
+        {
+            Thinking::Efforts(&[Effort::None, Effort::High])
+        }
+        _ => Thinking::No,
     }
 }
 
@@ -221,16 +328,6 @@ pub(super) fn nearest(wanted: Effort, efforts: &[Effort]) -> Option<Effort> {
         return efforts.iter().copied().find(|effort| *effort == Effort::None);
     }
     efforts.iter().copied().find(|effort| *effort >= wanted).or(efforts.last().copied())
-}
-
-/// As an effort, what another API says as a number of tokens. Only what every provider knows comes out.
-pub(super) fn effort(budget: u64) -> Effort {
-    match budget {
-        0 => Effort::None,
-        1..=6_144 => Effort::Low,
-        6_145..=12_288 => Effort::Medium,
-        _ => Effort::High,
-    }
 }
 
 #[cfg(test)]
@@ -276,7 +373,5 @@ mod tests {
         for (wanted, efforts, expected) in cases {
             assert_eq!(nearest(wanted, efforts), expected, "{wanted:?} of {efforts:?}");
         }
-        let budgets = [0, 1_024, 4_096, 10_000, 32_000].map(effort);
-        assert_eq!(budgets, [Effort::None, Effort::Low, Effort::Low, Effort::Medium, Effort::High]);
     }
 }

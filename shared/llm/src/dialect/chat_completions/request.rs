@@ -7,11 +7,12 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::DETAIL_PREFIX;
 use crate::{
     Error,
     chat::{
-        Effort, Extra, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
-        ToolChoice, ToolResult,
+        CacheTtl, Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool,
+        ToolCall, ToolChoice, ToolResult,
     },
     fields::{self, At, Object, leave},
 };
@@ -39,9 +40,7 @@ pub fn parse(body: &[u8]) -> Result<Request, Error> {
         presence_penalty: body.number("presence_penalty", -2.0, 2.0)?,
         seed: body.integer("seed")?,
         stop: stop(&mut body)?,
-        reasoning_effort: effort(&mut body)?,
-        reasoning_budget: None,
-        top_k: None,
+        logprobs: logprobs(&mut body)?,
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: match body.object("stream_options")? {
             Some(mut options) => options.boolean("include_usage")?.unwrap_or(false),
@@ -51,14 +50,14 @@ pub fn parse(body: &[u8]) -> Result<Request, Error> {
             (Some(user), _) => Some(user),
             (None, newer) => newer,
         },
-        extra: Vec::new(),
+        ..Request::default()
     };
+    let request = thinking(&mut body, request, &mut extra)?;
     if let Some(n) = body.count("n")?.filter(|n| *n > 1) {
         extra.push(("n".to_owned(), Value::from(n)));
     }
     let says_nothing = |name: &str, value: &Value| match name {
         "logit_bias" => value.as_object().is_some_and(Map::is_empty),
-        "logprobs" => value == &Value::Bool(false),
         "modalities" => value.as_array().is_some_and(|list| list.len() == 1 && list[0] == "text"),
         _ => value.is_null(),
     };
@@ -129,7 +128,9 @@ fn message(object: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<
             let call_id = object.required_text("tool_call_id", "the `id` of the tool call this answers")?;
             let parts =
                 content(object, role, extra)?.ok_or_else(|| object.at.field("content").required(CONTENT))?;
-            Ok(Message { role, parts: vec![Part::ToolResult(ToolResult { call_id, parts })] })
+            // OpenAI's own tool messages have no word for it, but those of some frameworks do.
+            let is_error = object.boolean("is_error")?.unwrap_or(false);
+            Ok(Message { role, parts: vec![Part::ToolResult(ToolResult { call_id, parts, is_error })] })
         }
         Role::Developer | Role::System | Role::User => {
             let parts =
@@ -178,6 +179,10 @@ fn reasoning(object: &mut Object<'_>) -> Result<Vec<Part>, Error> {
         object.list("reasoning_details", MAX_PARTS)?.unwrap_or_default().into_iter().enumerate()
     {
         let mut detail = Object::from(value, at.index(index))?;
+        if let Some(format) = detail.text("format")?.filter(|format| !format.starts_with("anthropic")) {
+            parts.extend(foreign(&mut detail, format)?.map(Part::Reasoning));
+            continue;
+        }
         let reasoning = match detail.required_text("type", "such as `reasoning.text`")?.as_str() {
             "reasoning.encrypted" => Reasoning { redacted: detail.text("data")?, ..Reasoning::default() },
             "reasoning.summary" => {
@@ -203,6 +208,19 @@ fn reasoning(object: &mut Object<'_>) -> Result<Vec<Part>, Error> {
     Ok(parts)
 }
 
+/// Thought of another maker than Claude's, as OpenRouter tells it: only OpenRouter can take it back.
+fn foreign(detail: &mut Object<'_>, format: String) -> Result<Option<Reasoning>, Error> {
+    let text = detail.text("text")?.or(detail.text("summary")?).unwrap_or_default();
+    let mut fields = Map::from_iter([("format".to_owned(), Value::String(format))]);
+    for name in ["id", "data", "signature"] {
+        fields.extend(detail.text(name)?.map(|value| (name.to_owned(), Value::String(value))));
+    }
+    let signed = fields.contains_key("data") || fields.contains_key("signature");
+    let signature = signed.then(|| format!("{DETAIL_PREFIX}{}", Value::Object(fields)));
+    let reasoning = Reasoning { text, signature, redacted: None };
+    Ok((reasoning != Reasoning::default()).then_some(reasoning))
+}
+
 /// The parts of `content`; `None` where it is null or absent.
 fn content(
     object: &mut Object<'_>,
@@ -224,6 +242,7 @@ fn content(
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         parts.push(part(&mut object, role, extra)?);
+        parts.extend(cache_control(&mut object)?.map(Part::CachePoint));
         leave(object, extra);
     }
     Ok(Some(parts))
@@ -249,6 +268,7 @@ fn part(object: &mut Object<'_>, role: Role, extra: &mut Vec<(String, Value)>) -
             Ok(part)
         }
         ("image_url", _) => Err(object.at.cannot("is an image, which only `user` and `tool` messages can hold")),
+        ("file", Role::Tool | Role::User) => file(object),
         ("file" | "input_audio" | "video_url", _) => Err(object.at.cannot(&format!(
             "is of the type `{kind}`, which cannot be translated for this model. Send text or images, or choose a \
              model of a provider that speaks Chat Completions"
@@ -257,21 +277,63 @@ fn part(object: &mut Object<'_>, role: Role, extra: &mut Vec<(String, Value)>) -
     }
 }
 
+/// A document, by content or, as OpenRouter takes it, by address.
+fn file(object: &mut Object<'_>) -> Result<Part, Error> {
+    const WHAT: &str = "the document as `data:…;base64,…`";
+    let here = object.at;
+    let at = here.field("file");
+    let Some(mut file) = object.object("file")? else {
+        return Err(at.required("an object with `file_data`"));
+    };
+    if file.take("file_id").is_some() {
+        let why = "names a file that was uploaded to a provider, which cannot be translated for this model. Use \
+                   `file_data`";
+        return Err(file.at.field("file_id").cannot(why));
+    }
+    let name = file.text("filename")?.filter(|name| !name.is_empty());
+    let data = file.required_text("file_data", WHAT)?;
+    let media = media(data, "", file.at.field("file_data"), &format!("must be {WHAT}"))?;
+    Ok(Part::File(File { name, media, cited: false }))
+}
+
+/// A mark for the prompt cache: OpenAI's own, or Anthropic's, which OpenRouter takes.
+fn cache_control(object: &mut Object<'_>) -> Result<Option<CacheTtl>, Error> {
+    if let Some(mut point) = object.object("prompt_cache_breakpoint")? {
+        let is_long = point.text("ttl")?.as_deref() == Some("12h");
+        return Ok(Some(if is_long { CacheTtl::Hour } else { CacheTtl::Short }));
+    }
+    let Some(mut control) = object.object("cache_control")? else { return Ok(None) };
+    match control.text("ttl")?.as_deref() {
+        None | Some("5m") => Ok(Some(CacheTtl::Short)),
+        Some("1h") => Ok(Some(CacheTtl::Hour)),
+        Some(_) => Err(control.at.field("ttl").wrong("must be `5m` or `1h`")),
+    }
+}
+
 fn picture(url: String, at: At<'_>) -> Result<Media, Error> {
+    media(url, "image/", at, URL_RULE)
+}
+
+/// What an address names or a `data:` URL of a type of this `kind` holds.
+fn media(url: String, kind: &str, at: At<'_>, rule: &str) -> Result<Media, Error> {
     if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) && url.len() > 8 {
         return Ok(Media::Url(url));
     }
     let Some((head, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {
-        return Err(at.wrong(URL_RULE));
+        return Err(at.wrong(rule));
     };
-    let Some(media_type) = head.strip_suffix(";base64").filter(|media_type| media_type.starts_with("image/"))
+    let Some(media_type) = head.strip_suffix(";base64").filter(|media_type| media_type.starts_with(kind))
     else {
-        return Err(at.wrong(URL_RULE));
+        return Err(at.wrong(rule));
     };
     let digits = data.trim_end_matches('=');
     let is_base64 = digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/');
     if digits.is_empty() || !is_base64 || data.len() - digits.len() > 2 {
-        return Err(at.wrong("must hold the image in base64 after the comma"));
+        return Err(at.wrong(if kind.is_empty() {
+            "must hold base64 after the comma"
+        } else {
+            "must hold the image in base64 after the comma"
+        }));
     }
     // Parameters (`image/png;name=x`) are of no use to a provider.
     let media_type = match media_type.split(';').next().unwrap_or(media_type).to_ascii_lowercase().as_str() {
@@ -328,6 +390,7 @@ fn tools(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<Vec<
             description: function.text("description")?,
             parameters: function.schema("parameters")?,
             strict: function.boolean("strict")?,
+            cache: None,
         });
         leave(function, extra);
         leave(object, extra);
@@ -461,15 +524,48 @@ fn stop(body: &mut Object<'_>) -> Result<Vec<String>, Error> {
     Ok(texts)
 }
 
-fn effort(body: &mut Object<'_>) -> Result<Option<Effort>, Error> {
-    let Some(word) = body.text("reasoning_effort")? else { return Ok(None) };
-    let here = body.at;
-    let at = here.field("reasoning_effort");
+/// How much to think and whether to show it: OpenAI's `reasoning_effort`, and OpenRouter's `reasoning`, which says
+/// more.
+fn thinking(
+    body: &mut Object<'_>,
+    mut request: Request,
+    extra: &mut Vec<(String, Value)>,
+) -> Result<Request, Error> {
     let rule = "must be `none`, `minimal`, `low`, `medium`, `high` or `xhigh`";
-    Effort::named(&word).map(Some).ok_or_else(|| at.wrong(rule))
+    let named = |word: String, at: At<'_>| Effort::named(&word).ok_or_else(|| at.wrong(rule));
+    if let Some(word) = body.text("reasoning_effort")? {
+        request.reasoning_effort = Some(named(word, body.at.field("reasoning_effort"))?);
+    }
+    if let Some(mut reasoning) = body.object("reasoning")? {
+        if let Some(word) = reasoning.text("effort")? {
+            request.reasoning_effort = Some(named(word, reasoning.at.field("effort"))?);
+        }
+        request.reasoning_budget = reasoning.count("max_tokens")?;
+        if reasoning.boolean("enabled")? == Some(false) {
+            request.reasoning_effort = Some(Effort::None);
+        }
+        request.thoughts = reasoning.boolean("exclude")?.map(|exclude| !exclude);
+        leave(reasoning, extra);
+    }
+    request.thoughts = body.boolean("include_reasoning")?.or(request.thoughts);
+    Ok(request)
+}
+
+/// Whether probabilities are wanted, and of how many tokens that could have been.
+fn logprobs(body: &mut Object<'_>) -> Result<Option<u64>, Error> {
+    let wanted = body.boolean("logprobs")?.unwrap_or(false);
+    let others = body.integer("top_logprobs")?.unwrap_or(0);
+    match u64::try_from(others) {
+        Ok(0) => Ok(wanted.then_some(0)),
+        Ok(_) if !wanted => Err(body.at.field("top_logprobs").wrong("needs `logprobs` to be true")),
+        Ok(others) if others <= MAX_LOGPROBS => Ok(Some(others)),
+        _ => Err(body.at.field("top_logprobs").wrong("must be between 0 and 20")),
+    }
 }
 
 /// Far above what a model can read, far below what would hurt.
+/// OpenAI's limit.
+const MAX_LOGPROBS: u64 = 20;
 const MAX_MESSAGES: usize = 10_000;
 const MAX_PARTS: usize = 1_000;
 /// OpenAI's limit.
@@ -486,10 +582,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("function_call", "Use `tool_choice`."),
     ("functions", "Use `tools`."),
     ("logit_bias", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
-    ("logprobs", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
     ("modalities", "Ask for text only."),
     ("n", "Send the request several times."),
-    ("top_logprobs", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
     ("web_search_options", "Leave it out, or choose a model of a provider that speaks Chat Completions."),
 ];
 
@@ -615,7 +709,7 @@ mod tests {
         );
         let extra = parse(body.as_bytes()).expect("valid").extra;
         let names: Vec<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();
-        assert_eq!(names, ["zeta", "store", "messages[0].content[0].cache_control", "messages[0].name", "n"]);
+        assert_eq!(names, ["zeta", "store", "messages[0].name", "n"]);
 
         let mut dropped = Vec::new();
         let refused = drop_extra(&extra, &mut dropped).map(|()| Request::default());
@@ -623,8 +717,8 @@ mod tests {
             complaint(refused),
             "unsupported n: `n` cannot be translated for this model. Send the request several times."
         );
-        drop_extra(&extra[..4], &mut dropped).expect("harmless");
-        assert_eq!(dropped[4..], names[..4]);
+        drop_extra(&extra[..3], &mut dropped).expect("harmless");
+        assert_eq!(dropped[3..], names[..3]);
     }
 
     #[test]
@@ -655,6 +749,52 @@ mod tests {
                 Part::Reasoning(Reasoning { redacted: Some("d".to_owned()), ..Reasoning::default() }),
                 text
             ]
+        );
+    }
+
+    #[test]
+    fn thought_of_other_makers_goes_back_to_no_one_but_openrouter() {
+        let details = r#"[{"type":"reasoning.summary","summary":"Hm","format":"openai-responses-v1","index":0},
+            {"type":"reasoning.encrypted","data":"x","id":"rs_1","format":"openai-responses-v1","index":0},
+            {"type":"reasoning.encrypted","data":"y","format":"anthropic-claude-v1","index":1}]"#;
+        let message =
+            format!(r#"{USER},{{"role":"assistant","content":"Hi","reasoning_details":{details}}}"#);
+        let request = with_messages(&message).expect("valid");
+        let signature = r#"openrouter:{"format":"openai-responses-v1","id":"rs_1","data":"x"}"#.to_owned();
+        let thoughts = [
+            Reasoning { text: "Hm".to_owned(), ..Reasoning::default() },
+            Reasoning { signature: Some(signature), ..Reasoning::default() },
+            Reasoning { redacted: Some("y".to_owned()), ..Reasoning::default() },
+        ];
+        assert_eq!(request.messages[1].parts[..3], thoughts.map(Part::Reasoning));
+    }
+
+    #[test]
+    fn how_to_think_is_said_in_openais_way_or_openrouters() {
+        use Effort::{High, None as Off};
+        let cases = [
+            (r#""reasoning_effort":"high""#, Some(High), None, None),
+            (r#""reasoning":{"effort":"high","exclude":true}"#, Some(High), None, Some(false)),
+            (r#""reasoning":{"max_tokens":2000}"#, None, Some(2_000), None),
+            (r#""reasoning":{"enabled":false}"#, Some(Off), None, None),
+            (r#""include_reasoning":false"#, None, None, Some(false)),
+        ];
+        for (fields, effort, budget, thoughts) in cases {
+            let request = with(fields).expect("valid");
+            let said = (request.reasoning_effort, request.reasoning_budget, request.thoughts);
+            assert_eq!(said, (effort, budget, thoughts), "{fields}");
+            assert!(request.extra.is_empty(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn probabilities_are_wanted_with_so_many_others() {
+        assert_eq!(with(r#""logprobs":true"#).expect("valid").logprobs, Some(0));
+        assert_eq!(with(r#""logprobs":true,"top_logprobs":3"#).expect("valid").logprobs, Some(3));
+        assert_eq!(with(r#""logprobs":false,"top_logprobs":0"#).expect("valid").logprobs, None);
+        assert_eq!(
+            complaint(with(r#""top_logprobs":3"#)),
+            "invalid top_logprobs: `top_logprobs` needs `logprobs` to be true."
         );
     }
 

@@ -1,13 +1,12 @@
 //! A chat answer, whole or streamed, as unified events.
 
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Failure;
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::OnEvent,
+    dialect::{OnEvent, text},
     sse,
 };
 
@@ -21,26 +20,23 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
     if let Ok(failure) = serde_json::from_slice::<Failure>(body) {
         return Err(failure.classified());
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| garbled("it is not a chat answer"))?;
-    let Some(message) = answer.message else { return Err(garbled("it has no `message`")) };
-    let mut events = vec![Event::Start { id: answer.id, model: None }];
-    push_text(&mut events, message.tool_plan, Event::Reasoning);
-    match message.content {
-        Some(Content::Items(items)) => items.into_iter().for_each(|item| item.say(&mut events)),
-        Some(Content::Text(text)) => push_text(&mut events, Some(text), Event::Text),
-        None => {}
+    let answer: Value = serde_json::from_slice(body).map_err(|_| garbled("it is not a chat answer"))?;
+    let message = &answer["message"];
+    if !message.is_object() {
+        return Err(garbled(if answer.is_object() {
+            "it has no `message`"
+        } else {
+            "it is not a chat answer"
+        }));
     }
-    let mut reader = Reader::default();
-    for call in message.tool_calls.unwrap_or_default() {
-        reader.call(None, call, &mut events);
-    }
-    for citation in message.citations.unwrap_or_default() {
-        citation.tell(&mut events);
-    }
-    if answer.finish_reason.is_none() {
+    let id = text(&answer, "/id");
+    let mut reader = Reader { id: id.clone().unwrap_or_default(), ..Reader::default() };
+    let mut events = vec![Event::Start { id, model: None }];
+    reader.message(None, message, true, &mut events);
+    if !answer["finish_reason"].is_string() {
         return Err(UpstreamError::truncated());
     }
-    reader.end(End { error: None, finish_reason: answer.finish_reason, usage: answer.usage }, &mut events)?;
+    reader.end(&answer, &mut events)?;
     Ok(events)
 }
 
@@ -49,6 +45,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
 pub(super) struct Reader {
     /// The `index` of each call on the wire, where it has one.
     calls: Vec<Option<u64>>,
+    /// The answer's own.
+    id: String,
+    has_nameless_call: bool,
     whole: bool,
 }
 
@@ -59,27 +58,27 @@ impl OnEvent for Reader {
             return Ok(());
         }
         let garbled = |_| UpstreamError::garbled("an event in it is not what its name says");
-        let Typed { kind, message } = serde_json::from_slice(&event.data).map_err(garbled)?;
-        let kind = match (&kind, std::str::from_utf8(event.name)) {
-            (Some(kind), _) => kind.as_str(),
-            (None, Ok(name)) => name,
-            (None, Err(_)) => "",
-        };
+        let step: Value = serde_json::from_slice(&event.data).map_err(garbled)?;
+        if !step.is_object() {
+            return Err(UpstreamError::garbled("an event in it is not what its name says"));
+        }
+        let kind = step["type"].as_str().or(std::str::from_utf8(event.name).ok()).unwrap_or_default();
+        let failed = || Failure { message: text(&step, "/message").unwrap_or_default() }.classified();
         match kind {
-            "message-end" => {
-                let end: MessageEnd = serde_json::from_slice(&event.data).map_err(garbled)?;
-                self.end(end.delta.unwrap_or_default(), events)?;
-            }
+            "message-end" => self.end(&step["delta"], events)?,
             "citation-start" | "content-delta" | "content-start" | "message-start" | "tool-call-delta"
             | "tool-call-start" | "tool-plan-delta" => {
-                let step: Step = serde_json::from_slice(&event.data).map_err(garbled)?;
-                self.step(kind, step, events);
+                if kind == "message-start" {
+                    let id = text(&step, "/id");
+                    self.id = id.clone().unwrap_or_default();
+                    events.push(Event::Start { id, model: None });
+                }
+                let begins = kind == "tool-call-start";
+                self.message(step["index"].as_u64(), &step["delta"]["message"], begins, events);
             }
-            "error" => return Err(Failure { message: message.unwrap_or_default() }.classified()),
+            "error" => return Err(failed()),
             // An error body in place of an event.
-            "" if message.is_some() => {
-                return Err(Failure { message: message.unwrap_or_default() }.classified());
-            }
+            "" if step["message"].is_string() => return Err(failed()),
             // The ends of blocks, `debug`, and what the API adds one day.
             _ => {}
         }
@@ -92,70 +91,64 @@ impl OnEvent for Reader {
 }
 
 impl Reader {
-    fn step(&mut self, kind: &str, step: Step, events: &mut Vec<Event>) {
-        if kind == "message-start" {
-            events.push(Event::Start { id: step.id, model: None });
+    /// A message, or what is added to it. Deltas carry one thing where a whole message has a list.
+    fn message(&mut self, wire: Option<u64>, message: &Value, begins: bool, events: &mut Vec<Event>) {
+        events.extend(text(message, "/tool_plan").map(Event::Reasoning));
+        events.extend(text(message, "/content").map(Event::Text));
+        for item in several(&message["content"]) {
+            events.extend(text(item, "/thinking").map(Event::Reasoning));
+            events.extend(text(item, "/text").map(Event::Text));
         }
-        let Some(message) = step.delta.and_then(|delta| delta.message) else { return };
-        push_text(events, message.tool_plan, Event::Reasoning);
-        match message.content {
-            Some(OneOrMany::One(item)) => item.say(events),
-            Some(OneOrMany::Many(items)) => items.into_iter().for_each(|item| item.say(events)),
-            None => {}
-        }
-        for call in message.tool_calls.into_iter().flat_map(OneOrMany::list) {
-            if kind == "tool-call-start" {
-                self.call(step.index, call, events);
+        for call in several(&message["tool_calls"]) {
+            if begins {
+                self.call(wire, call, events);
             } else {
-                self.arguments(step.index, call.function.unwrap_or_default().arguments, events);
+                self.arguments(wire, call, events);
             }
         }
-        for citation in message.citations.into_iter().flat_map(OneOrMany::list) {
-            citation.tell(events);
-        }
+        several(&message["citations"]).iter().for_each(|cited| cite(cited, events));
     }
 
-    fn call(&mut self, wire: Option<u64>, call: Call, events: &mut Vec<Event>) {
+    fn call(&mut self, wire: Option<u64>, call: &Value, events: &mut Vec<Event>) {
         let index = self.calls.len() as u32;
         self.calls.push(wire);
-        let function = call.function.unwrap_or_default();
-        events.push(Event::ToolCall {
-            index,
-            id: call.id.unwrap_or_else(|| format!("call_{index}")),
-            name: function.name.unwrap_or_default(),
-            signature: None,
-        });
-        push_text(events, function.arguments, |text| Event::ToolArguments { index, text });
+        // Another answer of the conversation has calls too.
+        let id = text(call, "/id").unwrap_or_else(|| format!("call_{}_{index}", self.id));
+        let name = text(call, "/function/name").unwrap_or_default();
+        self.has_nameless_call |= name.is_empty();
+        events.push(Event::ToolCall { index, id, name, signature: None });
+        events.extend(text(call, "/function/arguments").map(|text| Event::ToolArguments { index, text }));
     }
 
     /// Adds to the call with this index, or to the last where it has none.
-    fn arguments(&self, wire: Option<u64>, text: Option<String>, events: &mut Vec<Event>) {
+    fn arguments(&self, wire: Option<u64>, call: &Value, events: &mut Vec<Event>) {
         let Some(last) = self.calls.len().checked_sub(1) else { return };
         let named = wire.and_then(|_| self.calls.iter().rposition(|call| *call == wire));
         let index = named.unwrap_or(last) as u32;
-        push_text(events, text, |text| Event::ToolArguments { index, text });
+        events.extend(text(call, "/function/arguments").map(|text| Event::ToolArguments { index, text }));
     }
 
-    fn end(&mut self, end: End, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
-        if let Some(usage) = end.usage.as_ref().and_then(WireUsage::canonical) {
-            events.push(Event::Usage(usage));
-        }
-        let native = end.finish_reason.unwrap_or_default();
+    fn end(&mut self, end: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        events.extend(canonical(&end["usage"]).map(Event::Usage));
+        let native = text(end, "/finish_reason").unwrap_or_default();
         let failure = match native.as_str() {
             "TIMEOUT" => Some((ErrorClass::Timeout, "the provider gave up before the answer was whole")),
             "ERROR" => Some((ErrorClass::Server, "the provider failed before the answer was whole")),
             "USER_CANCEL" => Some((ErrorClass::Truncated, "the answer was cancelled at the provider")),
-            _ if end.error.is_some() => Some((ErrorClass::Server, "the provider failed")),
+            _ if end["error"].is_string() => Some((ErrorClass::Server, "the provider failed")),
             _ => None,
         };
         if let Some((class, message)) = failure {
-            let said = end.error.filter(|error| !error.is_empty()).map(|message| Failure { message });
+            let said = text(end, "/error").map(|message| Failure { message });
             let error = match said.map(|failure| failure.classified()) {
                 Some(error) if class == ErrorClass::Server => error,
                 Some(error) => UpstreamError { class, ..error },
                 None => UpstreamError::new(class, message),
             };
             return Err(UpstreamError { code: Some(native).filter(|native| !native.is_empty()), ..error });
+        }
+        if self.has_nameless_call {
+            return Err(UpstreamError::garbled("a tool call in it has no name"));
         }
         let reason = match native.as_str() {
             "ERROR_LIMIT" | "MAX_TOKENS" => FinishReason::Length,
@@ -170,197 +163,46 @@ impl Reader {
     }
 }
 
-fn push_text(events: &mut Vec<Event>, text: Option<String>, event: impl FnOnce(String) -> Event) {
-    events.extend(text.filter(|text| !text.is_empty()).map(event));
+/// What is charged, or where that is not said, what the model read and wrote. Cached tokens are of the latter, so they
+/// may be more than the former. Counts come as floating point numbers.
+fn canonical(usage: &Value) -> Option<Usage> {
+    let count = |path: &str| usage.pointer(path).and_then(Value::as_f64).map(|number| number as u64);
+    let input = count("/billed_units/input_tokens").or(count("/tokens/input_tokens"));
+    let output = count("/billed_units/output_tokens").or(count("/tokens/output_tokens"));
+    input.or(output)?;
+    let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
+    Some(Usage {
+        input_tokens: input,
+        cache_read_input_tokens: count("/cached_tokens").unwrap_or(0).min(input),
+        image_input_tokens: count("/billed_units/image_tokens").unwrap_or(0).min(input),
+        output_tokens: output,
+        search_units: count("/billed_units/search_units").unwrap_or(0),
+        ..Usage::default()
+    })
 }
 
-// --- wire ---
-
-#[derive(Deserialize)]
-struct Answer {
-    id: Option<String>,
-    message: Option<Message>,
-    finish_reason: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<Content>,
-    tool_plan: Option<String>,
-    tool_calls: Option<Vec<Call>>,
-    citations: Option<Vec<Cited>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Content {
-    Items(Vec<Item>),
-    Text(String),
-}
-
-/// Text or thought, whichever it has.
-#[derive(Deserialize)]
-struct Item {
-    text: Option<String>,
-    thinking: Option<String>,
-}
-
-impl Item {
-    fn say(self, events: &mut Vec<Event>) {
-        push_text(events, self.thinking, Event::Reasoning);
-        push_text(events, self.text, Event::Text);
+/// One citation a source: what is cited is the same, where it comes from is not.
+fn cite(cited: &Value, events: &mut Vec<Event>) {
+    let none = [Value::Null];
+    let sources = cited["sources"].as_array().filter(|sources| !sources.is_empty());
+    for source in sources.map_or(&none[..], Vec::as_slice) {
+        let data = source.get("document").or(source.get("tool_output")).unwrap_or(&Value::Null);
+        events.push(Event::Citation(Citation {
+            url: text(data, "/url"),
+            title: text(data, "/title").or(text(source, "/id")),
+            quote: text(cited, "/text"),
+            span: cited["start"].as_u64().zip(cited["end"].as_u64()),
+        }));
     }
 }
 
-#[derive(Deserialize)]
-struct Call {
-    id: Option<String>,
-    function: Option<Function>,
-}
-
-#[derive(Default, Deserialize)]
-struct Function {
-    name: Option<String>,
-    arguments: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Cited {
-    text: Option<String>,
-    sources: Option<Vec<Source>>,
-}
-
-#[derive(Default, Deserialize)]
-struct Source {
-    id: Option<String>,
-    document: Option<Map<String, Value>>,
-    tool_output: Option<Map<String, Value>>,
-}
-
-impl Cited {
-    /// One citation a source: what is cited is the same, where it comes from is not.
-    fn tell(self, events: &mut Vec<Event>) {
-        let mut sources = self.sources.unwrap_or_default();
-        if sources.is_empty() {
-            sources.push(Source::default());
-        }
-        for source in sources {
-            let data = source.document.or(source.tool_output).unwrap_or_default();
-            let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
-            let citation = Citation {
-                url: text("url"),
-                title: text("title").or(source.id),
-                quote: self.text.clone().filter(|quote| !quote.is_empty()),
-            };
-            events.push(Event::Citation(citation));
-        }
+/// The entries of a list, or the one that stands in its place.
+fn several(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(list) => list,
+        Value::Object(_) => std::slice::from_ref(value),
+        _ => &[],
     }
-}
-
-#[derive(Deserialize)]
-struct Typed {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    id: Option<String>,
-    index: Option<u64>,
-    delta: Option<Delta>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    message: Option<DeltaMessage>,
-}
-
-#[derive(Deserialize)]
-struct DeltaMessage {
-    content: Option<OneOrMany<Item>>,
-    tool_plan: Option<String>,
-    tool_calls: Option<OneOrMany<Call>>,
-    citations: Option<OneOrMany<Cited>>,
-}
-
-/// Deltas carry one thing where a whole message has a list; a start has empty lists.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    Many(Vec<T>),
-    One(T),
-}
-
-impl<T> OneOrMany<T> {
-    fn list(self) -> Vec<T> {
-        match self {
-            Self::Many(list) => list,
-            Self::One(one) => vec![one],
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct MessageEnd {
-    delta: Option<End>,
-}
-
-#[derive(Default, Deserialize)]
-struct End {
-    error: Option<String>,
-    finish_reason: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    #[serde(default, deserialize_with = "lenient")]
-    billed_units: Option<Counts>,
-    #[serde(default, deserialize_with = "lenient")]
-    tokens: Option<Counts>,
-    #[serde(default, deserialize_with = "lenient")]
-    cached_tokens: Option<f64>,
-}
-
-#[derive(Default, Deserialize)]
-struct Counts {
-    #[serde(default, deserialize_with = "lenient")]
-    input_tokens: Option<f64>,
-    #[serde(default, deserialize_with = "lenient")]
-    output_tokens: Option<f64>,
-}
-
-impl WireUsage {
-    /// What is charged, or where that is not said, what the model read and wrote. Cached tokens are of
-    /// the latter, so they may be more than the former.
-    fn canonical(&self) -> Option<Usage> {
-        let none = Counts::default();
-        let (billed, all) =
-            (self.billed_units.as_ref().unwrap_or(&none), self.tokens.as_ref().unwrap_or(&none));
-        let input = billed.input_tokens.or(all.input_tokens);
-        let output = billed.output_tokens.or(all.output_tokens);
-        input.or(output)?;
-        // Counts come as floating point numbers.
-        let count = |number: Option<f64>| number.unwrap_or(0.0) as u64;
-        Some(Usage {
-            input_tokens: count(input),
-            cache_read_input_tokens: count(self.cached_tokens).min(count(input)),
-            output_tokens: count(output),
-            ..Usage::default()
-        })
-    }
-}
-
-/// What is only counted is read as it can be: an odd number must not make a good answer a bad one.
-fn lenient<'de, D: Deserializer<'de>, T: for<'a> Deserialize<'a>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
 #[cfg(test)]
@@ -401,6 +243,7 @@ mod tests {
         };
         let cite = |url: Option<&str>, title: &str| {
             Event::Citation(Citation {
+                span: Some((0, 2)),
                 url: url.map(text),
                 title: Some(text(title)),
                 quote: Some(text("Gr")),

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use super::{Decoder, Dialect, Encoded, SseDecoder, chat_completions, post, retry_after_ms};
 use crate::{
     Error, ErrorClass, Target, UpstreamError,
-    chat::{Event, Request},
+    chat::{Event, Request, ToolChoice},
     front::{ErrorBody, Front, Head, Peek, Writer},
     provider::Api,
     relay::{Relay, Summary},
@@ -48,6 +48,11 @@ impl Dialect for Cohere {
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(SseDecoder::new(answer::Reader::default()))
+    }
+
+    /// JSON mode and tools exclude each other.
+    fn lacks_schema(&self, request: &Request, _target: &Target<'_>) -> bool {
+        !request.tools.is_empty() && request.tool_choice != Some(ToolChoice::None)
     }
 
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
@@ -171,6 +176,7 @@ mod tests {
         api: Api::Cohere,
         also: None,
         ask_usage: false,
+        offers: &[],
     };
 
     const BODY: &[u8] = br#"{"k": 1.50, "stream":true, "model" : "fast","messages":[]}"#;

@@ -110,7 +110,7 @@ fn message(object: &mut Object<'_>, extra: &mut Rest) -> Result<Message, Error> 
     let mut parts =
         parts.ok_or_else(|| object.at.field("content").required("a string or a list of parts"))?;
     if let Some(call_id) = call_id {
-        parts = vec![Part::ToolResult(ToolResult { call_id, parts })];
+        parts = vec![Part::ToolResult(ToolResult { call_id, parts, is_error: false })];
     }
     Ok(Message { role, parts })
 }
@@ -269,6 +269,7 @@ fn tools(body: &mut Object<'_>, extra: &mut Rest) -> Result<Vec<Tool>, Error> {
             description: function.text("description")?,
             parameters: function.schema("parameters")?,
             strict,
+            cache: None,
         });
         leave(function, extra);
         leave(object, extra);
@@ -411,7 +412,11 @@ mod tests {
             arguments: "{}".to_owned(),
             signature: Some("t".to_owned()),
         };
-        let result = ToolResult { call_id: "c1".to_owned(), parts: vec![text("1"), text(r#"{"x":2}"#)] };
+        let result = ToolResult {
+            is_error: false,
+            call_id: "c1".to_owned(),
+            parts: vec![text("1"), text(r#"{"x":2}"#)],
+        };
         let schema = serde_json::json!({"type": "object"});
         let said = |role: Role, parts: Vec<Part>| Message { role, parts };
         let extra = |name: &str, value: Value, instead: Option<&'static str>| Extra {
@@ -433,6 +438,7 @@ mod tests {
                 said(Role::Tool, vec![Part::ToolResult(result)]),
             ],
             tools: vec![Tool {
+                cache: None,
                 name: "f".to_owned(),
                 description: Some("F".to_owned()),
                 parameters: Some(schema.clone()),

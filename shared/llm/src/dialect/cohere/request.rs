@@ -8,17 +8,23 @@ use serde_json::Value;
 use super::url;
 use crate::{
     Error, Target,
-    chat::{self, Effort, Media, Part, ResponseFormat, Role},
-    dialect::{Encoded, drop_extra, post},
+    chat::{self, Media, Part, ResponseFormat, Role, TOOL_FAILED},
+    dialect::{Encoded, drop_extra, drop_hints, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(request, false, false, &mut dropped);
     unsaid(request, &mut dropped);
     if request.stop.len() > MAX_STOPS {
         let message = format!("Cohere stops at {MAX_STOPS} texts at most, not {}.", request.stop.len());
         return Err(Error::unsupported("stop", message));
+    }
+    if request.logprobs.is_some() {
+        let message = "Cohere does not tell the probabilities of single tokens. Leave `logprobs` out, or choose \
+                       another model.";
+        return Err(Error::unsupported("logprobs", message));
     }
     let thinks = !NEVER_THINK.iter().any(|prefix| target.model.starts_with(prefix));
     let (tools, tool_choice) = tools(request)?;
@@ -42,7 +48,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         stream: request.stream,
     };
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
-    Ok(Encoded { request: post(url(target), target, body)?, dropped })
+    Ok(Encoded::new(post(url(target), target, body)?, dropped))
 }
 
 /// Lists what Cohere has no words for and what it cuts.
@@ -50,6 +56,7 @@ fn unsaid(request: &chat::Request, dropped: &mut Vec<String>) {
     let unsaid = [
         // Cohere decides by itself how many calls an answer has.
         ("parallel_tool_calls", request.parallel_tool_calls == Some(false) && !request.tools.is_empty()),
+        ("include_reasoning", request.thoughts == Some(false)),
         ("top_k", request.top_k.is_some_and(|k| k > MAX_K)),
         ("user", request.user.is_some()),
     ];
@@ -194,6 +201,7 @@ fn results<'a>(at: usize, parts: &'a [Part], messages: &mut Vec<Message<'a>>) ->
     for part in parts {
         let Part::ToolResult(result) = part else { continue };
         let mut content = Vec::new();
+        content.extend(result.is_error.then_some(Item::Text { text: TOOL_FAILED }));
         for (index, part) in result.parts.iter().enumerate() {
             let path = || format!("messages[{at}].content[{index}]");
             match said(part, path)? {
@@ -281,18 +289,9 @@ fn format<'a>(
 
 /// Whether and how much to think. Models that cannot are not told.
 fn thinking(request: &chat::Request, thinks: bool, dropped: &mut Vec<String>) -> Option<Thinking> {
-    let off = Thinking { kind: "disabled", token_budget: None };
-    let budget = match (request.reasoning_budget, request.reasoning_effort) {
-        (None, None) => return None,
-        (Some(0), _) | (None, Some(Effort::None)) => return thinks.then_some(off),
-        (Some(budget), _) => budget,
-        (None, Some(effort)) => match effort {
-            Effort::None | Effort::Minimal => 1_024,
-            Effort::Low => 4_096,
-            Effort::Medium => 8_192,
-            Effort::High => 16_384,
-            Effort::XHigh => 31_000,
-        },
+    let budget = match request.budget()? {
+        0 => return thinks.then_some(Thinking { kind: "disabled", token_budget: None }),
+        budget => budget.min(MAX_BUDGET),
     };
     if !thinks {
         dropped.push("reasoning_effort".to_owned());
@@ -307,6 +306,8 @@ fn thinking(request: &chat::Request, thinks: bool, dropped: &mut Vec<String>) ->
 const NEVER_THINK: [&str; 6] =
     ["c4ai-", "command-a-03-2025", "command-a-translate", "command-a-vision", "command-light", "command-r"];
 
+/// Leaves room for an answer beside the thought.
+const MAX_BUDGET: u64 = 31_000;
 const MAX_K: u64 = 500;
 const MAX_STOPS: usize = 5;
 
@@ -476,6 +477,7 @@ mod tests {
         api: Api::Cohere,
         also: None,
         ask_usage: false,
+        offers: &[],
     };
 
     const THINKER: &str = "command-a-reasoning-08-2025";
@@ -489,7 +491,7 @@ mod tests {
         let request = chat_completions::request::parse(fields.to_string().as_bytes())?;
         let target =
             Target { provider: &PROVIDER, model, base_url: "https://api.cohere.com", credential: Some("k") };
-        let Encoded { request, dropped } = Cohere.encode(&request, &target)?;
+        let Encoded { request, dropped, .. } = Cohere.encode(&request, &target)?;
         assert_eq!(request.uri(), "https://api.cohere.com/v2/chat");
         assert_eq!(request.headers()["authorization"], "Bearer k");
         let mut body: Value = serde_json::from_slice(request.body()).expect("JSON");
@@ -544,7 +546,7 @@ mod tests {
             ],
             "tool_choice": "REQUIRED", "max_tokens": 4000, "temperature": 0.5, "p": 0.9, "k": 40,
             "frequency_penalty": 0.5, "seed": 7, "stop_sequences": ["END"],
-            "thinking": {"type": "enabled", "token_budget": 3000}, "stream": true,
+            "thinking": {"type": "enabled", "token_budget": 1024}, "stream": true,
         });
         assert_eq!(sent(THINKER, body.clone()), Ok((expected.clone(), vec![])));
 
@@ -641,7 +643,7 @@ mod tests {
             assert_eq!(param, expected, "{fields}");
         }
         let target = Target { provider: &PROVIDER, model: THINKER, base_url: "https://x", credential: None };
-        let file = chat::File { name: None, media: Media::Url("https://x/y.pdf".to_owned()) };
+        let file = chat::File { cited: false, name: None, media: Media::Url("https://x/y.pdf".to_owned()) };
         let message = chat::Message { role: Role::User, parts: vec![Part::File(file)] };
         let request = chat::Request { messages: vec![message], ..chat::Request::default() };
         assert!(matches!(Cohere.encode(&request, &target), Err(Error::Unsupported { .. })));

@@ -18,7 +18,7 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
     let mut content: Vec<Block<'_>> = Vec::new();
     let mut calls: Vec<Call<'_>> = Vec::new();
     let mut citations = Vec::new();
-    let mut end = None;
+    let (mut end, mut stopped) = (None, false);
     let mut usage = None;
     for event in events {
         match event {
@@ -29,7 +29,8 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
             Event::Reasoning(text) => think(&mut content, text, None),
             Event::ReasoningRedacted(data) => content.push(Block::redacted(data)),
             Event::ReasoningSignature(signature) => think(&mut content, "", Some(signature)),
-            Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::StopText(_) => stopped = true,
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) | Event::Text(text) => match content.last_mut() {
                 Some(Block::Text { text: so_far }) => so_far.push_str(text),
@@ -50,7 +51,7 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
             call.function.arguments = Cow::Borrowed("{}");
         }
     }
-    let finish_reason = finish_word(reason.after_calls(!calls.is_empty()), native);
+    let finish_reason = finish_word(reason.after_calls(!calls.is_empty()), native, stopped);
     // An answer cut short has an empty text.
     if content.is_empty() && calls.is_empty() {
         content.push(Block::Text { text: String::new() });
@@ -82,11 +83,11 @@ pub(super) fn error(error: &ErrorBody<'_>) -> Vec<u8> {
 }
 
 /// Why it ended, in Cohere's words.
-fn finish_word(reason: FinishReason, native: &str) -> &'static str {
+fn finish_word(reason: FinishReason, native: &str, stopped: bool) -> &'static str {
     match reason {
         FinishReason::ContentFilter => "ERROR",
         FinishReason::Length => "MAX_TOKENS",
-        FinishReason::Stop if native.eq_ignore_ascii_case("stop_sequence") => "STOP_SEQUENCE",
+        FinishReason::Stop if stopped || native.eq_ignore_ascii_case("stop_sequence") => "STOP_SEQUENCE",
         FinishReason::Stop => "COMPLETE",
         FinishReason::ToolCalls => "TOOL_CALL",
     }
@@ -105,6 +106,8 @@ pub(super) struct Stream {
     calls: Vec<Waiting>,
     citations: u64,
     usage: Option<WireUsage>,
+    /// One of the caller's stop texts matched. Which one it was has no place here.
+    stopped: bool,
     /// Why the answer ended; its `message-end` waits for the usage.
     end: Option<(FinishReason, String)>,
 }
@@ -138,6 +141,7 @@ impl Stream {
             calls: Vec::new(),
             citations: 0,
             usage: None,
+            stopped: false,
             end: None,
         }
     }
@@ -165,7 +169,8 @@ impl Stream {
                 self.content("content-delta", piece, out);
                 self.close(out);
             }
-            Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::StopText(_) => self.stopped = true,
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) | Event::Text(text) => {
                 self.open(Kind::Text, out);
@@ -314,7 +319,11 @@ impl Writer for Stream {
         self.over = true;
         let Some((reason, native)) = &self.end else { return };
         let error = (*reason == FinishReason::ContentFilter).then_some(FILTERED);
-        let end = End { error, finish_reason: finish_word(*reason, native), usage: self.usage.as_ref() };
+        let end = End {
+            error,
+            finish_reason: finish_word(*reason, native, self.stopped),
+            usage: self.usage.as_ref(),
+        };
         send(out, "message-end", Some(&self.id), None, Some(end));
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -475,6 +484,10 @@ struct Function<'a> {
 #[derive(Serialize)]
 struct Cited<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     sources: [Source<'a>; 1],
 }
@@ -500,7 +513,8 @@ impl<'a> From<&'a Citation> for Cited<'a> {
     fn from(citation: &'a Citation) -> Self {
         let (title, url) = (citation.title.as_deref(), citation.url.as_deref());
         let source = Source { kind: "document", id: url.or(title), document: Document { title, url } };
-        Self { text: citation.quote.as_deref(), sources: [source] }
+        let (start, end) = citation.span.unzip();
+        Self { start, end, text: citation.quote.as_deref(), sources: [source] }
     }
 }
 
@@ -556,7 +570,7 @@ mod tests {
             Event::ReasoningSignature("s".to_owned()),
             Event::ReasoningRedacted("r".to_owned()),
             Event::Text("Hi".to_owned()),
-            Event::Citation(Citation { url: None, title, quote: Some("Hi".to_owned()) }),
+            Event::Citation(Citation { span: None, url: None, title, quote: Some("Hi".to_owned()) }),
             call(0, "f", None),
             call(1, "g", Some("t")),
             arguments(1, "{\"a\":"),

@@ -2,14 +2,15 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
-    dialect::Decoder,
+    dialect::{Decoder, count, text},
     eventstream::{Message, Splitter},
+    usage::ServiceTier,
 };
 
 /// A whole answer.
@@ -26,7 +27,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
     for block in answer.output.message.content {
         block.events(&mut calls, &mut events);
     }
-    events.extend(answer.usage.map(|usage| Event::Usage(usage.canonical())));
+    events.extend(answer.usage.map(|usage| canonical(&usage, answer.service_tier.as_ref())));
+    events.extend(answer.more.as_ref().and_then(stop_text));
     events.push(finish(answer.stop_reason)?);
     Ok(events)
 }
@@ -48,6 +50,9 @@ impl Decoder for Stream {
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) {
+        if self.reader.failed {
+            return;
+        }
         // Without the usage that comes after it, an end is an end all the same.
         match self.reader.finish.take() {
             Some(finish) if self.splitter.held().is_empty() => events.push(finish),
@@ -73,7 +78,7 @@ struct Reader {
 
 struct Call {
     /// The block's index among all blocks.
-    block: u32,
+    block: Option<u64>,
     /// Its index among the calls.
     index: u32,
     has_arguments: bool,
@@ -105,14 +110,19 @@ impl Reader {
             _ => {}
         }
         match header(":event-type") {
-            "contentBlockDelta" => self.delta(parse(message.payload)?, events),
-            "contentBlockStart" => self.open(parse(message.payload)?, events),
+            "contentBlockDelta" => self.delta(&parse(message.payload)?, events),
+            "contentBlockStart" => self.open(&parse(message.payload)?, events)?,
             "contentBlockStop" => self.close(events),
             "messageStart" => events.push(Event::Start { id: None, model: None }),
-            "messageStop" => self.finish = Some(finish(parse::<MessageStop>(message.payload)?.stop_reason)?),
+            "messageStop" => {
+                let stop: Value = parse(message.payload)?;
+                events.extend(stop_text(&stop["additionalModelResponseFields"]));
+                self.finish = Some(finish(text(&stop, "/stopReason").ok_or_else(odd)?)?);
+            }
             "metadata" => {
-                let usage = parse::<Metadata>(message.payload)?.usage;
-                events.extend(usage.map(|usage| Event::Usage(usage.canonical())));
+                let metadata: Value = parse(message.payload)?;
+                let usage = metadata.get("usage").filter(|usage| usage.is_object());
+                events.extend(usage.map(|usage| canonical(usage, metadata.get("serviceTier"))));
                 self.whole = self.finish.is_some();
                 events.extend(self.finish.take());
             }
@@ -122,31 +132,35 @@ impl Reader {
         Ok(())
     }
 
-    fn open(&mut self, BlockStart { start, block }: BlockStart, events: &mut Vec<Event>) {
+    fn open(&mut self, event: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        let call = &event["start"]["toolUse"];
         // Tools that Bedrock runs itself are not the caller's to answer.
-        let Some(call) = start.tool_use.filter(|call| call.kind.is_none()) else { return };
+        if !call.is_object() || call["type"].is_string() {
+            return Ok(());
+        }
+        let id = text(call, "/toolUseId").ok_or_else(odd)?;
+        let name = text(call, "/name").ok_or_else(odd)?;
         let index = self.calls;
         self.calls += 1;
-        self.call = Some(Call { block, index, has_arguments: false });
-        events.push(Event::ToolCall { index, id: call.tool_use_id, name: call.name, signature: None });
+        self.call = Some(Call { block: count(event, "/contentBlockIndex"), index, has_arguments: false });
+        events.push(Event::ToolCall { index, id, name, signature: None });
+        Ok(())
     }
 
-    fn delta(&mut self, BlockDelta { delta, block }: BlockDelta, events: &mut Vec<Event>) {
-        push_text(events, delta.text, Event::Text);
-        if let (Some(piece), Some(call)) = (delta.tool_use, &mut self.call)
-            && call.block == block
-            && !piece.input.is_empty()
+    fn delta(&mut self, event: &Value, events: &mut Vec<Event>) {
+        events.extend(text(event, "/delta/text").map(Event::Text));
+        if let (Some(piece), Some(call)) = (text(event, "/delta/toolUse/input"), &mut self.call)
+            && call.block == count(event, "/contentBlockIndex")
         {
             call.has_arguments = true;
-            events.push(Event::ToolArguments { index: call.index, text: piece.input });
+            events.push(Event::ToolArguments { index: call.index, text: piece });
         }
-        if let Some(thought) = delta.reasoning_content {
-            push_text(events, thought.text, Event::Reasoning);
-            push_text(events, thought.signature, Event::ReasoningSignature);
-            let redacted = thought.redacted_content.and_then(|data| STANDARD.decode(data).ok());
-            self.redacted.extend(redacted.into_iter().flatten());
-        }
-        events.extend(delta.citation.map(Citation::event));
+        let thought = &event["delta"]["reasoningContent"];
+        events.extend(text(thought, "/text").map(Event::Reasoning));
+        events.extend(text(thought, "/signature").map(Event::ReasoningSignature));
+        let redacted = text(thought, "/redactedContent").and_then(|data| STANDARD.decode(data).ok());
+        self.redacted.extend(redacted.into_iter().flatten());
+        events.extend(event["delta"].get("citation").filter(|citation| citation.is_object()).map(citation));
     }
 
     /// The open block ended.
@@ -159,6 +173,30 @@ impl Reader {
             self.redacted.clear();
         }
     }
+}
+
+/// `inputTokens` on the wire is what no cache had a part in; ours is all of it.
+fn canonical(usage: &Value, tier: Option<&Value>) -> Event {
+    let counted = |path: &str| count(usage, path).unwrap_or(0);
+    let (read, written) = (counted("/cacheReadInputTokens"), counted("/cacheWriteInputTokens"));
+    let details = usage["cacheDetails"].as_array().into_iter().flatten();
+    let for_an_hour = details.filter(|written| written["ttl"] == "1h");
+    let hour = for_an_hour.filter_map(|written| count(written, "/inputTokens")).fold(0, u64::saturating_add);
+    let tier = tier.and_then(|tier| tier["type"].as_str()).map(ServiceTier::named);
+    Event::Usage(Usage {
+        input_tokens: counted("/inputTokens").saturating_add(read).saturating_add(written),
+        cache_read_input_tokens: read,
+        cache_write_5m_input_tokens: written.saturating_sub(hour),
+        cache_write_1h_input_tokens: hour.min(written),
+        output_tokens: counted("/outputTokens"),
+        tier: tier.unwrap_or_default(),
+        ..Usage::default()
+    })
+}
+
+/// The stop text that matched, which is asked for beside Converse's own fields.
+fn stop_text(more: &Value) -> Option<Event> {
+    text(more, "/stop_sequence").map(Event::StopText)
 }
 
 /// A failure of the model itself is told as an end. It becomes an error: a caller could not tell it from
@@ -179,13 +217,23 @@ fn finish(native: String) -> Result<Event, UpstreamError> {
     Ok(Event::Finish { reason, native })
 }
 
-fn push_text(events: &mut Vec<Event>, text: Option<String>, event: fn(String) -> Event) {
-    events.extend(text.filter(|text| !text.is_empty()).map(event));
+fn citation(source: &Value) -> Event {
+    let words = source["sourceContent"].as_array().into_iter().flatten();
+    let quote: String = words.filter_map(|words| words["text"].as_str()).collect();
+    Event::Citation(chat::Citation {
+        url: text(source, "/location/web/url"),
+        title: text(source, "/title"),
+        quote: (!quote.is_empty()).then_some(quote),
+        span: None,
+    })
+}
+
+fn odd() -> UpstreamError {
+    UpstreamError::garbled("an event in it is not what its name says")
 }
 
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, UpstreamError> {
-    serde_json::from_slice(payload)
-        .map_err(|_| UpstreamError::garbled("an event in it is not what its name says"))
+    serde_json::from_slice(payload).map_err(|_| odd())
 }
 
 // --- wire ---
@@ -196,7 +244,10 @@ struct Answer<'a> {
     #[serde(borrow)]
     output: Output<'a>,
     stop_reason: String,
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
+    service_tier: Option<Value>,
+    #[serde(rename = "additionalModelResponseFields")]
+    more: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -218,29 +269,31 @@ struct Block<'a> {
     text: Option<String>,
     #[serde(borrow)]
     tool_use: Option<ToolUse<'a>>,
-    reasoning_content: Option<Thought>,
-    citations_content: Option<Cited>,
+    reasoning_content: Option<Value>,
+    citations_content: Option<Value>,
 }
 
 impl Block<'_> {
     fn events(self, calls: &mut u32, events: &mut Vec<Event>) {
-        push_text(events, self.text, Event::Text);
-        if let Some(thought) = self.reasoning_content {
-            let signed = thought.reasoning_text.unwrap_or_default();
-            push_text(events, signed.text, Event::Reasoning);
-            push_text(events, signed.signature, Event::ReasoningSignature);
-            push_text(events, thought.redacted_content, Event::ReasoningRedacted);
+        events.extend(self.text.filter(|text| !text.is_empty()).map(Event::Text));
+        if let Some(thought) = &self.reasoning_content {
+            events.extend(text(thought, "/reasoningText/text").map(Event::Reasoning));
+            events.extend(text(thought, "/reasoningText/signature").map(Event::ReasoningSignature));
+            events.extend(text(thought, "/redactedContent").map(Event::ReasoningRedacted));
         }
         if let Some(ToolUse { tool_use_id: id, name, input, kind: None }) = self.tool_use {
             let index = *calls;
             *calls += 1;
             events.push(Event::ToolCall { index, id, name, signature: None });
-            let text = input.map_or("{}", RawValue::get).to_owned();
+            let raw = input.map_or("{}", RawValue::get);
+            // Arguments that were no object come as text.
+            let text = serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned());
             events.push(Event::ToolArguments { index, text });
         }
         if let Some(cited) = self.citations_content {
-            cited.content.into_iter().for_each(|said| push_text(events, said.text, Event::Text));
-            events.extend(cited.citations.into_iter().map(Citation::event));
+            let list = |name: &str| cited[name].as_array().into_iter().flatten();
+            events.extend(list("content").filter_map(|said| text(said, "/text")).map(Event::Text));
+            events.extend(list("citations").map(citation));
         }
     }
 }
@@ -255,158 +308,4 @@ struct ToolUse<'a> {
     /// `server_tool_use` where Bedrock runs the tool itself.
     #[serde(rename = "type")]
     kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Thought {
-    reasoning_text: Option<Signed>,
-    redacted_content: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct Signed {
-    text: Option<String>,
-    signature: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Cited {
-    #[serde(default)]
-    content: Vec<Words>,
-    #[serde(default)]
-    citations: Vec<Citation>,
-}
-
-#[derive(Deserialize)]
-struct Words {
-    text: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Citation {
-    title: Option<String>,
-    #[serde(default)]
-    source_content: Vec<Words>,
-    location: Option<Location>,
-}
-
-#[derive(Deserialize)]
-struct Location {
-    web: Option<Web>,
-}
-
-#[derive(Deserialize)]
-struct Web {
-    url: Option<String>,
-}
-
-impl Citation {
-    fn event(self) -> Event {
-        let quote: String = self.source_content.into_iter().filter_map(|words| words.text).collect();
-        Event::Citation(chat::Citation {
-            url: self.location.and_then(|location| location.web?.url),
-            title: self.title,
-            quote: (!quote.is_empty()).then_some(quote),
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct BlockStart {
-    start: Start,
-    #[serde(rename = "contentBlockIndex")]
-    block: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Start {
-    tool_use: Option<CallStart>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CallStart {
-    tool_use_id: String,
-    name: String,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct BlockDelta {
-    delta: Delta,
-    #[serde(rename = "contentBlockIndex")]
-    block: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Delta {
-    text: Option<String>,
-    tool_use: Option<Piece>,
-    reasoning_content: Option<ThoughtPiece>,
-    citation: Option<Citation>,
-}
-
-#[derive(Deserialize)]
-struct Piece {
-    input: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ThoughtPiece {
-    text: Option<String>,
-    signature: Option<String>,
-    redacted_content: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageStop {
-    stop_reason: String,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_write_input_tokens: Option<u64>,
-    cache_details: Option<Vec<Written>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Written {
-    ttl: Option<String>,
-    input_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    /// `inputTokens` on the wire is what no cache had a part in; ours is all of it.
-    fn canonical(self) -> Usage {
-        let read = self.cache_read_input_tokens.unwrap_or(0);
-        let written = self.cache_write_input_tokens.unwrap_or(0);
-        let for_an_hour = self.cache_details.into_iter().flatten();
-        let for_an_hour = for_an_hour.filter(|written| written.ttl.as_deref() == Some("1h"));
-        let hour = for_an_hour.filter_map(|written| written.input_tokens).fold(0, u64::saturating_add);
-        Usage {
-            input_tokens: self.input_tokens.unwrap_or(0).saturating_add(read).saturating_add(written),
-            cache_read_input_tokens: read,
-            cache_write_5m_input_tokens: written.saturating_sub(hour),
-            cache_write_1h_input_tokens: hour.min(written),
-            output_tokens: self.output_tokens.unwrap_or(0),
-            ..Usage::default()
-        }
-    }
 }

@@ -24,9 +24,10 @@ mod request;
 mod write;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::Value;
 
-use super::{Decoder, Dialect, Encoded, post};
+use super::{Decoder, Dialect, Encoded, is_claudes, post};
 use crate::{
     Error, Target, UpstreamError,
     chat::{self, Event},
@@ -55,6 +56,10 @@ impl Dialect for Converse {
         Box::new(answer::Stream::default())
     }
 
+    fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
+        request::lacks_schema(target)
+    }
+
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         failure::answer(status, headers, body)
     }
@@ -80,10 +85,11 @@ impl Front for Converse {
         headers: &HeaderMap,
         target: &Target<'_>,
     ) -> Result<Encoded, Error> {
-        let request = post(url(target, peek.stream), target, Bytes::copy_from_slice(body))?;
+        let body = without_foreign_thought(body, target.model)
+            .map_or_else(|| Bytes::copy_from_slice(body), Bytes::from);
+        let request = post(url(target, peek.stream), target, body)?;
         // Converse has betas in the body; in a header they would say nothing.
-        let dropped = Betas::None.sort(headers).1;
-        Ok(Encoded { request, dropped })
+        Ok(Encoded::new(request, Betas::None.sort(headers).1))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {
@@ -107,9 +113,39 @@ impl Front for Converse {
         if peek.stream { "application/vnd.amazon.eventstream" } else { "application/json" }
     }
 
+    /// Amazon's own clients choose the exception they raise by the second one.
+    fn headers(&self, status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        headers.insert("x-amzn-requestid", request_id.clone());
+        if !status.is_success() {
+            headers.insert("x-amzn-errortype", HeaderValue::from_static(failure::name(status)));
+        }
+    }
+
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
         failure::body(status, error)
     }
+}
+
+/// The body without thought that another provider signed, and for Claude without any that is not signed: Bedrock
+/// refuses it. `None` where there is none.
+fn without_foreign_thought(body: &[u8], model: &str) -> Option<Vec<u8>> {
+    memchr::memmem::find(body, b"\"reasoningContent\"")?;
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    let is_foreign = |block: &Value| match block.pointer("/reasoningContent/reasoningText") {
+        Some(thought) => match thought["signature"].as_str() {
+            Some(signature) => !is_claudes(signature),
+            None => model.contains("claude"),
+        },
+        None => false,
+    };
+    let mut found = false;
+    for message in body["messages"].as_array_mut()? {
+        let Some(content) = message["content"].as_array_mut() else { continue };
+        let count = content.len();
+        content.retain(|block| !is_foreign(block));
+        found |= content.len() < count;
+    }
+    found.then(|| body.to_string().into_bytes())
 }
 
 /// Where a request goes. A model may be an ARN, with colons and slashes.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::DOCUMENT_FORMATS;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         CacheTtl, Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool,
         ToolCall, ToolChoice, ToolResult,
     },
+    dialect::with_call_signatures,
     fields::{self, Object, leave},
     front::Peek,
     peek,
@@ -64,6 +65,14 @@ pub(super) fn parse(peek: &Peek<'_>, body: &[u8]) -> Result<Request, Error> {
     // The model's own fields first: Converse's field for effort goes before theirs.
     additional(&mut body, &mut request, &mut rest)?;
     output(&mut body, &mut request, &mut rest)?;
+    // The one that is told unasked.
+    if body
+        .map
+        .get("additionalModelResponseFieldPaths")
+        .is_some_and(|paths| *paths == json!(["/stop_sequence"]))
+    {
+        body.map.remove("additionalModelResponseFieldPaths");
+    }
     let top = body.map.into_iter().filter(|(_, value)| !value.is_null());
     let extra = top.chain(rest).map(|(name, value)| {
         let instead = REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, instead)| *instead);
@@ -121,7 +130,7 @@ fn messages(body: &mut Object<'_>, request: &mut Request, rest: &mut Rest) -> Re
             let mut block = Object::from(value, at.index(index))?;
             parts.push(part(&mut block, role, &mut calls, rest)?);
         }
-        push_turn(role, parts, &mut request.messages);
+        push_turn(role, with_call_signatures(parts), &mut request.messages);
         leave(object, rest);
     }
     Ok(())
@@ -234,6 +243,10 @@ fn document(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
         return Err(document.at.field("format").wrong(&format!("must be one of {known}")));
     };
     let name = Some(document.required_text("name", "the document's name")?);
+    let cited = match document.object("citations")? {
+        Some(mut citations) => citations.boolean("enabled")?.unwrap_or(false),
+        None => false,
+    };
     let mut source = inner(&mut document, "source", "an object with `bytes` or `text`")?;
     let (media_type, data) = match source.text("text")? {
         Some(text) => ("text/plain", STANDARD.encode(text)),
@@ -241,7 +254,7 @@ fn document(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
     };
     leave(source, rest);
     leave(document, rest);
-    Ok(Part::File(File { name, media: Media::Data { media_type: media_type.to_owned(), data } }))
+    Ok(Part::File(File { name, cited, media: Media::Data { media_type: media_type.to_owned(), data } }))
 }
 
 /// `bytes` of a source.
@@ -306,11 +319,13 @@ fn tool_result(block: &mut Object<'_>, calls: &HashSet<String>, rest: &mut Rest)
             other => return Err(unknown_block(&block, other)),
         });
     }
-    if result.map.get("status").is_some_and(|status| status == "success") {
-        result.map.remove("status");
-    }
+    let is_error = match result.text("status")?.as_deref() {
+        None | Some("success") => false,
+        Some("error") => true,
+        Some(_) => return Err(result.at.field("status").wrong("must be `success` or `error`")),
+    };
     leave(result, rest);
-    Ok(Part::ToolResult(ToolResult { call_id, parts }))
+    Ok(Part::ToolResult(ToolResult { call_id, parts, is_error }))
 }
 
 fn reasoning(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
@@ -318,8 +333,13 @@ fn reasoning(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
     let reasoning = match kind(&content, "`reasoningText` or `redactedContent`")?.as_str() {
         "reasoningText" => {
             let mut thought = inner(&mut content, "reasoningText", "an object with `text`")?;
-            let text = thought.required_string("text")?;
             let signature = thought.text("signature")?.filter(|signature| !signature.is_empty());
+            // A signature that was streamed may come back alone.
+            let text = match thought.text("text")? {
+                None if signature.is_some() => String::new(),
+                Some(text) => text,
+                None => return Err(thought.at.field("text").required("a string")),
+            };
             leave(thought, rest);
             Reasoning { text, signature, redacted: None }
         }
@@ -373,8 +393,12 @@ fn tools(body: &mut Object<'_>, request: &mut Request, rest: &mut Rest) -> Resul
         let mut object = Object::from(value, at.index(index))?;
         match kind(&object, "`toolSpec` or `cachePoint`")?.as_str() {
             "toolSpec" => request.tools.push(tool(&mut object, rest)?),
-            // There is no place for it between tools.
-            "cachePoint" => leave(object, rest),
+            "cachePoint" => {
+                let Part::CachePoint(ttl) = cache_point(&mut object)? else { continue };
+                if let Some(tool) = request.tools.last_mut() {
+                    tool.cache = Some(ttl);
+                }
+            }
             other => {
                 let why = format!("is a `{other}`. Only `toolSpec` can be translated for this model");
                 return Err(object.at.cannot(&why));
@@ -395,7 +419,7 @@ fn tool(object: &mut Object<'_>, rest: &mut Rest) -> Result<Tool, Error> {
         schema.schema("json")?.ok_or_else(|| schema.at.field("json").required("a JSON Schema"))?;
     leave(schema, rest);
     leave(spec, rest);
-    Ok(Tool { name, description, parameters: Some(parameters), strict })
+    Ok(Tool { name, description, parameters: Some(parameters), strict, cache: None })
 }
 
 fn tool_choice(config: &mut Object<'_>, tools: &[Tool]) -> Result<Option<ToolChoice>, Error> {

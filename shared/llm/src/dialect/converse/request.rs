@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 use super::{DOCUMENT_FORMATS, url};
 use crate::{
     Error, Target,
-    chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
+    chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role, TOOL_FAILED},
     dialect::{
-        Encoded, drop_extra, is_claudes,
+        Encoded, drop_extra, drop_hints, is_claudes,
         messages::{
             model::{self, Model, Off, Sampling, Thinking},
             schema,
@@ -25,9 +25,16 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let maker = Maker::of(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(request, maker.caches(), true, &mut dropped);
+    if request.logprobs.is_some() {
+        let message =
+            "Converse gives no probabilities of tokens. Leave `logprobs` out, or choose another provider.";
+        return Err(Error::unsupported("logprobs", message));
+    }
     let stop_sequences = stop_sequences(request, &maker)?;
     let mut conversation = conversation(request, &maker, &mut dropped)?;
-    let tools = tools(request, &mut conversation, &mut dropped)?;
+    let mut tools = tools(request, &mut conversation, &mut dropped)?;
+    conversation.limit_cache_points(&mut tools);
     let tool_choice = tool_choice(request, target, &maker, &tools)?;
     let text_format = text_format(request, &mut dropped)?;
 
@@ -52,10 +59,20 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         tool_config: (!tools.is_empty()).then_some(ToolConfig { tools, tool_choice }),
         output_config: (output.text_format.is_some() || output.effort.is_some()).then_some(output),
         additional_model_request_fields: more,
+        // Claude says which of them it was.
+        additional_model_response_field_paths: match maker.claude() {
+            Some(_) if !request.stop.is_empty() => &["/stop_sequence"],
+            _ => &[],
+        },
     };
     dropped.extend(unknown(request).map(str::to_owned));
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
-    Ok(Encoded { request: post(url(target, request.stream), target, body)?, dropped })
+    Ok(Encoded::new(post(url(target, request.stream), target, body)?, dropped))
+}
+
+/// Whether a forced tool has to stand in for a schema.
+pub(super) fn lacks_schema(target: &Target<'_>) -> bool {
+    !Maker::of(target.model).has_schemas(target.model)
 }
 
 /// What Converse has no words for, and the answer means the same without.
@@ -92,6 +109,18 @@ impl Maker {
             () if is("amazon.nova") => Self::Nova,
             () if is("openai.") => Self::OpenAi,
             () => Self::Other,
+        }
+    }
+
+    /// Whether an answer of this model can be bound to a schema.
+    fn has_schemas(&self, model: &str) -> bool {
+        match self {
+            Self::Anthropic(model) => model.schemas,
+            Self::Mistral => !["mistral-7b", "mistral-large-24", "mistral-small-24", "mixtral"]
+                .iter()
+                .any(|older| model.contains(older)),
+            Self::Nova => false,
+            Self::OpenAi | Self::Other => true,
         }
     }
 
@@ -144,6 +173,8 @@ struct Conversation<'a> {
     /// Names of the tools that were called, in order.
     called: Vec<Cow<'a, str>>,
     caches: bool,
+    /// Whether the model can be told that a tool failed; the others are told in words.
+    knows_failures: bool,
 }
 
 fn conversation<'a>(
@@ -151,7 +182,11 @@ fn conversation<'a>(
     maker: &Maker,
     dropped: &mut Vec<String>,
 ) -> Result<Conversation<'a>, Error> {
-    let mut conversation = Conversation { caches: maker.caches(), ..Conversation::default() };
+    let mut conversation = Conversation {
+        caches: maker.caches(),
+        knows_failures: matches!(maker, Maker::Anthropic(_) | Maker::Nova),
+        ..Conversation::default()
+    };
     for (at, message) in request.messages.iter().enumerate() {
         match message.role {
             Role::Assistant => conversation.assistant(at, message, dropped)?,
@@ -245,6 +280,9 @@ impl<'a> Conversation<'a> {
                 Part::ToolResult(result) => {
                     let mut content = Vec::new();
                     let mut points = Vec::new();
+                    if result.is_error && !self.knows_failures {
+                        content.push(Block::Text(TOOL_FAILED));
+                    }
                     for part in &result.parts {
                         match part {
                             Part::CachePoint(ttl) => points.push(*ttl),
@@ -255,7 +293,8 @@ impl<'a> Conversation<'a> {
                         content.push(Block::Text("(no output)"));
                     }
                     let tool_use_id = call_id(&result.call_id);
-                    blocks.push(Block::ToolResult(ToolResult { tool_use_id, content }));
+                    let status = (result.is_error && self.knows_failures).then_some("error");
+                    blocks.push(Block::ToolResult(ToolResult { tool_use_id, content, status }));
                     points.into_iter().for_each(|ttl| push_cache_point(&mut blocks, ttl, self.caches));
                 }
                 _ => {}
@@ -303,7 +342,8 @@ impl<'a> Conversation<'a> {
             return Err(Error::unsupported(format!("messages[{at}].content"), message));
         };
         let name = self.name(file.name.as_deref().unwrap_or_default());
-        Ok(Block::Document(Document { format, name, source: Source { bytes: data } }))
+        let citations = file.cited.then_some(Citations { enabled: true });
+        Ok(Block::Document(Document { format, name, source: Source { bytes: data }, citations }))
     }
 
     /// A name in the letters that are allowed, and not taken yet.
@@ -321,6 +361,25 @@ impl<'a> Conversation<'a> {
         }
         self.documents.insert(unique.clone(), 2);
         unique
+    }
+
+    /// Of more cache points than Bedrock takes the last ones stay: they cover what comes before them, the tools
+    /// first of all.
+    fn limit_cache_points(&mut self, tools: &mut Vec<Tool<'_>>) {
+        let in_tools = tools.iter().filter(|tool| matches!(tool, Tool::CachePoint(_))).count();
+        let blocks = || self.system.iter().chain(self.turns.iter().flat_map(|turn| &turn.content));
+        let in_blocks = blocks().filter(|block| matches!(block, Block::CachePoint(_))).count();
+        let mut surplus = (in_tools + in_blocks).saturating_sub(MAX_CACHE_POINTS);
+        let mut stays = |is_point: bool| {
+            let goes = is_point && surplus > 0;
+            surplus -= usize::from(goes);
+            !goes
+        };
+        tools.retain(|tool| stays(matches!(tool, Tool::CachePoint(_))));
+        self.system.retain(|block| stays(matches!(block, Block::CachePoint(_))));
+        for turn in &mut self.turns {
+            turn.content.retain(|block| stays(matches!(block, Block::CachePoint(_))));
+        }
     }
 
     /// Whether there are calls or results, for which Converse demands tools.
@@ -346,9 +405,12 @@ fn misplaced(at: usize, place: &str) -> Error {
 /// A cache point marks what stands before it, so it cannot come first.
 fn push_cache_point(blocks: &mut Vec<Block<'_>>, ttl: CacheTtl, caches: bool) {
     if caches && blocks.last().is_some_and(|block| !matches!(block, Block::CachePoint(_))) {
-        let ttl = (ttl == CacheTtl::Hour).then_some("1h");
-        blocks.push(Block::CachePoint(CachePoint { kind: "default", ttl }));
+        blocks.push(Block::CachePoint(cache_point(ttl)));
     }
+}
+
+fn cache_point(ttl: CacheTtl) -> CachePoint {
+    CachePoint { kind: "default", ttl: (ttl == CacheTtl::Hour).then_some("1h") }
 }
 
 /// What anyone may say. Text without a visible character is refused by the API, and says nothing.
@@ -458,6 +520,9 @@ fn tools<'a>(
         let description = tool.description.as_deref().filter(|text| !text.is_empty());
         let name = Cow::Borrowed(tool.name.as_str());
         tools.push(Tool::ToolSpec { name, description, input_schema: InputSchema { json }, strict });
+        if let Some(ttl) = tool.cache.filter(|_| conversation.caches) {
+            tools.push(Tool::CachePoint(cache_point(ttl)));
+        }
     }
     if tools.is_empty() && conversation.has_calls() {
         let names =
@@ -532,16 +597,15 @@ fn thought(
     conversation: &Conversation<'_>,
     dropped: &mut Vec<String>,
 ) -> Thoughts {
-    let wish = Wish::of(request);
-    let thoughts = match (maker, wish) {
-        (Maker::Anthropic(model), wish) => {
+    let thoughts = match (maker, request.effort()) {
+        (Maker::Anthropic(model), _) => {
             let lost = model.thinking == Thinking::Budget && conversation.lost_its_thought();
-            claude(wish, model, request.max_output_tokens, forced, lost)
+            claude(request, model, forced, lost)
         }
         (_, None) => Some(Thoughts::default()),
-        (Maker::OpenAi, Some(wish)) => {
+        (Maker::OpenAi, Some(effort)) => {
             // They think always; their scale has three steps.
-            let effort = match wish.effort() {
+            let effort = match effort {
                 Effort::None | Effort::Minimal | Effort::Low => "low",
                 Effort::Medium => "medium",
                 Effort::High | Effort::XHigh => "high",
@@ -559,72 +623,32 @@ fn thought(
     })
 }
 
-/// How much thought is wished for.
-#[derive(Clone, Copy)]
-enum Wish {
-    Budget(u64),
-    Effort(Effort),
-}
-
-impl Wish {
-    fn of(request: &chat::Request) -> Option<Self> {
-        request.reasoning_budget.map(Self::Budget).or(request.reasoning_effort.map(Self::Effort))
-    }
-
-    fn effort(self) -> Effort {
-        match self {
-            Self::Effort(effort) => effort,
-            Self::Budget(0) => Effort::None,
-            Self::Budget(..=4_096) => Effort::Low,
-            Self::Budget(..=8_192) => Effort::Medium,
-            Self::Budget(..=24_576) => Effort::High,
-            Self::Budget(_) => Effort::XHigh,
-        }
-    }
-
-    fn budget(self) -> u64 {
-        match self {
-            Self::Budget(tokens) => tokens.max(LEAST_BUDGET),
-            Self::Effort(Effort::None | Effort::Minimal) => LEAST_BUDGET,
-            Self::Effort(Effort::Low) => 4_096,
-            Self::Effort(Effort::Medium) => 8_192,
-            Self::Effort(Effort::High) => 16_384,
-            Self::Effort(Effort::XHigh) => 32_768,
-        }
-    }
-}
-
 /// `None` where the wish cannot be met.
-fn claude(
-    wish: Option<Wish>,
-    model: &Model,
-    max_tokens: Option<u64>,
-    forced: bool,
-    lost: bool,
-) -> Option<Thoughts> {
-    let wish = match wish {
+fn claude(request: &chat::Request, model: &Model, forced: bool, lost: bool) -> Option<Thoughts> {
+    let effort = match request.effort() {
         None if forced && model.off == Off::Disabled => return Some(off(model)),
         None => return Some(Thoughts::default()),
-        Some(wish) if wish.effort() == Effort::None => return Some(off(model)),
+        Some(Effort::None) => return Some(off(model)),
         Some(_) if forced || lost => return None,
-        Some(wish) => wish,
+        Some(effort) => effort,
     };
     if model.thinking == Thinking::Budget {
-        let bound = max_tokens.unwrap_or(model.max_tokens);
+        let bound = request.max_output_tokens.unwrap_or(model.max_tokens);
         // The answer needs room too.
-        let budget = wish.budget().min(bound / 4 * 3);
+        let budget = request.budget().unwrap_or_default().max(LEAST_BUDGET).min(bound / 4 * 3);
         let more = thinking(json!({ "type": "enabled", "budget_tokens": budget }));
         let thoughts = Thoughts { more, max_tokens: Some(bound), thinks: true, effort: None };
         return (budget >= LEAST_BUDGET).then_some(thoughts);
     }
-    let effort = match wish.effort() {
+    let effort = match effort {
         Effort::None | Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
         Effort::XHigh => model.highest_effort,
     };
     // The text of thought is left out by newer models where it is not asked for.
-    let more = thinking(json!({ "type": "adaptive", "display": "summarized" }));
+    let display = if request.thoughts == Some(false) { "omitted" } else { "summarized" };
+    let more = thinking(json!({ "type": "adaptive", "display": display }));
     Some(Thoughts { more, effort: Some(effort), max_tokens: None, thinks: true })
 }
 
@@ -676,6 +700,8 @@ struct Body<'a> {
     output_config: Option<Output<'a>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     additional_model_request_fields: Map<String, Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    additional_model_response_field_paths: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -736,6 +762,13 @@ struct Document<'a> {
     format: &'static str,
     name: String,
     source: Source<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    citations: Option<Citations>,
+}
+
+#[derive(Serialize)]
+struct Citations {
+    enabled: bool,
 }
 
 #[derive(Serialize)]
@@ -769,6 +802,8 @@ struct ToolUse<'a> {
 struct ToolResult<'a> {
     tool_use_id: Cow<'a, str>,
     content: Vec<Block<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -782,6 +817,7 @@ struct ToolConfig<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Tool<'a> {
+    CachePoint(CachePoint),
     ToolSpec {
         name: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -841,5 +877,7 @@ const IMAGE_FORMATS: [&str; 4] = ["gif", "jpeg", "png", "webp"];
 const MAX_NAME_CHARS: usize = 190;
 /// For the ids of calls and the names of tools.
 const MAX_ID_CHARS: usize = 64;
+/// How many cache points one request may have.
+const MAX_CACHE_POINTS: usize = 4;
 /// The smallest thinking budget there is.
 const LEAST_BUDGET: u64 = 1_024;

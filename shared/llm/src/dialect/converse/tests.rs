@@ -24,6 +24,7 @@ static BEDROCK: Provider = Provider {
     api: Api::Converse,
     also: None,
     ask_usage: false,
+    offers: &[],
 };
 
 const CLAUDE: &str = "us.anthropic.claude-3-7-sonnet-20250219-v1:0";
@@ -43,7 +44,7 @@ fn image() -> Part {
 
 fn pdf(name: &str) -> Part {
     let media = Media::Data { media_type: "application/pdf".to_owned(), data: "aGk=".to_owned() };
-    Part::File(File { name: Some(name.to_owned()), media })
+    Part::File(File { cited: false, name: Some(name.to_owned()), media })
 }
 
 fn call(id: &str, arguments: &str) -> Part {
@@ -52,7 +53,11 @@ fn call(id: &str, arguments: &str) -> Part {
 }
 
 fn result(id: &str, parts: Vec<Part>) -> Part {
-    Part::ToolResult(ToolResult { call_id: id.to_owned(), parts })
+    Part::ToolResult(ToolResult { call_id: id.to_owned(), parts, is_error: false })
+}
+
+fn failed(id: &str, parts: Vec<Part>) -> Part {
+    Part::ToolResult(ToolResult { call_id: id.to_owned(), parts, is_error: true })
 }
 
 fn message(role: Role, parts: Vec<Part>) -> Message {
@@ -65,6 +70,7 @@ fn asking(parts: Vec<Part>) -> Request {
 
 fn weather() -> Tool {
     Tool {
+        cache: None,
         name: "weather".to_owned(),
         description: Some("Tells it.".to_owned()),
         parameters: Some(json!({ "type": "object", "properties": { "city": { "type": "string" } } })),
@@ -153,7 +159,8 @@ fn a_rich_request_is_written() {
         r#"{"json":{"type":"object","properties":{"city":{"type":"string"}}}}}}]},"#,
         r#""outputConfig":{"textFormat":{"type":"json_schema","structure":{"jsonSchema":{"schema":"#,
         r#""{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}","name":"report"}}}},"#,
-        r#""additionalModelRequestFields":{"thinking":{"type":"enabled","budget_tokens":2000}}}"#,
+        r#""additionalModelRequestFields":{"thinking":{"type":"enabled","budget_tokens":2000}},"#,
+        r#""additionalModelResponseFieldPaths":["/stop_sequence"]}"#,
     );
     let body = String::from_utf8(encoded.request.body().to_vec()).expect("UTF-8");
     let id = body.split("call_").nth(1).and_then(|rest| rest.split('"').next()).expect("an id made legal");
@@ -214,8 +221,8 @@ fn each_maker_gets_thought_and_sampling_in_its_own_words() {
     let budget = |tokens: u64| json!({ "thinking": { "type": "enabled", "budget_tokens": tokens } });
     let adaptive = json!({ "thinking": { "type": "adaptive", "display": "summarized" } });
     let cases = [
-        (CLAUDE, with(Some(Effort::Low), None, Some(5), None), budget(4_096), &["top_k"][..]),
-        (arn, with(Some(Effort::Low), None, None, None), budget(4_096), &[]),
+        (CLAUDE, with(Some(Effort::Low), None, Some(5), None), budget(1_024), &["top_k"][..]),
+        (arn, with(Some(Effort::Low), None, None, None), budget(1_024), &[]),
         (CLAUDE, with(Some(Effort::High), Some(0), Some(5), Some(0.2)), json!({ "top_k": 5 }), &[]),
         (opus, with(Some(Effort::XHigh), None, None, Some(0.2)), adaptive.clone(), &["temperature"]),
         (opus, with(None, Some(5_000), None, Some(1.0)), adaptive, &[]),
@@ -547,6 +554,7 @@ fn bedrocks_own_ways_are_read() {
         Event::Start { id: None, model: None },
         Event::Text(owned("Hi")),
         Event::Citation(Citation {
+            span: None,
             url: Some(owned("https://e.com")),
             title: Some(owned("T")),
             quote: Some(owned("q")),
@@ -852,7 +860,7 @@ fn a_rich_request_is_read() {
     });
     let document = |name: &str, media_type: &str, data: &str| {
         let media = Media::Data { media_type: media_type.to_owned(), data: data.to_owned() };
-        Part::File(File { name: Some(name.to_owned()), media })
+        Part::File(File { cited: false, name: Some(name.to_owned()), media })
     };
     let extra = |name: &str, value: Value, instead| Extra { name: name.to_owned(), value, instead };
     let guardrails = "Bedrock's guardrails run at Bedrock only: leave it out, or choose a model of Bedrock.";
@@ -883,7 +891,7 @@ fn a_rich_request_is_read() {
             message(Role::Tool, vec![result("c1", vec![text("Sun")])]),
             message(
                 Role::Tool,
-                vec![result("c2", vec![text(r#"{"rain":true}"#)]), Part::CachePoint(CacheTtl::Short)],
+                vec![failed("c2", vec![text(r#"{"rain":true}"#)]), Part::CachePoint(CacheTtl::Short)],
             ),
             message(Role::User, vec![text("And?")]),
             message(Role::Assistant, vec![text("It rains.")]),
@@ -908,7 +916,6 @@ fn a_rich_request_is_read() {
         extra: vec![
             extra("requestMetadata", json!({ "team": "a" }), None),
             extra("guardrailConfig", json!({ "guardrailIdentifier": "g" }), Some(guardrails)),
-            extra("messages[2].content[1].toolResult.status", json!("error"), None),
             extra("additionalModelRequestFields.x", json!(1), None),
         ],
         ..Request::default()
@@ -1031,4 +1038,62 @@ fn a_stream_that_breaks_is_ended_by_an_exception() {
         assert!(frames.last().expect("an end").starts_with("internalServerException "), "{frames:?}");
         assert_eq!(relay.summary().error.as_ref().map(|error| error.class), Some(class));
     }
+}
+
+#[test]
+fn a_failed_result_has_a_status_or_for_those_who_know_none_says_so() {
+    let request = Request {
+        messages: vec![
+            message(Role::User, vec![text("Hi")]),
+            message(Role::Assistant, vec![call("c1", "{}")]),
+            message(Role::Tool, vec![failed("c1", vec![text("No.")])]),
+        ],
+        tools: vec![weather()],
+        ..Request::default()
+    };
+    let result = |model: &str| encoded(&request, model).0["messages"][2]["content"][0]["toolResult"].clone();
+    let told = json!([{ "text": "No." }]);
+    assert_eq!(result(CLAUDE), json!({ "toolUseId": "c1", "content": told, "status": "error" }));
+    let told = json!([{ "text": "The tool failed. " }, { "text": "No." }]);
+    assert_eq!(result("meta.llama3-1-70b-instruct-v1:0"), json!({ "toolUseId": "c1", "content": told }));
+}
+
+#[test]
+fn the_stop_text_that_matched_is_told_both_ways_and_the_tier_is_read() {
+    let request = Request { stop: vec!["END".to_owned()], ..asking(vec![text("Hi")]) };
+    let paths = |model: &str| encoded(&request, model).0["additionalModelResponseFieldPaths"].clone();
+    assert_eq!(paths(CLAUDE), json!(["/stop_sequence"]));
+    assert_eq!(paths("amazon.nova-pro-v1:0"), Value::Null);
+    let answer = json!({ "output": { "message": { "role": "assistant", "content": [{ "text": "Hi" }] } },
+        "stopReason": "stop_sequence", "additionalModelResponseFields": { "stop_sequence": "END" },
+        "usage": { "inputTokens": 1, "outputTokens": 2, "totalTokens": 3 }, "serviceTier": { "type": "flex" } });
+    let events = Converse.decode(answer.to_string().as_bytes()).expect("an answer");
+    assert!(events.contains(&Event::StopText("END".to_owned())), "{events:?}");
+    let usage = Usage {
+        input_tokens: 1,
+        output_tokens: 2,
+        tier: crate::usage::ServiceTier::Flex,
+        ..Usage::default()
+    };
+    assert!(events.contains(&Event::Usage(usage)), "{events:?}");
+}
+
+#[test]
+fn thought_another_provider_signed_stays_out_of_what_is_passed_on() {
+    let thought = |signature: Value| json!({ "reasoningContent": { "reasoningText": { "text": "Hm", "signature": signature } } });
+    let body = |blocks: &[Value]| json!({ "messages": [{ "role": "assistant", "content": blocks }], "x": 1 });
+    let forwarded = |body: &Value, model: &str| {
+        let bytes = body.to_string();
+        let peek = Front::peek(&Converse, "/model/m/converse", bytes.as_bytes()).expect("a request");
+        let request = Converse
+            .forward(bytes.as_bytes(), &peek, &HeaderMap::new(), &target(model))
+            .expect("a request")
+            .request;
+        serde_json::from_slice::<Value>(request.body()).expect("JSON")
+    };
+    let (own, foreign) = (thought(json!("c2ln")), thought(json!("google:call:x")));
+    let unsigned = json!({ "reasoningContent": { "reasoningText": { "text": "Hm" } } });
+    let all = body(&[own.clone(), foreign, unsigned.clone()]);
+    assert_eq!(forwarded(&all, CLAUDE), body(std::slice::from_ref(&own)));
+    assert_eq!(forwarded(&all, "deepseek.r1-v1:0"), body(&[own, unsigned]));
 }

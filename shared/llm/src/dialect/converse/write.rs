@@ -3,6 +3,8 @@
 //! A stream has one block open at a time, as Bedrock's own has. Calls whose arguments come interleaved
 //! wait for each other: the next begins when the arguments before it are whole.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
@@ -11,6 +13,7 @@ use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
+    dialect::CALL_SIGNATURE,
     eventstream,
     front::{ErrorBody, Writer},
 };
@@ -20,7 +23,7 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
     let mut blocks = Vec::new();
     // The block of each call.
     let mut calls = Vec::new();
-    let mut end = None;
+    let (mut end, mut stop) = (None, None);
     let mut usage = None;
     for event in events {
         match event {
@@ -35,14 +38,20 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
             }
             Event::ReasoningSignature(signature) => think(&mut blocks, "", Some(signature)),
             Event::Refusal(text) | Event::Text(text) => say(&mut blocks, text),
-            Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::StopText(text) => stop = Some(StopText { stop_sequence: text }),
             Event::ToolArguments { index, text } => {
                 let call = calls.get(*index as usize).and_then(|at: &usize| blocks.get_mut(*at));
                 if let Some(Block::ToolUse { input, .. }) = call {
                     input.0.push_str(text);
                 }
             }
-            Event::ToolCall { id, name, .. } => {
+            Event::ToolCall { id, name, signature, .. } => {
+                if let Some(signature) = signature {
+                    let signature = Cow::Owned(format!("{CALL_SIGNATURE}{signature}"));
+                    let thought = Thought::ReasoningText { text: String::new(), signature: Some(signature) };
+                    blocks.push(Block::ReasoningContent(thought));
+                }
                 calls.push(blocks.len());
                 blocks.push(Block::ToolUse { tool_use_id: id, name, input: Input::default() });
             }
@@ -52,7 +61,8 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
     let answer = Answer {
         output: Output { message: Message { role: "assistant", content: blocks } },
-        stop_reason: stop_reason(reason.after_calls(!calls.is_empty()), native),
+        stop_reason: stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some()),
+        additional_model_response_fields: stop,
         usage,
         metrics: Metrics::default(),
     };
@@ -69,6 +79,7 @@ fn say(blocks: &mut Vec<Block<'_>>, text: &str) {
 
 /// Adds to the thought at hand; a signature closes it.
 fn think<'a>(blocks: &mut Vec<Block<'a>>, more: &str, sign: Option<&'a str>) {
+    let sign = sign.map(Cow::Borrowed);
     match blocks.last_mut() {
         _ if more.is_empty() && sign.is_none() => {}
         Some(Block::ReasoningContent(Thought::ReasoningText { text, signature: signature @ None })) => {
@@ -108,12 +119,13 @@ fn citation(source: &chat::Citation) -> Value {
 }
 
 /// The provider's own word where it is one of Converse's.
-fn stop_reason(reason: FinishReason, native: &str) -> &str {
+fn stop_reason(reason: FinishReason, native: &str, stopped: bool) -> &str {
     match (reason, native) {
         (FinishReason::ContentFilter, "content_filtered" | "guardrail_intervened") => native,
         (FinishReason::ContentFilter, _) => "content_filtered",
         (FinishReason::Length, "model_context_window_exceeded") => native,
         (FinishReason::Length, _) => "max_tokens",
+        (FinishReason::Stop, _) if stopped => "stop_sequence",
         (FinishReason::Stop, "stop_sequence") => native,
         (FinishReason::Stop, _) => "end_turn",
         (FinishReason::ToolCalls, _) => "tool_use",
@@ -134,6 +146,8 @@ pub(super) struct Stream {
     calls: Vec<Call>,
     /// How many calls have begun on the wire.
     begun: usize,
+    /// The stop text that matched.
+    stop: Option<String>,
     usage: Option<Usage>,
 }
 
@@ -160,6 +174,7 @@ enum Open {
 struct Call {
     id: String,
     name: String,
+    signature: Option<String>,
     /// The arguments so far.
     text: String,
     /// How many bytes of them were sent.
@@ -192,16 +207,17 @@ impl Stream {
                     self.delta("text", text, out);
                 }
             }
-            Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::StopText(text) => self.stop = Some(text.clone()),
             Event::ToolArguments { index, text } => {
                 if let Some(call) = self.calls.get_mut(*index as usize) {
                     call.text.push_str(text);
                 }
                 self.pump(false, out);
             }
-            Event::ToolCall { id, name, .. } => {
-                let (id, name) = (id.clone(), name.clone());
-                self.calls.push(Call { id, name, text: String::new(), sent: 0 });
+            Event::ToolCall { id, name, signature, .. } => {
+                let (id, name, signature) = (id.clone(), name.clone(), signature.clone());
+                self.calls.push(Call { id, name, signature, text: String::new(), sent: 0 });
                 self.pump(false, out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
@@ -235,6 +251,12 @@ impl Stream {
     fn begin_call(&mut self, out: &mut Vec<u8>) {
         self.close(out);
         self.begin(out);
+        if let Some(signature) = self.calls.get(self.begun).and_then(|call| call.signature.clone()) {
+            let thought = json!({ "signature": format!("{CALL_SIGNATURE}{signature}") });
+            self.delta("reasoningContent", thought, out);
+            self.open = Open::Thought;
+            self.close(out);
+        }
         if let Some(call) = self.calls.get(self.begun) {
             let start = json!({ "toolUse": { "toolUseId": call.id, "name": call.name } });
             frame("contentBlockStart", json!({ "contentBlockIndex": self.block, "start": start }), out);
@@ -292,8 +314,12 @@ impl Stream {
         }
         self.switch(Open::Nothing, out);
         self.begin(out);
-        let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native);
-        frame("messageStop", json!({ "stopReason": reason }), out);
+        let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native, self.stop.is_some());
+        let mut stop = json!({ "stopReason": reason });
+        if let Some(text) = &self.stop {
+            stop["additionalModelResponseFields"] = json!({ "stop_sequence": text });
+        }
+        frame("messageStop", stop, out);
         self.state = State::Finished;
     }
 }
@@ -357,8 +383,16 @@ struct Answer<'a> {
     output: Output<'a>,
     stop_reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    additional_model_response_fields: Option<StopText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
     metrics: Metrics,
+}
+
+/// Claude's own field; in Converse, what a caller asks for by `additionalModelResponseFieldPaths`.
+#[derive(Serialize)]
+struct StopText<'a> {
+    stop_sequence: &'a str,
 }
 
 #[derive(Serialize)]
@@ -387,7 +421,7 @@ enum Thought<'a> {
     ReasoningText {
         text: String,
         #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<&'a str>,
+        signature: Option<Cow<'a, str>>,
     },
     RedactedContent(&'a str),
 }

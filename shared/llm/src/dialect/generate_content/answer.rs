@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{SIGNATURE_PREFIX, failure};
 use crate::{
     ErrorClass, UpstreamError, Usage,
-    chat::{Event, FinishReason},
-    dialect::OnEvent,
+    chat::{Citation, Event, FinishReason},
+    dialect::{OnEvent, count},
     sse,
 };
 
@@ -45,6 +45,11 @@ pub(super) struct Reader {
     finished: bool,
     response_id: String,
     call_ids: Vec<String>,
+    /// What was said so far: sources count its bytes.
+    text: String,
+    usage: Option<Usage>,
+    /// Newer models are billed by the search, others by the prompt that led to some.
+    bills_searches: bool,
     /// The caller gets the bytes, so a part that no event can tell is no failure.
     observes: bool,
 }
@@ -77,15 +82,43 @@ impl Reader {
             self.response_id = answer.response_id.into_owned();
             let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
             events.push(Event::Start { id: known(&self.response_id), model: known(&answer.model_version) });
+            self.bills_searches =
+                !["gemini-1", "gemini-2"].iter().any(|older| answer.model_version.starts_with(older));
         }
         // Each chunk counts all tokens so far, so the last one counts.
-        events.extend(answer.usage_metadata.map(|usage| Event::Usage(usage.canonical())));
-        if let Some(reason) = answer.prompt_feedback.and_then(|feedback| feedback.block_reason) {
-            return Err(blocked(&reason));
+        let value =
+            |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        if let Some(usage) = value(answer.usage_metadata) {
+            let searches = self.usage.map_or(0, |usage| usage.searches);
+            let usage = Usage { searches, ..canonical(&usage) };
+            self.usage = Some(usage);
+            events.push(Event::Usage(usage));
+        }
+        if let Some(native) = answer.prompt_feedback.and_then(|feedback| feedback.block_reason) {
+            if !self.observes {
+                return Err(blocked(&native));
+            }
+            // Who speaks Gemini reads it there.
+            self.finished = true;
+            events.push(Event::Finish { reason: FinishReason::ContentFilter, native });
+            return Ok(());
         }
         let Some(candidate) = answer.candidates.into_iter().next() else { return Ok(()) };
-        for part in candidate.content.unwrap_or_default().parts {
+        let parts = candidate.content.unwrap_or_default().parts;
+        if self.finished {
+            // Usage may follow an end, and the end again; words would be lost.
+            let lost = || UpstreamError::garbled("more of the answer came after its end");
+            return if parts.iter().all(Part::is_empty) { Ok(()) } else { Err(lost()) };
+        }
+        for part in parts {
             self.part(part, events)?;
+        }
+        events.extend(value(candidate.logprobs_result).and_then(logprobs));
+        if let Some(metadata) = value(candidate.citation_metadata) {
+            self.recited(&metadata, events);
+        }
+        if let Some(metadata) = value(candidate.grounding_metadata) {
+            self.grounded(&metadata, events);
         }
         let Some(native) = candidate.finish_reason else { return Ok(()) };
         self.finished = true;
@@ -113,13 +146,67 @@ impl Reader {
         match part.text {
             Some(text) if text.is_empty() => {}
             Some(text) if part.thought => events.push(Event::Reasoning(text)),
-            Some(text) => events.push(Event::Text(text)),
+            Some(text) => {
+                self.text.push_str(&text);
+                events.push(Event::Text(text));
+            }
             None => {}
         }
         // May come on an empty text at the end of a stream.
         let signature = part.thought_signature.map(|signature| format!("{SIGNATURE_PREFIX}{signature}"));
         events.extend(signature.map(Event::ReasoningSignature));
         Ok(())
+    }
+
+    /// Where text was taken from, word for word.
+    fn recited(&self, metadata: &Value, events: &mut Vec<Event>) {
+        // Gemini's name and Vertex's.
+        let sources = metadata["citationSources"].as_array().or(metadata["citations"].as_array());
+        for source in sources.into_iter().flatten() {
+            let (url, title) = (text(&source["uri"]), text(&source["title"]));
+            if url.is_some() || title.is_some() {
+                let span = self.span(source);
+                events.push(Event::Citation(Citation { url, title, quote: None, span }));
+            }
+        }
+    }
+
+    /// What a search found, and what of the text rests on it.
+    fn grounded(&mut self, metadata: &Value, events: &mut Vec<Event>) {
+        let list = |name: &str| metadata[name].as_array().map(Vec::as_slice).unwrap_or_default();
+        let chunk = |at: usize| {
+            let chunk = list("groundingChunks").get(at)?.as_object()?;
+            // `web`, `retrievedContext` or `maps`.
+            let source = chunk.values().find(|source| source.is_object())?;
+            Some(Citation { url: text(&source["uri"]), title: text(&source["title"]), ..Citation::default() })
+        };
+        let mut named = Vec::new();
+        for support in list("groundingSupports") {
+            let (quote, span) = (text(&support["segment"]["text"]), self.span(&support["segment"]));
+            let chunks = support["groundingChunkIndices"].as_array().into_iter().flatten();
+            for at in chunks.filter_map(|at| usize::try_from(at.as_u64()?).ok()) {
+                named.push(at);
+                let citation = chunk(at).map(|found| Citation { quote: quote.clone(), span, ..found });
+                events.extend(citation.map(Event::Citation));
+            }
+        }
+        let unnamed = (0..list("groundingChunks").len()).filter(|at| !named.contains(at));
+        events.extend(unnamed.filter_map(chunk).map(Event::Citation));
+        let queries = list("webSearchQueries").len() as u64;
+        if let Some(usage) = self.usage.as_mut().filter(|_| queries > 0) {
+            usage.searches = if self.bills_searches { queries } else { 1 };
+            events.push(Event::Usage(*usage));
+        }
+    }
+
+    /// A piece of the text, of which the API counts the bytes.
+    fn span(&self, segment: &Value) -> Option<(u64, u64)> {
+        let at = |name: &str| {
+            let bytes = usize::try_from(segment[name].as_u64()?).ok()?;
+            Some(self.text.get(..bytes)?.chars().count() as u64)
+        };
+        // Zero is left out.
+        at("endIndex").map(|end| (at("startIndex").unwrap_or(0), end))
     }
 
     /// The call's id. Older models give none; one is made of the answer's id then, so that it is
@@ -150,6 +237,57 @@ pub(super) fn compact(json: &str) -> String {
         escaped = in_string && char == '\\' && !escaped;
     }
     compact
+}
+
+/// Cached tokens are inside the prompt's, thought tokens are outside the candidates', and what tools brought into
+/// the prompt is outside too.
+fn canonical(usage: &Value) -> Usage {
+    let all = |path: &str| count(usage, path).unwrap_or(0);
+    let of = |kind: &str, list: &str| {
+        let counts = usage[list].as_array().into_iter().flatten();
+        counts
+            .filter(|counted| counted["modality"] == kind)
+            .filter_map(|counted| count(counted, "/tokenCount"))
+            .sum()
+    };
+    let (prompt, candidates, cached) =
+        ("promptTokensDetails", "candidatesTokensDetails", "cacheTokensDetails");
+    let thoughts = all("/thoughtsTokenCount");
+    Usage {
+        input_tokens: all("/promptTokenCount").saturating_add(all("/toolUsePromptTokenCount")),
+        cache_read_input_tokens: all("/cachedContentTokenCount"),
+        output_tokens: all("/candidatesTokenCount").saturating_add(thoughts),
+        reasoning_output_tokens: thoughts,
+        audio_input_tokens: of("AUDIO", prompt),
+        image_input_tokens: of("IMAGE", prompt),
+        video_input_tokens: of("VIDEO", prompt),
+        cache_read_audio_input_tokens: of("AUDIO", cached),
+        cache_read_image_input_tokens: of("IMAGE", cached),
+        audio_output_tokens: of("AUDIO", candidates),
+        image_output_tokens: of("IMAGE", candidates),
+        video_output_tokens: of("VIDEO", candidates),
+        ..Usage::default()
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Probabilities of tokens, in OpenAI's shape.
+fn logprobs(result: Value) -> Option<Event> {
+    let token = |candidate: &Value| {
+        let token = candidate["token"].as_str().unwrap_or_default();
+        json!({ "token": token, "bytes": token.as_bytes(), "logprob": candidate["logProbability"] })
+    };
+    let chosen = result["chosenCandidates"].as_array().filter(|chosen| !chosen.is_empty())?;
+    let tokens = chosen.iter().enumerate().map(|(at, candidate)| {
+        let others = result["topCandidates"][at]["candidates"].as_array().into_iter().flatten();
+        let mut whole = token(candidate);
+        whole["top_logprobs"] = others.map(token).collect();
+        whole
+    });
+    Some(Event::Logprobs(tokens.collect()))
 }
 
 fn blocked(reason: &str) -> UpstreamError {
@@ -195,7 +333,7 @@ struct Answer<'a> {
     candidates: Vec<Candidate<'a>>,
     prompt_feedback: Option<PromptFeedback>,
     #[serde(borrow)]
-    usage_metadata: Option<UsageMetadata<'a>>,
+    usage_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
     model_version: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -211,6 +349,12 @@ struct Candidate<'a> {
     content: Option<Content<'a>>,
     finish_reason: Option<String>,
     finish_message: Option<String>,
+    #[serde(borrow)]
+    citation_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    grounding_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logprobs_result: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -229,6 +373,14 @@ struct Part<'a> {
     #[serde(borrow)]
     function_call: Option<FunctionCall<'a>>,
     inline_data: Option<InlineData>,
+}
+
+impl Part<'_> {
+    fn is_empty(&self) -> bool {
+        self.text.as_deref().unwrap_or_default().is_empty()
+            && self.function_call.is_none()
+            && self.inline_data.is_none()
+    }
 }
 
 #[derive(Deserialize)]
@@ -250,48 +402,6 @@ struct InlineData {
 #[serde(rename_all = "camelCase")]
 struct PromptFeedback {
     block_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct UsageMetadata<'a> {
-    prompt_token_count: u64,
-    cached_content_token_count: u64,
-    tool_use_prompt_token_count: u64,
-    candidates_token_count: u64,
-    thoughts_token_count: u64,
-    #[serde(borrow)]
-    prompt_tokens_details: Vec<ModalityCount<'a>>,
-    #[serde(borrow)]
-    candidates_tokens_details: Vec<ModalityCount<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ModalityCount<'a> {
-    #[serde(borrow, default)]
-    modality: Cow<'a, str>,
-    #[serde(default)]
-    token_count: u64,
-}
-
-impl UsageMetadata<'_> {
-    /// Cached tokens are inside the prompt's, thought tokens are outside the candidates', and what
-    /// tools brought into the prompt is outside too.
-    fn canonical(&self) -> Usage {
-        let audio = |counts: &[ModalityCount<'_>]| {
-            counts.iter().filter(|count| count.modality == "AUDIO").map(|count| count.token_count).sum()
-        };
-        Usage {
-            input_tokens: self.prompt_token_count.saturating_add(self.tool_use_prompt_token_count),
-            cache_read_input_tokens: self.cached_content_token_count,
-            output_tokens: self.candidates_token_count.saturating_add(self.thoughts_token_count),
-            reasoning_output_tokens: self.thoughts_token_count,
-            audio_input_tokens: audio(&self.prompt_tokens_details),
-            audio_output_tokens: audio(&self.candidates_tokens_details),
-            ..Usage::default()
-        }
-    }
 }
 
 #[cfg(test)]

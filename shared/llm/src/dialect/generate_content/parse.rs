@@ -393,9 +393,13 @@ impl Turns {
         };
         let call_id = self.open.remove(index).id;
         let mut parts = Vec::new();
+        let mut is_error = false;
         match response.take("response") {
             None => {}
-            Some(Value::Object(map)) => parts.push(Part::Text(output(map))),
+            Some(Value::Object(map)) => {
+                is_error = map.len() == 1 && map.contains_key("error");
+                parts.push(Part::Text(output(map)));
+            }
             Some(other) => return Err(response.at.field("response").wrong_type("an object", &other)),
         }
         let list = several(&mut response, "parts", MAX_PARTS)?;
@@ -411,7 +415,7 @@ impl Turns {
             leave(part, extra);
         }
         leave(response, extra);
-        Ok(ToolResult { call_id, parts })
+        Ok(ToolResult { call_id, parts, is_error })
     }
 }
 
@@ -419,7 +423,7 @@ impl Turns {
 fn output(map: Map<String, Value>) -> String {
     let mut fields = map.iter();
     match (fields.next(), fields.next()) {
-        (Some((name, Value::String(text))), None) if name == "output" || name == "result" => text.clone(),
+        (Some((name, Value::String(text))), None) if OUTPUT.contains(&name.as_str()) => text.clone(),
         _ => Value::Object(map).to_string(),
     }
 }
@@ -488,7 +492,7 @@ fn media(part: &mut Object<'_>, kind: &'static str, extra: &mut Vec<(String, Val
         Media::Data { media_type, data }
     };
     leave(blob, extra);
-    Ok(if is_image { Part::Image(media) } else { Part::File(File { name, media }) })
+    Ok(if is_image { Part::Image(media) } else { Part::File(File { name, cited: false, media }) })
 }
 
 fn address(uri: String, at: At<'_>) -> Result<Media, Error> {
@@ -549,7 +553,7 @@ fn tool(declaration: &mut Object<'_>) -> Result<Tool, Error> {
         }
         (own, schema) => own.or(schema),
     };
-    Ok(Tool { name, description: declaration.text("description")?, parameters, strict: None })
+    Ok(Tool { name, description: declaration.text("description")?, parameters, strict: None, cache: None })
 }
 
 fn tool_config(
@@ -623,8 +627,11 @@ fn generation_config(
     if let Some(candidates) = count(&mut config, "candidateCount")?.filter(|count| *count > 1) {
         extra.push(("generationConfig.candidateCount".to_owned(), Value::from(candidates)));
     }
+    let others = count(&mut config, "logprobs")?;
     if config.boolean("responseLogprobs")? == Some(true) {
-        extra.push(("generationConfig.responseLogprobs".to_owned(), Value::Bool(true)));
+        request.logprobs = Some(others.unwrap_or(0));
+    } else if others.is_some() {
+        return Err(config.at.field("logprobs").wrong("needs `responseLogprobs` to be true"));
     }
     let modalities = config.list("responseModalities", MAX_STOPS)?.unwrap_or_default();
     let is_text = |word: &Value| word.as_str().is_some_and(|word| word.eq_ignore_ascii_case("text"));
@@ -718,10 +725,13 @@ fn thinking(
     if request.reasoning_budget.is_some() && request.reasoning_effort.is_some() {
         return Err(here.field("thinkingLevel").wrong("cannot stand beside `thinkingBudget`"));
     }
-    // Thoughts are shown where the provider gives them.
+    request.thoughts = thinking.boolean("includeThoughts")?;
     leave(thinking, extra);
     Ok(())
 }
+
+/// Usual names of what a function gave back; the first is that of a failure.
+const OUTPUT: [&str; 3] = ["error", "output", "result"];
 
 /// The fields of which a part has one, newer kinds included.
 const KINDS: [&str; 9] = [
@@ -741,9 +751,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cachedContent", "Send the content itself, or choose a Gemini model."),
     ("generationConfig.candidateCount", "Send the request several times."),
     ("generationConfig.imageConfig", "Ask for text, or choose a Gemini model."),
-    ("generationConfig.logprobs", "Leave it out, or choose a Gemini model."),
     ("generationConfig.responseFormat", "Use `responseMimeType` and `responseJsonSchema`."),
-    ("generationConfig.responseLogprobs", "Leave it out, or choose a Gemini model."),
     (
         "generationConfig.responseMimeType",
         "Use `application/json` with the choices as an `enum` in a schema.",
@@ -805,7 +813,7 @@ mod tests {
     }
 
     fn result(call_id: &str, parts: Vec<Part>) -> Message {
-        let result = ToolResult { call_id: call_id.to_owned(), parts };
+        let result = ToolResult { call_id: call_id.to_owned(), parts, is_error: false };
         said(Role::Tool, vec![Part::ToolResult(result)])
     }
 
@@ -849,8 +857,13 @@ mod tests {
     fn a_rich_request_keeps_all_it_says() {
         let request = parse(rich().to_string().as_bytes()).expect("valid");
         let png = Media::Data { media_type: "image/png".to_owned(), data: "/+8=".to_owned() };
-        let pdf = File { name: Some("a".to_owned()), media: Media::Url("https://e.com/a.pdf".to_owned()) };
+        let pdf = File {
+            cited: false,
+            name: Some("a".to_owned()),
+            media: Media::Url("https://e.com/a.pdf".to_owned()),
+        };
         let tool = |name: &str, description: Option<&str>, parameters| Tool {
+            cache: None,
             name: name.to_owned(),
             description: description.map(str::to_owned),
             parameters: Some(parameters),
@@ -1035,11 +1048,6 @@ mod tests {
             ),
             (json!({ "generationConfig": { "candidateCount": 2 } }), "generationConfig.candidateCount", true),
             (
-                json!({ "generationConfig": { "responseLogprobs": true } }),
-                "generationConfig.responseLogprobs",
-                true,
-            ),
-            (
                 json!({ "generationConfig": { "responseModalities": ["TEXT", "IMAGE"] } }),
                 "generationConfig.responseModalities",
                 true,
@@ -1052,11 +1060,6 @@ mod tests {
             (
                 json!({ "generationConfig": { "mediaResolution": "LOW" } }),
                 "generationConfig.mediaResolution",
-                false,
-            ),
-            (
-                json!({ "generationConfig": { "thinkingConfig": { "includeThoughts": true, "thinkingBudget": -1 } } }),
-                "generationConfig.thinkingConfig.includeThoughts",
                 false,
             ),
             (

@@ -9,7 +9,7 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, drop_extra, post},
+    dialect::{Encoded, drop_extra, drop_hints, post},
     provider::Hosting,
 };
 
@@ -17,6 +17,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let generation = Generation::of(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_hints(request, false, false, &mut dropped);
     if request.user.is_some() {
         dropped.push("user".to_owned());
     }
@@ -32,7 +33,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     if request.stop.len() > MAX_STOPS {
         return Err(Error::unsupported("stop", format!("Gemini takes at most {MAX_STOPS} stop texts.")));
     }
-    if request.reasoning_effort.is_some() && generation == Generation::Thoughtless {
+    if request.effort().is_some() && generation == Generation::Thoughtless {
         dropped.push("reasoning_effort".to_owned());
     }
 
@@ -53,7 +54,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     };
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
 
-    Ok(Encoded { request: post(url(target, request.stream), target, body)?, dropped })
+    Ok(Encoded::new(post(url(target, request.stream), target, body)?, dropped))
 }
 
 /// Where a request goes.
@@ -64,6 +65,12 @@ pub(super) fn url(target: &Target<'_>, stream: bool) -> String {
         Hosting::Bedrock | Hosting::Own => "v1beta/models",
     };
     format!("{}/{models}/{}:{method}", target.base_url, escape(target.model))
+}
+
+/// Whether a schema and tools exclude each other, as they do before Gemini 3.
+pub(super) fn lacks_schema(request: &chat::Request, target: &Target<'_>) -> bool {
+    let may_call = !request.tools.is_empty() && request.tool_choice != Some(ToolChoice::None);
+    may_call && Generation::of(target.model) != Generation::Level
 }
 
 /// The instructions, and the conversation in turns of alternating roles.
@@ -104,7 +111,7 @@ fn turns(
                                 result
                                     .parts
                                     .iter()
-                                    .filter(|part| matches!(part, chat::Part::Image(_)))
+                                    .filter(|part| matches!(part, chat::Part::File(_) | chat::Part::Image(_)))
                                     .filter_map(plain),
                             );
                         }
@@ -223,6 +230,7 @@ fn response<'a>(result: &'a chat::ToolResult, name: &'a str) -> Part<'a> {
         })
     };
     let response = match (texts().next(), texts().nth(1)) {
+        _ if result.is_error => Json::Error { error: texts().collect::<Vec<_>>().join("\n") },
         (Some(text), None) => object(text).unwrap_or(Json::Result { result: text.to_owned() }),
         _ => Json::Result { result: texts().collect::<Vec<_>>().join("\n") },
     };
@@ -299,7 +307,9 @@ fn generation_config<'a>(
         stop_sequences: &request.stop,
         response_mime_type,
         response_json_schema,
-        thinking_config: request.reasoning_effort.and_then(|effort| thinking(effort, model, generation)),
+        thinking_config: thinking(request, model, generation),
+        response_logprobs: request.logprobs.map(|_| true),
+        logprobs: request.logprobs.filter(|others| *others > 0),
     };
     (config != GenerationConfig::default()).then_some(config)
 }
@@ -328,38 +338,38 @@ impl Generation {
     }
 }
 
-/// The numbers are those of Google's own OpenAI-compatible endpoint. A model that cannot stop thinking
-/// is asked to think as little as it can.
-fn thinking(effort: Effort, model: &str, generation: Generation) -> Option<ThinkingConfig> {
+/// A model that cannot stop thinking is asked to think as little as it can.
+fn thinking(request: &chat::Request, model: &str, generation: Generation) -> Option<ThinkingConfig> {
     let model = bare(model);
     let is_pro = model.contains("pro");
-    let (thinking_budget, thinking_level) = match generation {
-        Generation::Thoughtless => return None,
-        Generation::Budget => {
-            let budget = match effort {
-                Effort::None if is_pro => 128,
-                Effort::None => 0,
-                Effort::Minimal | Effort::Low => 1_024,
-                Effort::Medium => 8_192,
-                Effort::XHigh if is_pro => 32_768,
-                Effort::High | Effort::XHigh => 24_576,
-            };
-            (Some(budget), None)
-        }
-        Generation::Level => {
-            let level = match effort {
-                Effort::None | Effort::Minimal if is_pro => "low",
-                Effort::None | Effort::Minimal => "minimal",
-                Effort::Low => "low",
-                // The first of its generation knew two levels.
-                Effort::Medium if model.starts_with("gemini-3-pro") => "high",
-                Effort::Medium => "medium",
-                Effort::High | Effort::XHigh => "high",
-            };
-            (None, Some(level))
-        }
+    let config = |thinking_budget, thinking_level, thinks| {
+        let include_thoughts = request.thoughts.unwrap_or(thinks);
+        Some(ThinkingConfig { thinking_budget, thinking_level, include_thoughts })
     };
-    Some(ThinkingConfig { thinking_budget, thinking_level, include_thoughts: effort != Effort::None })
+    let effort = match (generation, request.effort()) {
+        (Generation::Thoughtless, _) => return None,
+        (_, None) if request.thoughts == Some(true) => return config(None, None, true),
+        (_, effort) => effort?,
+    };
+    if generation == Generation::Budget {
+        let budget = match request.budget()? {
+            budget if is_pro => budget.clamp(128, 32_768),
+            0 => 0,
+            budget if model.contains("lite") => budget.clamp(512, 24_576),
+            budget => budget.min(24_576),
+        };
+        return config(Some(budget), None, effort != Effort::None);
+    }
+    let level = match effort {
+        Effort::None | Effort::Minimal if is_pro => "low",
+        Effort::None | Effort::Minimal => "minimal",
+        Effort::Low => "low",
+        // The first of its generation knew two levels.
+        Effort::Medium if model.starts_with("gemini-3-pro") => "high",
+        Effort::Medium => "medium",
+        Effort::High | Effort::XHigh => "high",
+    };
+    config(None, Some(level), effort != Effort::None)
 }
 
 /// Google lists its models as `models/…`; either form is understood.
@@ -454,10 +464,18 @@ struct FunctionResponse<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Json<'a> {
-    Arguments { arguments: &'a str },
+    Arguments {
+        arguments: &'a str,
+    },
     Empty {},
+    /// Google's name for what a failed function gave back.
+    Error {
+        error: String,
+    },
     Object(&'a RawValue),
-    Result { result: String },
+    Result {
+        result: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -516,13 +534,17 @@ struct GenerationConfig<'a> {
     response_json_schema: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking_config: Option<ThinkingConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<u64>,
 }
 
 #[derive(PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ThinkingConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
-    thinking_budget: Option<u32>,
+    thinking_budget: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking_level: Option<&'static str>,
     include_thoughts: bool,
@@ -541,7 +563,8 @@ mod tests {
     #[test]
     fn effort_becomes_what_the_model_understands() {
         let of = |model: &str, effort: Effort| {
-            let config = thinking(effort, model, Generation::of(model));
+            let request = chat::Request { reasoning_effort: Some(effort), ..chat::Request::default() };
+            let config = thinking(&request, model, Generation::of(model));
             config.map(|config| serde_json::to_string(&config).expect("JSON"))
         };
         let cases = [
@@ -580,6 +603,38 @@ mod tests {
         for (model, effort, expected) in cases {
             assert_eq!(of(model, effort).as_deref(), expected, "{model} {effort:?}");
         }
+    }
+
+    #[test]
+    fn what_a_tool_gave_back_stands_beside_its_result_and_a_failure_is_one() {
+        let result = |parts, is_error| chat::ToolResult { call_id: "c".to_owned(), parts, is_error };
+        let text = || chat::Part::Text("no".to_owned());
+        let pdf = || {
+            let media =
+                chat::Media::Data { media_type: "application/pdf".to_owned(), data: "aGk=".to_owned() };
+            chat::Part::File(chat::File { name: None, cited: false, media })
+        };
+        let call = chat::ToolCall { id: "c".to_owned(), name: "f".to_owned(), ..chat::ToolCall::default() };
+        let sent = |result: chat::ToolResult| {
+            let message = |role, part| chat::Message { role, parts: vec![part] };
+            let request = chat::Request {
+                messages: vec![
+                    message(Role::Assistant, chat::Part::ToolCall(call.clone())),
+                    message(Role::Tool, chat::Part::ToolResult(result)),
+                ],
+                ..chat::Request::default()
+            };
+            let (_, contents) = turns(&request, Generation::Level).expect("a conversation");
+            serde_json::to_string(&contents[1].parts).expect("JSON")
+        };
+        assert_eq!(
+            sent(result(vec![text(), pdf()], false)),
+            r#"[{"functionResponse":{"id":"c","name":"f","response":{"result":"no"}}},{"inlineData":{"mimeType":"application/pdf","data":"aGk="}}]"#
+        );
+        assert_eq!(
+            sent(result(vec![text()], true)),
+            r#"[{"functionResponse":{"id":"c","name":"f","response":{"error":"no"}}}]"#
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{SIGNATURE_PREFIX, answer};
 use crate::{
@@ -79,7 +79,7 @@ impl Writer for Stream {
                 model_version: &self.model,
                 response_id: &self.id,
             };
-            self.framer.put(&json(&chunk), out);
+            self.framer.put(&bytes(&chunk), out);
         }
         if let Some(error) = failure {
             self.fail(&ErrorBody::upstream(error, None), out);
@@ -152,6 +152,7 @@ impl Framer {
 struct Rest {
     calls: Vec<Call>,
     citations: Vec<Citation>,
+    logprobs: Vec<Value>,
     usage: Option<Usage>,
     finish: Option<(FinishReason, String)>,
     refused: bool,
@@ -174,7 +175,9 @@ impl Rest {
             Event::Finish { reason, native } if self.finish.is_none() => {
                 self.finish = Some((*reason, native.clone()));
             }
-            Event::Error(_) | Event::Finish { .. } | Event::Start { .. } => {}
+            // Gemini does not say which stop text it was.
+            Event::Error(_) | Event::Finish { .. } | Event::Start { .. } | Event::StopText(_) => {}
+            Event::Logprobs(tokens) => self.logprobs.extend_from_slice(tokens),
             Event::Reasoning(text) => say(parts, true, text),
             Event::ReasoningRedacted(data) => {
                 let signature = Some(foreign(REDACTED_MARK, data));
@@ -234,8 +237,9 @@ impl Rest {
             finish_message,
             index: 0,
             grounding_metadata: grounding(&self.citations),
+            logprobs_result: (!self.logprobs.is_empty()).then(|| logprobs(&self.logprobs)),
         };
-        json(&Answer {
+        bytes(&Answer {
             candidates: [candidate],
             usage_metadata: self.usage.as_ref().map(UsageMetadata::from),
             model_version: model,
@@ -332,6 +336,19 @@ fn grounding(citations: &[Citation]) -> Option<GroundingMetadata<'_>> {
     Some(metadata)
 }
 
+/// Probabilities of tokens, in Gemini's shape.
+fn logprobs(tokens: &[Value]) -> Value {
+    let candidate = |token: &Value| json!({ "token": token["token"], "logProbability": token["logprob"] });
+    let others = |token: &Value| {
+        let others = token["top_logprobs"].as_array().into_iter().flatten();
+        json!({ "candidates": others.map(candidate).collect::<Vec<_>>() })
+    };
+    json!({
+        "chosenCandidates": tokens.iter().map(candidate).collect::<Vec<_>>(),
+        "topCandidates": tokens.iter().map(others).collect::<Vec<_>>(),
+    })
+}
+
 /// The body of an answer that is an error. The code and the request's id are in `details`.
 pub(super) fn error(status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
     let mut details = Vec::new();
@@ -340,7 +357,7 @@ pub(super) fn error(status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
     details.extend(error.request_id.map(|request_id| Detail::RequestInfo { request_id }));
     let error =
         Failure { code: status.as_u16(), message: &error.message, status: status_name(status), details };
-    json(&Wrapped { error })
+    bytes(&Wrapped { error })
 }
 
 /// Google's name for a status of ours.
@@ -357,7 +374,7 @@ fn status_name(status: StatusCode) -> &'static str {
     }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+fn bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings and numbers into memory cannot fail")
 }
 
@@ -404,6 +421,8 @@ struct Candidate<'a> {
     index: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     grounding_metadata: Option<GroundingMetadata<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs_result: Option<Value>,
 }
 
 #[derive(Default, Serialize)]
@@ -516,21 +535,31 @@ impl From<&Usage> for UsageMetadata {
     /// Cached tokens are inside the prompt's, thought tokens outside the candidates'.
     fn from(usage: &Usage) -> Self {
         let candidates = usage.output_tokens.saturating_sub(usage.reasoning_output_tokens);
-        let details = |audio: u64, all: u64| match audio {
-            0 => Vec::new(),
-            audio => vec![
-                ModalityCount { modality: "TEXT", token_count: all.saturating_sub(audio) },
-                ModalityCount { modality: "AUDIO", token_count: audio },
-            ],
+        let details = |kinds: [(&'static str, u64); 3], all: u64| {
+            let other = kinds.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+            let text = all.saturating_sub(other);
+            let kinds =
+                [("TEXT", text)].into_iter().chain(kinds).filter(|(_, count)| other > 0 && *count > 0);
+            kinds.map(|(modality, token_count)| ModalityCount { modality, token_count }).collect()
         };
+        let prompt = [
+            ("AUDIO", usage.audio_input_tokens),
+            ("IMAGE", usage.image_input_tokens),
+            ("VIDEO", usage.video_input_tokens),
+        ];
+        let answer = [
+            ("AUDIO", usage.audio_output_tokens),
+            ("IMAGE", usage.image_output_tokens),
+            ("VIDEO", usage.video_output_tokens),
+        ];
         Self {
             prompt_token_count: usage.input_tokens,
             candidates_token_count: candidates,
             thoughts_token_count: usage.reasoning_output_tokens,
             cached_content_token_count: usage.cache_read_input_tokens,
             total_token_count: usage.input_tokens.saturating_add(usage.output_tokens),
-            prompt_tokens_details: details(usage.audio_input_tokens, usage.input_tokens),
-            candidates_tokens_details: details(usage.audio_output_tokens, candidates),
+            prompt_tokens_details: details(prompt, usage.input_tokens),
+            candidates_tokens_details: details(answer, candidates),
         }
     }
 }
@@ -623,7 +652,7 @@ mod tests {
         String::from_utf8(out).expect("UTF-8")
     }
 
-    fn answered(events: &[Event]) -> serde_json::Value {
+    fn answered(events: &[Event]) -> Value {
         let answer = whole(&HEAD, events).expect("whole");
         serde_json::from_slice(&answer).expect("JSON")
     }
@@ -660,7 +689,7 @@ mod tests {
         assert_eq!(written(Framing::Events, &batches), events);
         let list = written(Framing::List, &batches);
         assert_eq!(list, format!("[{}]", chunks.join(",\r\n")));
-        assert!(serde_json::from_str::<serde_json::Value>(&list).is_ok());
+        assert!(serde_json::from_str::<Value>(&list).is_ok());
     }
 
     #[test]
@@ -690,7 +719,7 @@ mod tests {
         let mut stream = Stream::new(&HEAD, Framing::List);
         stream.events(&[Event::Text("x".to_owned())], &mut out);
         stream.fail(&error, &mut out);
-        let list: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        let list: Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!((list.as_array().map(Vec::len), &list[1]["error"]["code"]), (Some(2), &502.into()));
     }
 
@@ -732,6 +761,7 @@ mod tests {
     #[test]
     fn sources_and_geminis_own_signature() {
         let citation = Citation {
+            span: None,
             url: Some("https://e.com".to_owned()),
             title: Some("E".to_owned()),
             quote: Some("q".to_owned()),

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::ErrorBody;
 use crate::{
     UpstreamError, Usage,
-    chat::{Event, FinishReason},
-    dialect::OnEvent,
+    chat::{Citation, Event, FinishReason},
+    dialect::{OnEvent, count},
     sse,
+    usage::ServiceTier,
 };
 
 /// A whole answer is read as a stream in which every block comes at once.
@@ -36,7 +37,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
         reader.open(index, block, &mut events)?;
         reader.close(&mut events);
     }
-    let stop = Stop { reason: answer.stop_reason, details: answer.stop_details };
+    let stop =
+        Stop { reason: answer.stop_reason, sequence: answer.stop_sequence, details: answer.stop_details };
     reader.stop(stop, answer.usage, &mut events);
     reader.end(&mut events);
     Ok(events)
@@ -52,6 +54,13 @@ pub(super) struct Reader {
     calls: u32,
     /// Kept until the end, so that a stream cut right before it does not look finished.
     finish: Option<Event>,
+    /// The stop sequence that matched.
+    stop: Option<String>,
+    /// How many characters of text there were, all in all and before this block.
+    said: u64,
+    block_began_at: u64,
+    /// Sources of the open block: what it says rests on them as a whole.
+    citations: Vec<Citation>,
     whole: bool,
 }
 
@@ -123,7 +132,12 @@ impl Reader {
                 let input = input.map_or("{}", RawValue::get).to_owned();
                 self.call = Some(Call { block, index, input: Some(input) });
             }
-            "text" => push_text(events, parse::<Said>(raw)?.text, Event::Text),
+            "text" => {
+                let said: Said<'_> = parse(raw)?;
+                self.block_began_at = self.said;
+                self.text(said.text, events);
+                self.citations.extend(said.citations.into_iter().flatten().filter_map(citation));
+            }
             // Tools run by Anthropic and their results, and what the API adds one day.
             _ => {}
         }
@@ -147,8 +161,9 @@ impl Reader {
             }
             "signature_delta" => push_text(events, delta.signature.into_owned(), Event::ReasoningSignature),
             "thinking_delta" => push_text(events, delta.thinking.into_owned(), Event::Reasoning),
-            "text_delta" => push_text(events, delta.text.into_owned(), Event::Text),
-            // Citations, and what the API adds one day.
+            "text_delta" => self.text(delta.text.into_owned(), events),
+            "citations_delta" => self.citations.extend(delta.citation.and_then(citation)),
+            // What the API adds one day.
             _ => {}
         }
         Ok(())
@@ -159,9 +174,17 @@ impl Reader {
         if let Some(Call { index, input: Some(text), .. }) = self.call.take() {
             events.push(Event::ToolArguments { index, text });
         }
+        let span = Some((self.block_began_at, self.said));
+        let cited = self.citations.drain(..).map(|citation| Event::Citation(Citation { span, ..citation }));
+        events.extend(cited);
     }
 
-    fn stop(&mut self, stop: Stop<'_>, usage: Option<WireUsage>, events: &mut Vec<Event>) {
+    fn text(&mut self, text: String, events: &mut Vec<Event>) {
+        self.said += text.chars().count() as u64;
+        push_text(events, text, Event::Text);
+    }
+
+    fn stop(&mut self, stop: Stop<'_>, usage: Option<Value>, events: &mut Vec<Event>) {
         self.count(usage, events);
         let Some(native) = stop.reason else { return };
         let reason = finish_reason(&native.0);
@@ -170,16 +193,18 @@ impl Reader {
         {
             events.push(Event::Refusal(text.0.into_owned()));
         }
+        self.stop = stop.sequence.map(|text| text.0.into_owned());
         self.finish = Some(Event::Finish { reason, native: native.0.into_owned() });
     }
 
     fn end(&mut self, events: &mut Vec<Event>) {
         let without_reason = || Event::Finish { reason: FinishReason::Stop, native: String::new() };
+        events.extend(self.stop.take().map(Event::StopText));
         events.push(self.finish.take().unwrap_or_else(without_reason));
         self.whole = true;
     }
 
-    fn count(&mut self, usage: Option<WireUsage>, events: &mut Vec<Event>) {
+    fn count(&mut self, usage: Option<Value>, events: &mut Vec<Event>) {
         if let Some(usage) = usage {
             self.counted.add(&usage);
             events.push(Event::Usage(self.counted.usage()));
@@ -195,6 +220,18 @@ fn finish_reason(native: &str) -> FinishReason {
         // `end_turn`, `stop_sequence`, and what the API adds one day.
         _ => FinishReason::Stop,
     }
+}
+
+/// A source in any of the forms it has: a place in a document, a result of a search.
+fn citation(raw: &RawValue) -> Option<Citation> {
+    let fields: Value = serde_json::from_str(raw.get()).ok()?;
+    let text = |name: &str| fields[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(Citation {
+        url: text("url").or(text("source")),
+        title: text("title").or(text("document_title")),
+        quote: text("cited_text"),
+        span: None,
+    })
 }
 
 fn push_text(events: &mut Vec<Event>, text: String, event: fn(String) -> Event) {
@@ -213,21 +250,22 @@ struct Counted {
     cache_written_1h: u64,
     output: u64,
     thinking: u64,
+    searches: u64,
+    tier: ServiceTier,
 }
 
 impl Counted {
-    fn add(&mut self, wire: &WireUsage) {
-        let larger = |count: &mut u64, seen: Option<u64>| *count = seen.unwrap_or(0).max(*count);
-        larger(&mut self.uncached, wire.input_tokens);
-        larger(&mut self.cache_read, wire.cache_read_input_tokens);
-        larger(&mut self.cache_written, wire.cache_creation_input_tokens);
-        larger(&mut self.output, wire.output_tokens);
-        larger(
-            &mut self.thinking,
-            wire.output_tokens_details.as_ref().and_then(|details| details.thinking_tokens),
-        );
-        if let Some(written) = &wire.cache_creation {
-            larger(&mut self.cache_written_1h, written.ephemeral_1h_input_tokens);
+    fn add(&mut self, wire: &Value) {
+        let larger = |total: &mut u64, path: &str| *total = count(wire, path).unwrap_or(0).max(*total);
+        larger(&mut self.uncached, "/input_tokens");
+        larger(&mut self.cache_read, "/cache_read_input_tokens");
+        larger(&mut self.cache_written, "/cache_creation_input_tokens");
+        larger(&mut self.cache_written_1h, "/cache_creation/ephemeral_1h_input_tokens");
+        larger(&mut self.output, "/output_tokens");
+        larger(&mut self.thinking, "/output_tokens_details/thinking_tokens");
+        larger(&mut self.searches, "/server_tool_use/web_search_requests");
+        if let Some(tier) = wire["service_tier"].as_str() {
+            self.tier = ServiceTier::named(tier);
         }
     }
 
@@ -240,6 +278,8 @@ impl Counted {
             cache_write_1h_input_tokens: self.cache_written_1h,
             output_tokens: self.output,
             reasoning_output_tokens: self.thinking,
+            searches: self.searches,
+            tier: self.tier,
             ..Usage::default()
         }
     }
@@ -283,8 +323,10 @@ struct Message<'a> {
     #[serde(borrow)]
     stop_reason: Option<Text<'a>>,
     #[serde(borrow)]
+    stop_sequence: Option<Text<'a>>,
+    #[serde(borrow)]
     stop_details: Option<Details<'a>>,
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
     #[serde(borrow)]
     error: Option<ErrorBody<'a>>,
 }
@@ -304,9 +346,11 @@ struct BlockStart<'a> {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Said<'a> {
     #[serde(default)]
     text: String,
+    #[serde(borrow)]
+    citations: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -349,19 +393,23 @@ struct Delta<'a> {
     text: Cow<'a, str>,
     #[serde(borrow, default)]
     thinking: Cow<'a, str>,
+    #[serde(borrow)]
+    citation: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct MessageDelta<'a> {
     #[serde(borrow)]
     delta: Stop<'a>,
-    usage: Option<WireUsage>,
+    usage: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct Stop<'a> {
     #[serde(borrow, rename = "stop_reason")]
     reason: Option<Text<'a>>,
+    #[serde(borrow, rename = "stop_sequence")]
+    sequence: Option<Text<'a>>,
     #[serde(borrow, rename = "stop_details")]
     details: Option<Details<'a>>,
 }
@@ -370,24 +418,4 @@ struct Stop<'a> {
 struct Details<'a> {
     #[serde(borrow)]
     explanation: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_creation: Option<CacheCreation>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct CacheCreation {
-    ephemeral_1h_input_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<u64>,
 }

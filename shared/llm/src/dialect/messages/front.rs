@@ -6,15 +6,15 @@
 //!
 //! - thought without a signature, another provider's, is a `thinking` block with an empty one;
 //! - Gemini's signature of a tool call is that of an empty `thinking` block before the call
-//!   ([`CALL_SIGNATURE`]);
+//!   ([`crate::dialect::CALL_SIGNATURE`]);
 //! - a call's id that Messages would refuse is written in letters it takes ([`call_id`]).
 
 mod answer;
-mod call_id;
+pub(super) mod call_id;
 mod forward;
 mod request;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::Messages;
@@ -69,6 +69,10 @@ impl Front for Messages {
         Box::new(answer::Stream::new(head))
     }
 
+    fn headers(&self, _status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        headers.insert("request-id", request_id.clone());
+    }
+
     fn error(&self, _status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(error.message.len() + 128);
         write_error(error, &mut out);
@@ -102,10 +106,6 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// What the signature of an empty `thinking` block begins with where it is that of the tool call behind
-/// it. Begins itself like every signature of Gemini's, so that Claude never gets to see it.
-const CALL_SIGNATURE: &str = "google:call:";
-
 // --- wire ---
 
 #[derive(Serialize)]
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::{
         ErrorClass,
-        dialect::generate_content::SIGNATURE_PREFIX,
+        dialect::{CALL_SIGNATURE, generate_content::SIGNATURE_PREFIX},
         relay::{Ending, Passed},
     };
 

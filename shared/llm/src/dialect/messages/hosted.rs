@@ -62,7 +62,7 @@ pub(super) fn request(
     {
         request.headers_mut().insert(HeaderName::from_static(name), betas);
     }
-    Ok(Encoded { request, dropped })
+    Ok(Encoded::new(request, dropped))
 }
 
 fn own(body: Vec<u8>, headers: &HeaderMap, target: &Target<'_>) -> Result<Encoded, Error> {

@@ -19,6 +19,8 @@ pub(in crate::dialect) struct Model {
     pub(in crate::dialect) forced_tools: bool,
     /// Whether `temperature` and its like are refused even without thinking.
     pub(in crate::dialect) fixed_sampling: bool,
+    /// Whether an answer can be bound to a JSON schema.
+    pub(in crate::dialect) schemas: bool,
     /// The most effort there is, as the API calls it.
     pub(in crate::dialect) highest_effort: &'static str,
 }
@@ -114,6 +116,7 @@ impl Model {
             off,
             forced_tools,
             fixed_sampling: version >= (4, 7),
+            schemas: version >= (4, 5) || (version == (4, 1) && is("opus")),
             highest_effort: if version >= (4, 7) { "xhigh" } else { "max" },
         }
     }
@@ -165,8 +168,11 @@ mod tests {
         for (name, number, max_tokens, thinking, off, forced_tools, fixed_sampling) in cases {
             assert_eq!(version(name), number, "{name}");
             let highest_effort = if fixed_sampling { "xhigh" } else { "max" };
-            let expected = Model { max_tokens, thinking, off, forced_tools, fixed_sampling, highest_effort };
+            let schemas = number.is_none_or(|number| number >= (4, 5));
+            let expected =
+                Model { max_tokens, thinking, off, forced_tools, fixed_sampling, schemas, highest_effort };
             assert_eq!(Model::named(name), expected, "{name}");
         }
+        assert!(Model::named("claude-opus-4-1-20250805").schemas);
     }
 }

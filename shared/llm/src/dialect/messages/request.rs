@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    front::call_id,
     hosted,
     model::{self, Model, Off},
     schema,
@@ -23,8 +24,9 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
     let stop_sequences = stop_sequences(request)?;
-    let conversation = conversation(request, &mut dropped)?;
-    let tools = tools(request, &mut dropped);
+    let mut conversation = conversation(request, &mut dropped)?;
+    let mut tools = tools(request, &mut dropped);
+    conversation.limit_cache_points(&mut tools);
     let tool_choice = tool_choice(request, target, &model)?;
     let format = format(request, &mut dropped)?;
 
@@ -35,6 +37,11 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let thinks = matches!(thinking, Some(Thinking::Adaptive { .. } | Thinking::Enabled { .. }));
     let sampling = model.sampling(request, thinks, &mut dropped);
 
+    if request.logprobs.is_some() {
+        let message =
+            "Claude gives no probabilities of tokens. Leave `logprobs` out, or choose another model.";
+        return Err(Error::unsupported("logprobs", message));
+    }
     let body = Body {
         model: target.model,
         max_tokens,
@@ -97,7 +104,6 @@ fn conversation<'a>(
             Role::User => conversation.turn("user", blocks(&message.parts)),
         }
     }
-    conversation.limit_cache_points();
     if conversation.turns.is_empty() {
         let message = "Claude needs at least one message that is not a system message and not empty.";
         return Err(Error::invalid("messages", message));
@@ -132,16 +138,18 @@ impl<'a> Conversation<'a> {
                 _ => continue,
             };
             let content = blocks(&result.parts);
-            let said = Said::ToolResult { tool_use_id: call_id(&result.call_id), content };
+            let is_error = result.is_error;
+            let said = Said::ToolResult { tool_use_id: call_id::outward(&result.call_id), content, is_error };
             turn.content.insert(turn.results, said.into());
             turn.results += 1;
         }
     }
 
-    /// Of more cache points than Claude takes the last ones stay: they cover what comes before them.
-    fn limit_cache_points(&mut self) {
+    /// Of more cache points than Claude takes the last ones stay: they cover what comes before them, the tools
+    /// first of all.
+    fn limit_cache_points(&mut self, tools: &mut [Tool<'_>]) {
         let content = self.turns.iter_mut().flat_map(|turn| &mut turn.content);
-        let mut points = Vec::new();
+        let mut points: Vec<_> = tools.iter_mut().map(|tool| &mut tool.cache_control).collect();
         for block in self.system.iter_mut().chain(content) {
             if let Said::ToolResult { content, .. } = &mut block.said {
                 points.extend(content.iter_mut().map(|block| &mut block.cache_control));
@@ -192,7 +200,7 @@ fn assistant<'a>(
                         format!("`{param}` must be the text of a JSON object, as the model gave it.");
                     Error::invalid(param, message)
                 })?;
-                blocks.push(Said::ToolUse { id: call_id(&call.id), name: &call.name, input }.into());
+                blocks.push(Said::ToolUse { id: call_id::outward(&call.id), name: &call.name, input }.into());
                 calls += 1;
             }
             Part::CachePoint(ttl) => mark(&mut blocks, *ttl),
@@ -218,7 +226,11 @@ fn blocks(parts: &[Part]) -> Vec<Block<'_>> {
 /// Text without a visible character is refused by the API, and says nothing.
 fn said(part: &Part) -> Option<Block<'_>> {
     let said = match part {
-        Part::File(file) => Said::Document { source: document(&file.media), title: file.name.as_deref() },
+        Part::File(file) => Said::Document {
+            source: document(&file.media),
+            title: file.name.as_deref(),
+            citations: file.cited.then_some(Citations { enabled: true }),
+        },
         Part::Image(image) => Said::Image { source: source(image) },
         Part::Refusal(text) | Part::Text(text) if !text.trim().is_empty() => Said::Text { text },
         Part::CachePoint(_)
@@ -234,9 +246,12 @@ fn said(part: &Part) -> Option<Block<'_>> {
 /// Marks the last block for the prompt cache. Where none has been said there is nothing to keep.
 fn mark(blocks: &mut [Block<'_>], ttl: CacheTtl) {
     if let Some(block) = blocks.last_mut() {
-        let ttl = (ttl == CacheTtl::Hour).then_some("1h");
-        block.cache_control = Some(CacheControl::Ephemeral { ttl });
+        block.cache_control = Some(cache_control(ttl));
     }
+}
+
+fn cache_control(ttl: CacheTtl) -> CacheControl {
+    CacheControl::Ephemeral { ttl: (ttl == CacheTtl::Hour).then_some("1h") }
 }
 
 fn source(image: &Media) -> Source<'_> {
@@ -264,15 +279,6 @@ pub(super) fn input(arguments: &str) -> Option<&RawValue> {
     serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
 }
 
-/// A call's id in the letters the API takes; another provider may have used others.
-fn call_id(id: &str) -> Cow<'_, str> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
-    if id.chars().all(fits) {
-        return Cow::Borrowed(id);
-    }
-    Cow::Owned(id.replace(|letter| !fits(letter), "_"))
-}
-
 fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<'a>> {
     let tool = |(at, tool): (usize, &'a chat::Tool)| {
         let strict = tool.strict == Some(true);
@@ -286,7 +292,13 @@ fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<
         } else {
             input_schema
         };
-        Tool { name: &tool.name, description: tool.description.as_deref(), input_schema, strict }
+        Tool {
+            name: &tool.name,
+            description: tool.description.as_deref(),
+            input_schema,
+            strict,
+            cache_control: tool.cache.map(cache_control),
+        }
     };
     request.tools.iter().enumerate().map(tool).collect()
 }
@@ -310,7 +322,7 @@ fn tool_choice<'a>(
     Ok(choice)
 }
 
-/// The form of the answer. Models without structured output are retired, so nothing is emulated.
+/// The form of the answer.
 fn format(request: &chat::Request, dropped: &mut Vec<String>) -> Result<Option<Format>, Error> {
     match &request.response_format {
         ResponseFormat::JsonObject => {
@@ -350,8 +362,7 @@ fn thinking(
         Off::Disabled => (Some(Thinking::Disabled), None),
         Off::Never => (None, Some("low")),
     };
-    let budget = request.reasoning_budget;
-    let effort = match budget.map(effort_of).or(request.reasoning_effort) {
+    let effort = match request.effort() {
         Some(Effort::None) => return off,
         // A model that thinks unasked must be stopped before it can be forced to call a tool.
         None if forced && model.off == Off::Disabled => return off,
@@ -361,16 +372,11 @@ fn thinking(
     let think = match model.thinking {
         _ if forced || lost => None,
         // The text of thought is left out by newer models where it is not asked for.
-        model::Thinking::Adaptive => Some(Thinking::Adaptive { display: "summarized" }),
+        model::Thinking::Adaptive => Some(Thinking::Adaptive {
+            display: if request.thoughts == Some(false) { "omitted" } else { "summarized" },
+        }),
         model::Thinking::Budget => {
-            let wished = match effort {
-                _ if budget.is_some() => budget.unwrap_or_default().max(LEAST_BUDGET),
-                Effort::None | Effort::Minimal => LEAST_BUDGET,
-                Effort::Low => 4_096,
-                Effort::Medium => 8_192,
-                Effort::High => 16_384,
-                Effort::XHigh => 32_768,
-            };
+            let wished = request.budget().unwrap_or_default().max(LEAST_BUDGET);
             // The answer needs room too.
             let budget_tokens = wished.min(max_tokens / 4 * 3);
             (budget_tokens >= LEAST_BUDGET).then_some(Thinking::Enabled { budget_tokens })
@@ -388,16 +394,6 @@ fn thinking(
         Effort::XHigh => model.highest_effort,
     };
     (Some(think), Some(effort))
-}
-
-/// The effort a number of tokens comes nearest to.
-pub(super) fn effort_of(budget: u64) -> Effort {
-    match budget {
-        0 => Effort::None,
-        1..=4_096 => Effort::Low,
-        4_097..=8_192 => Effort::Medium,
-        _ => Effort::High,
-    }
 }
 
 #[derive(Serialize)]
@@ -473,6 +469,8 @@ enum Said<'a> {
         source: Source<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        citations: Option<Citations>,
     },
     Image {
         source: Source<'a>,
@@ -491,6 +489,8 @@ enum Said<'a> {
         tool_use_id: Cow<'a, str>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         content: Vec<Block<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
     },
     ToolUse {
         id: Cow<'a, str>,
@@ -515,6 +515,8 @@ struct Tool<'a> {
     input_schema: Cow<'a, Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     strict: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
 }
 
 #[derive(Serialize)]
@@ -560,6 +562,11 @@ enum Format {
 }
 
 #[derive(Serialize)]
+struct Citations {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
 struct Metadata<'a> {
     user_id: &'a str,
 }
@@ -599,7 +606,11 @@ mod tests {
     fn a_cache_point_marks_the_block_before_it() {
         let call =
             Part::ToolCall(ToolCall { id: "t".to_owned(), name: "f".to_owned(), ..ToolCall::default() });
-        let result = Part::ToolResult(ToolResult { call_id: "t".to_owned(), parts: vec![text("7"), POINT] });
+        let result = Part::ToolResult(ToolResult {
+            call_id: "t".to_owned(),
+            parts: vec![text("7"), POINT],
+            is_error: false,
+        });
         let request = chat::Request {
             messages: vec![
                 message(
@@ -629,8 +640,13 @@ mod tests {
 
     #[test]
     fn of_too_many_cache_points_the_last_stay() {
-        let result =
-            |id: &str| Part::ToolResult(ToolResult { call_id: id.to_owned(), parts: vec![text(id), POINT] });
+        let result = |id: &str| {
+            Part::ToolResult(ToolResult {
+                call_id: id.to_owned(),
+                parts: vec![text(id), POINT],
+                is_error: false,
+            })
+        };
         let request = chat::Request {
             messages: vec![
                 message(Role::System, vec![text("0"), POINT]),
@@ -651,8 +667,9 @@ mod tests {
 
     #[test]
     fn a_file_is_a_document() {
-        let file =
-            |name: Option<&str>, media: Media| Part::File(File { name: name.map(str::to_owned), media });
+        let file = |name: Option<&str>, media: Media| {
+            Part::File(File { cited: false, name: name.map(str::to_owned), media })
+        };
         let data = |media_type: &str, data: &str| Media::Data {
             media_type: media_type.to_owned(),
             data: data.to_owned(),

@@ -5,6 +5,7 @@
 //! [`Kept`].
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Kept;
 use crate::{
@@ -79,6 +80,7 @@ impl Stream {
             Event::Citation(citation) => self.cite(citation, out),
             Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
             Event::Finish { reason, .. } => self.end(*reason, out),
+            Event::Logprobs(tokens) => self.logprobs(tokens, out),
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => self.think(text, out),
             Event::ReasoningRedacted(data) => {
@@ -90,7 +92,7 @@ impl Stream {
             Event::ReasoningSignature(signature) => self.keep(Kept::Signature(signature), out),
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) => self.say(text, true, out),
-            Event::Start { .. } => {}
+            Event::Start { .. } | Event::StopText(_) => {}
             Event::Text(text) => self.say(text, false, out),
             Event::ToolArguments { text, .. } if text.is_empty() => {}
             Event::ToolArguments { index, text } => self.arguments(*index as usize, text, out),
@@ -157,7 +159,7 @@ impl Stream {
         let (name, fields) = match content {
             Content::OutputText { text: before, .. } => {
                 before.push_str(text);
-                ("response.output_text.delta", Fields { logprobs: Some([]), ..Fields::default() })
+                ("response.output_text.delta", Fields { logprobs: Some(&[]), ..Fields::default() })
             }
             Content::Refusal { refusal } => {
                 refusal.push_str(text);
@@ -165,6 +167,19 @@ impl Stream {
             }
         };
         self.tell(name, at, Fields { content_index: Some(place), delta: Some(text), ..fields }, out);
+    }
+
+    fn logprobs(&mut self, tokens: &[Value], out: &mut Vec<u8>) {
+        let at = self.part(false, out);
+        let Some((place, Content::OutputText { logprobs, .. })) = self.content(at) else { return };
+        logprobs.extend_from_slice(tokens);
+        let fields = Fields {
+            content_index: Some(place),
+            delta: Some(""),
+            logprobs: Some(tokens),
+            ..Fields::default()
+        };
+        self.tell("response.output_text.delta", at, fields, out);
     }
 
     /// The open message, its last part of the kind asked for.
@@ -189,7 +204,7 @@ impl Stream {
         let content = if refuses {
             Content::Refusal { refusal: String::new() }
         } else {
-            Content::OutputText { text: String::new(), annotations: Vec::new(), logprobs: [] }
+            Content::OutputText { text: String::new(), annotations: Vec::new(), logprobs: Vec::new() }
         };
         if let Some(Item::Message { content: parts, .. }) = self.items.get_mut(at) {
             let fields = Fields { content_index: Some(parts.len()), ..Fields::default() };
@@ -304,8 +319,8 @@ impl Stream {
         };
         let fields = Fields { content_index: Some(place), ..Fields::default() };
         match &content {
-            Content::OutputText { text, .. } => {
-                let fields = Fields { text: Some(text), logprobs: Some([]), ..fields };
+            Content::OutputText { text, logprobs, .. } => {
+                let fields = Fields { text: Some(text), logprobs: Some(logprobs), ..fields };
                 self.tell("response.output_text.done", at, fields, out);
             }
             Content::Refusal { refusal } => {
@@ -427,7 +442,6 @@ impl Stream {
             top_p: (),
             truncation: "disabled",
             usage: self.usage.as_ref().filter(|_| is_over).map(WireUsage::from),
-            user: (),
         }
     }
 }
@@ -452,7 +466,13 @@ impl Writer for Stream {
         self.over = true;
         error_event(error, self.sequence, out);
         self.sequence += 1;
-        let failure = Failure { code: error.code.unwrap_or("server_error"), message: &error.message };
+        // Our own name for it stands in the event before: here, only OpenAI's may.
+        let code = match error.status.as_u16() {
+            429 => "rate_limit_exceeded",
+            400..500 => "invalid_prompt",
+            _ => "server_error",
+        };
+        let failure = Failure { code, message: &error.message };
         self.write_response("response.failed", "failed", Some(failure), out);
     }
 
@@ -566,7 +586,7 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<[(); 0]>,
+    logprobs: Option<&'a [Value]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<Part<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -643,7 +663,7 @@ impl Item {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Content {
-    OutputText { text: String, annotations: Vec<Annotation>, logprobs: [(); 0] },
+    OutputText { text: String, annotations: Vec<Annotation>, logprobs: Vec<Value> },
     Refusal { refusal: String },
 }
 
@@ -663,8 +683,8 @@ impl<T> Summary<T> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "url_citation")]
 struct Annotation {
-    start_index: usize,
-    end_index: usize,
+    start_index: u64,
+    end_index: u64,
     url: String,
     title: String,
 }
@@ -672,7 +692,8 @@ struct Annotation {
 impl Annotation {
     fn new(citation: &Citation, at: usize) -> Self {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        Self { start_index: at, end_index: at, url: text(&citation.url), title: text(&citation.title) }
+        let (start_index, end_index) = citation.span.unwrap_or((at as u64, at as u64));
+        Self { start_index, end_index, url: text(&citation.url), title: text(&citation.title) }
     }
 }
 
@@ -701,8 +722,8 @@ struct Response<'a> {
     tools: [(); 0],
     top_p: (),
     truncation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
-    user: (),
 }
 
 struct ResponseId<'a>(&'a str);
@@ -852,8 +873,7 @@ mod tests {
         r#""response":… "in_progress","background":false,"error":null,"incomplete_details":null,"instructions":null,"#,
         r#""max_output_tokens":null,"metadata":{},"model":"fast","output":[],"parallel_tool_calls":true,"#,
         r#""previous_response_id":null,"reasoning":{"effort":null,"summary":null},"store":false,"temperature":null,"#,
-        r#""text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":null,"truncation":"disabled","#,
-        r#""usage":null,"user":null}}"#
+        r#""text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":null,"truncation":"disabled"}}"#
     );
 
     const WHOLE: &str = concat!(
@@ -871,7 +891,7 @@ mod tests {
         r#""parallel_tool_calls":true,"previous_response_id":null,"reasoning":{"effort":null,"summary":null},"store":false,"#,
         r#""temperature":null,"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":null,"#,
         r#""truncation":"disabled","usage":{"input_tokens":7,"input_tokens_details":{"cached_tokens":2,"cache_write_tokens":1},"#,
-        r#""output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":12},"user":null}"#
+        r#""output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":12}}"#
     );
 
     #[test]
@@ -968,7 +988,7 @@ mod tests {
         for (events, reason, statuses) in cases {
             let stream = streamed(&events);
             let last = stream.rsplit_once("data: ").expect("an event").1;
-            let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+            let last: Value = serde_json::from_str(last).expect("JSON");
             assert_eq!(last["type"], "response.incomplete");
             assert_eq!(last["response"]["status"], "incomplete");
             assert_eq!(last["response"]["incomplete_details"]["reason"], reason);
@@ -991,7 +1011,7 @@ mod tests {
         );
         let failed = IN_PROGRESS.replace("in_progress", "failed").replace(
             r#""error":null"#,
-            &format!(r#""error":{{"code":"upstream_overloaded","message":"{message}"}}"#),
+            &format!(r#""error":{{"code":"server_error","message":"{message}"}}"#),
         );
         let out = String::from_utf8(out).expect("UTF-8");
         assert_eq!(short(&out), [error, format!("failed {failed}")]);

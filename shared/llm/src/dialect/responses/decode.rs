@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::SIGNATURE_PREFIX;
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{OnEvent, chat_completions},
+    dialect::{OnEvent, chat_completions, count},
     sse,
+    usage::ServiceTier,
 };
 
 /// A whole answer is read as a stream in which every item comes at once.
@@ -52,6 +53,9 @@ pub(super) struct Reader {
     items: Vec<Item>,
     /// How many tool calls there were.
     calls: u32,
+    /// Searches that the provider made.
+    searches: u64,
+    file_searches: u64,
     whole: bool,
 }
 
@@ -153,6 +157,7 @@ impl Reader {
             self.item(step.output_index).said = true;
             events.push(event(text.into_owned()));
         }
+        push_logprobs(events, step.logprobs);
         Ok(())
     }
 
@@ -214,7 +219,9 @@ impl Reader {
                     events.push(Event::ReasoningSignature(signature));
                 }
             }
-            // Tools that run at the provider, and what the API adds one day.
+            "file_search_call" => self.file_searches += 1,
+            "web_search_call" => self.searches += 1,
+            // Other tools that run at the provider, and what the API adds one day.
             _ => {}
         }
         Ok(())
@@ -231,8 +238,12 @@ impl Reader {
             "in_progress" | "queued" => return Ok(()),
             _ => {}
         }
-        let usage = response.usage.and_then(|raw| serde_json::from_str::<WireUsage>(raw.get()).ok());
-        events.extend(usage.map(|usage| Event::Usage(usage.canonical())));
+        let usage = response.usage.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        let tier = response.service_tier.map(|tier| ServiceTier::named(&tier.0)).unwrap_or_default();
+        let (searches, file_searches) = (self.searches, self.file_searches);
+        events.extend(
+            usage.map(|usage| Event::Usage(Usage { tier, searches, file_searches, ..canonical(&usage) })),
+        );
         let incomplete =
             response.incomplete_details.and_then(|details| details.reason).map(|reason| reason.0);
         let (reason, native) = match (&*status, incomplete) {
@@ -246,6 +257,18 @@ impl Reader {
         events.push(Event::Finish { reason, native: native.into_owned() });
         self.whole = true;
         Ok(())
+    }
+}
+
+fn canonical(usage: &Value) -> Usage {
+    let count = |path: &str| count(usage, path).unwrap_or(0);
+    Usage {
+        input_tokens: count("/input_tokens"),
+        cache_read_input_tokens: count("/input_tokens_details/cached_tokens"),
+        cache_write_5m_input_tokens: count("/input_tokens_details/cache_write_tokens"),
+        output_tokens: count("/output_tokens"),
+        reasoning_output_tokens: count("/output_tokens_details/reasoning_tokens"),
+        ..Usage::default()
     }
 }
 
@@ -274,7 +297,15 @@ fn citation(annotation: Annotation<'_>) -> Option<Citation> {
         url: owned(annotation.url),
         title: owned(annotation.title),
         quote: None,
+        span: annotation.start_index.zip(annotation.end_index),
     })
+}
+
+fn push_logprobs(events: &mut Vec<Event>, raw: Option<&RawValue>) {
+    let tokens: Vec<Value> = raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    if !tokens.is_empty() {
+        events.push(Event::Logprobs(tokens));
+    }
 }
 
 fn push_text(events: &mut Vec<Event>, text: Cow<'_, str>, event: fn(String) -> Event) {
@@ -312,6 +343,8 @@ struct Step<'a> {
     #[serde(borrow)]
     annotation: Option<&'a RawValue>,
     #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
     item: Option<&'a RawValue>,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
@@ -339,6 +372,8 @@ struct Response<'a> {
     /// An odd number must not make a good answer a bad one.
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    service_tier: Option<Text<'a>>,
     #[serde(borrow)]
     incomplete_details: Option<IncompleteDetails<'a>>,
     #[serde(borrow)]
@@ -381,11 +416,14 @@ struct Content<'a> {
     refusal: Option<Text<'a>>,
     #[serde(borrow)]
     annotations: Option<Vec<Annotation<'a>>>,
+    #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
 }
 
 impl Content<'_> {
     fn tell(self, events: &mut Vec<Event>) {
         push_text(events, self.text.unwrap_or_default().0, Event::Text);
+        push_logprobs(events, self.logprobs);
         push_text(events, self.refusal.unwrap_or_default().0, Event::Refusal);
         let annotations = self.annotations.unwrap_or_default();
         events.extend(annotations.into_iter().filter_map(citation).map(Event::Citation));
@@ -400,6 +438,8 @@ struct Annotation<'a> {
     url: Option<Text<'a>>,
     #[serde(borrow)]
     title: Option<Text<'a>>,
+    start_index: Option<u64>,
+    end_index: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -418,40 +458,6 @@ struct Thought<'a> {
 struct ThoughtText<'a> {
     #[serde(borrow, default)]
     text: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    input_tokens_details: Option<InputDetails>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Default, Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct OutputDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    fn canonical(self) -> Usage {
-        let input = self.input_tokens_details.unwrap_or_default();
-        let output = self.output_tokens_details.unwrap_or_default();
-        Usage {
-            input_tokens: self.input_tokens.unwrap_or(0),
-            cache_read_input_tokens: input.cached_tokens.unwrap_or(0),
-            cache_write_5m_input_tokens: input.cache_write_tokens.unwrap_or(0),
-            output_tokens: self.output_tokens.unwrap_or(0),
-            reasoning_output_tokens: output.reasoning_tokens.unwrap_or(0),
-            ..Usage::default()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -504,6 +510,7 @@ mod tests {
             Event::ReasoningSignature("openai:rs_1:gAAA".to_owned()),
             Event::Text("Hello é".to_owned()),
             Event::Citation(Citation {
+                span: Some((0, 5)),
                 url: Some("https://x".to_owned()),
                 title: Some("X".to_owned()),
                 quote: None,
@@ -519,6 +526,7 @@ mod tests {
                 cache_write_5m_input_tokens: 1,
                 output_tokens: 9,
                 reasoning_output_tokens: 4,
+                searches: 1,
                 ..Usage::default()
             }),
             Event::Finish { reason: FinishReason::ToolCalls, native: "completed".to_owned() },
@@ -555,11 +563,12 @@ mod tests {
             r#"{"type":"response.reasoning_summary_text.delta","item_id":"rs_1","output_index":0,"summary_index":1,"delta":"ok"}"#,
             r#"{"type":"response.output_item.done","output_index":0,"item":{"id":"rs_1","type":"reasoning","summary":[{"type":"summary_text","text":"Hm"}],"encrypted_content":"gAAA"}}"#,
             r#"{"type":"response.output_item.added","output_index":1,"item":{"id":"ws_1","type":"web_search_call"}}"#,
+            r#"{"type":"response.output_item.done","output_index":1,"item":{"id":"ws_1","type":"web_search_call","status":"completed"}}"#,
             r#"{"type":"response.web_search_call.searching","output_index":1,"delta":{"new":1}}"#,
             r#"{"type":"response.output_item.added","output_index":2,"item":{"id":"msg_1","type":"message","content":[]}}"#,
             r#"{"type":"response.output_text.delta","item_id":"msg_1","output_index":2,"content_index":0,"delta":"Hello ","logprobs":[],"obfuscation":"x"}"#,
             r#"{"type":"response.output_text.delta","item_id":"msg_1","output_index":2,"content_index":0,"delta":"é"}"#,
-            r#"{"type":"response.output_text.annotation.added","output_index":2,"annotation":{"type":"url_citation","url":"https://x","title":"X"}}"#,
+            r#"{"type":"response.output_text.annotation.added","output_index":2,"annotation":{"type":"url_citation","url":"https://x","title":"X","start_index":0,"end_index":5}}"#,
             r#"{"type":"response.output_text.done","output_index":2,"text":"Hello é"}"#,
             r#"{"type":"response.refusal.delta","output_index":2,"content_index":1,"delta":"No."}"#,
             r#"{"type":"response.output_item.done","output_index":2,"item":{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"Hello é"}]}}"#,

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
-    chat::{self, Effort, Media, Message, ResponseFormat, Role},
-    dialect::{Encoded, drop_extra, post},
+    chat::{self, CacheTtl, Effort, Media, Message, ResponseFormat, Role, TOOL_FAILED},
+    dialect::{Encoded, drop_extra, drop_hints, post},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -21,6 +21,8 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         return Err(Error::unsupported("stop", message));
     }
     let model = Model::named(target.model);
+    let marks = model.marks_cache && request.tools.iter().all(|tool| tool.cache.is_none());
+    drop_hints(request, marks, false, &mut dropped);
     let mut input = Vec::new();
     for (at, message) in request.messages.iter().enumerate() {
         match message.role {
@@ -31,11 +33,13 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
             Role::User => input.push(said("user", message, &model)),
         }
     }
-    let effort = effort(request);
+    let effort = request.effort().map(Effort::as_str);
     // Models that do not think refuse to be asked for it.
     let thinks = model.thinks
         || effort.is_some_and(|effort| effort != "none")
         || input.iter().any(|item| matches!(item, Item::Reasoning { .. }));
+    // Only where it is asked for: an organisation must be verified to see it.
+    let summary = (thinks && request.thoughts == Some(true)).then_some("auto");
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model: target.model,
@@ -47,8 +51,14 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         max_output_tokens: request.max_output_tokens,
         temperature: request.temperature,
         top_p: request.top_p,
-        reasoning: effort.map(|effort| ReasoningSetting { effort }),
-        include: if thinks { &["reasoning.encrypted_content"] } else { &[] },
+        reasoning: (effort.is_some() || summary.is_some()).then_some(ReasoningSetting { effort, summary }),
+        include: match (thinks, request.logprobs.is_some()) {
+            (true, true) => &["reasoning.encrypted_content", LOGPROBS],
+            (true, false) => &["reasoning.encrypted_content"],
+            (false, true) => &[LOGPROBS],
+            (false, false) => &[],
+        },
+        top_logprobs: request.logprobs.filter(|others| *others > 0),
         user: request.user.as_deref(),
         store: false,
         stream: request.stream,
@@ -63,18 +73,18 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     dropped.extend(unknown.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned()));
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
     let request = post(format!("{}/responses", target.base_url), target, body)?;
-    Ok(Encoded { request, dropped })
+    Ok(Encoded::new(request, dropped))
 }
 
 /// What a model takes, as far as its name tells.
-struct Model {
+pub(in crate::dialect) struct Model {
     thinks: bool,
     /// Whether the end of what is to be cached can be marked.
-    marks_cache: bool,
+    pub(in crate::dialect) marks_cache: bool,
 }
 
 impl Model {
-    fn named(name: &str) -> Self {
+    pub(in crate::dialect) fn named(name: &str) -> Self {
         let name = name.rsplit('/').next().unwrap_or(name);
         let version = name.strip_prefix("gpt-").map(|rest| rest.split(['-', ':']).next().unwrap_or(rest));
         let version = version.and_then(|version| {
@@ -98,9 +108,9 @@ fn parts<'a>(parts: &'a [chat::Part], model: &Model) -> Vec<Part<'a>> {
     let mut content: Vec<Part<'a>> = Vec::with_capacity(parts.len());
     for part in parts {
         let kind = match part {
-            chat::Part::CachePoint(_) => {
+            chat::Part::CachePoint(ttl) => {
                 if let Some(last) = content.last_mut().filter(|_| model.marks_cache) {
-                    last.prompt_cache_breakpoint = Some(Breakpoint { mode: "explicit" });
+                    last.prompt_cache_breakpoint = Some(Breakpoint::of(*ttl));
                 }
                 continue;
             }
@@ -189,9 +199,20 @@ fn results<'a>(message: &'a Message, model: &Model, input: &mut Vec<Item<'a>>) {
     for part in &message.parts {
         let chat::Part::ToolResult(result) = part else { continue };
         let output = match result.parts.as_slice() {
-            [] => Output::Text(""),
-            [chat::Part::Text(text)] => Output::Text(text),
-            several => Output::Parts(parts(several, model)),
+            [] if result.is_error => Output::Text(Cow::Borrowed(TOOL_FAILED)),
+            [] => Output::Text(Cow::Borrowed("")),
+            [chat::Part::Text(text)] if result.is_error => {
+                Output::Text(Cow::Owned(format!("{TOOL_FAILED}{text}")))
+            }
+            [chat::Part::Text(text)] => Output::Text(Cow::Borrowed(text)),
+            several => {
+                let mut parts = parts(several, model);
+                if result.is_error {
+                    let kind = Kind::Text { text: TOOL_FAILED };
+                    parts.insert(0, Part { kind, prompt_cache_breakpoint: None });
+                }
+                Output::Parts(parts)
+            }
         };
         input.push(Item::FunctionCallOutput { call_id: call_id(&result.call_id), output });
     }
@@ -242,20 +263,9 @@ fn format(format: &ResponseFormat) -> Option<Format<'_>> {
     }
 }
 
-fn effort(request: &chat::Request) -> Option<&'static str> {
-    let effort = match request.reasoning_budget {
-        None => request.reasoning_effort?,
-        Some(0) => Effort::None,
-        Some(..2_048) => Effort::Minimal,
-        Some(..8_192) => Effort::Low,
-        Some(..16_384) => Effort::Medium,
-        Some(..32_768) => Effort::High,
-        Some(_) => Effort::XHigh,
-    };
-    Some(effort.as_str())
-}
-
 const MAX_CALL_ID: usize = 64;
+
+pub(super) const LOGPROBS: &str = "message.output_text.logprobs";
 
 // --- wire ---
 
@@ -281,6 +291,8 @@ struct Body<'a> {
     reasoning: Option<ReasoningSetting>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     include: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     store: bool,
@@ -327,7 +339,7 @@ enum Said<'a> {
 #[serde(untagged)]
 enum Output<'a> {
     Parts(Vec<Part<'a>>),
-    Text(&'a str),
+    Text(Cow<'a, str>),
 }
 
 #[derive(Serialize)]
@@ -357,8 +369,17 @@ enum Kind<'a> {
 }
 
 #[derive(Serialize)]
-struct Breakpoint {
+pub(in crate::dialect) struct Breakpoint {
     mode: &'static str,
+    /// At least; otherwise 30 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<&'static str>,
+}
+
+impl Breakpoint {
+    pub(in crate::dialect) fn of(ttl: CacheTtl) -> Self {
+        Self { mode: "explicit", ttl: (ttl == CacheTtl::Hour).then_some("12h") }
+    }
 }
 
 #[derive(Serialize)]
@@ -411,7 +432,10 @@ enum Format<'a> {
 
 #[derive(Serialize)]
 struct ReasoningSetting {
-    effort: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<&'static str>,
 }
 
 #[cfg(test)]
@@ -457,6 +481,7 @@ mod tests {
     fn rich() -> chat::Request {
         let image = Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() });
         let file = Part::File(File {
+            cited: false,
             name: None,
             media: Media::Data { media_type: "application/pdf".to_owned(), data: "bbbb".to_owned() },
         });
@@ -468,7 +493,10 @@ mod tests {
             })
         };
         let result = |id: &str, parts| {
-            message(Role::Tool, vec![Part::ToolResult(ToolResult { call_id: id.to_owned(), parts })])
+            message(
+                Role::Tool,
+                vec![Part::ToolResult(ToolResult { call_id: id.to_owned(), parts, is_error: false })],
+            )
         };
         chat::Request {
             messages: vec![
@@ -490,12 +518,14 @@ mod tests {
             ],
             tools: vec![
                 Tool {
+                    cache: None,
                     name: "f".to_owned(),
                     description: Some("F.".to_owned()),
                     parameters: None,
                     strict: None,
                 },
                 Tool {
+                    cache: None,
                     name: "g".to_owned(),
                     description: None,
                     parameters: Some(json!({"type": "object", "properties": {"z": {}, "a": {}}})),
@@ -566,7 +596,10 @@ mod tests {
             "user": "u", "store": false, "stream": true,
         });
         assert_eq!(body.to_string(), expected.to_string());
-        assert_eq!(dropped, ["messages[2].reasoning_content", "presence_penalty", "seed", "top_k"]);
+        assert_eq!(
+            dropped,
+            ["cache_control", "messages[2].reasoning_content", "presence_penalty", "seed", "top_k"]
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 mod answer;
 mod decode;
-mod encode;
+pub(super) mod encode;
 mod forward;
 mod request;
 

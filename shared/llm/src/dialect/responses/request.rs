@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::Kept;
+use super::{Kept, encode::LOGPROBS};
 use crate::{
     Error,
     chat::{
@@ -31,6 +31,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
     let tools = tools(&mut body, &mut left, &mut builtin)?;
     let (tools, tool_choice) = tool_choice(&mut body, tools, !builtin.is_empty())?;
     let (user, newer) = (body.text("user")?, body.text("safety_identifier")?);
+    let (reasoning_effort, thoughts) = reasoning(&mut body, &mut left)?;
     let request = Request {
         model,
         messages,
@@ -41,13 +42,14 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
         max_output_tokens: body.count("max_output_tokens")?,
         temperature: body.number("temperature", 0.0, 2.0)?,
         top_p: body.number("top_p", 0.0, 1.0)?,
-        reasoning_effort: reasoning(&mut body, &mut left)?,
+        reasoning_effort,
+        thoughts,
+        logprobs: logprobs(&mut body, &mut left)?,
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: true,
         user: user.or(newer),
         ..Request::default()
     };
-    include(&mut body, &mut left)?;
     let rest = body.map.into_iter().filter(|(name, value)| !says_nothing(name, value));
     let extra = rest.chain(left).map(|(name, value)| {
         let instead = REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, instead)| *instead);
@@ -82,7 +84,6 @@ fn says_nothing(name: &str, value: &Value) -> bool {
         "metadata" => value.as_object().is_some_and(|map| map.is_empty()),
         "service_tier" => value == "auto" || value == "default",
         "store" => value == &Value::Bool(false),
-        "top_logprobs" => value.as_u64() == Some(0),
         "truncation" => value == "disabled",
         _ => value.is_null(),
     }
@@ -159,7 +160,7 @@ impl Conversation {
                     return Err(item.at.field("call_id").wrong(rule));
                 }
                 let parts = content(item, "output", Role::Tool, left)?;
-                self.say(Role::Tool, vec![Part::ToolResult(ToolResult { call_id, parts })]);
+                self.say(Role::Tool, vec![Part::ToolResult(ToolResult { call_id, parts, is_error: false })]);
             }
             "reasoning" => {
                 if let Some(thought) = self.thought(item, left)? {
@@ -315,7 +316,7 @@ fn file(object: &mut Object<'_>) -> Result<Part, Error> {
         if !is_https(&url) {
             return Err(here.field("file_url").wrong("must be an `https://` address"));
         }
-        return Ok(Part::File(File { name, media: Media::Url(url) }));
+        return Ok(Part::File(File { name, cited: false, media: Media::Url(url) }));
     }
     let at = here.field("file_data");
     let data = object.required_text("file_data", "the file as `data:…;base64,…`, or `file_url`")?;
@@ -325,7 +326,7 @@ fn file(object: &mut Object<'_>) -> Result<Part, Error> {
         None if is_pdf => base64("application/pdf", &data, at)?,
         None => return Err(at.wrong("must be `data:…;base64,…`, with the file's media type")),
     };
-    Ok(Part::File(File { name, media }))
+    Ok(Part::File(File { name, cited: false, media }))
 }
 
 /// Refuses a file that only the provider it was uploaded to knows.
@@ -392,6 +393,7 @@ fn tools(body: &mut Object<'_>, left: &mut Left, builtin: &mut Vec<Extra>) -> Re
             description: tool.text("description")?,
             parameters: tool.schema("parameters")?,
             strict: tool.boolean("strict")?,
+            cache: None,
         });
         leave(tool, left);
     }
@@ -492,8 +494,9 @@ fn response_format(body: &mut Object<'_>, left: &mut Left) -> Result<ResponseFor
     Ok(read)
 }
 
-fn reasoning(body: &mut Object<'_>, left: &mut Left) -> Result<Option<Effort>, Error> {
-    let Some(mut reasoning) = body.object("reasoning")? else { return Ok(None) };
+/// How much to think, and whether to show it: a summary that is asked for is.
+fn reasoning(body: &mut Object<'_>, left: &mut Left) -> Result<(Option<Effort>, Option<bool>), Error> {
+    let Some(mut reasoning) = body.object("reasoning")? else { return Ok((None, None)) };
     let effort = match reasoning.text("effort")? {
         None => None,
         Some(word) => Some(Effort::named(&word).ok_or_else(|| {
@@ -501,29 +504,41 @@ fn reasoning(body: &mut Object<'_>, left: &mut Left) -> Result<Option<Effort>, E
             reasoning.at.field("effort").wrong(rule)
         })?),
     };
-    // Readable thought is passed on wherever the provider gives it.
+    let mut thoughts = None;
     for name in ["generate_summary", "summary"] {
-        if reasoning.map.get(name).is_some_and(|summary| summary == "auto") {
-            reasoning.map.remove(name);
-        }
+        thoughts = match reasoning.map.get(name).and_then(Value::as_str) {
+            None => thoughts,
+            // How long it is is up to whoever writes it.
+            Some(length) => {
+                if length == "auto" {
+                    reasoning.map.remove(name);
+                }
+                Some(true)
+            }
+        };
     }
     leave(reasoning, left);
-    Ok(effort)
+    Ok((effort, thoughts))
 }
 
-/// What is to be in the answer besides: thought that can be sent back always is.
-fn include(body: &mut Object<'_>, left: &mut Left) -> Result<(), Error> {
+/// What is to be in the answer besides: probabilities of tokens. Thought that can be sent back always is.
+fn logprobs(body: &mut Object<'_>, left: &mut Left) -> Result<Option<u64>, Error> {
+    let mut wanted = None;
     let here = body.at;
     let at = here.field("include");
     for (index, value) in body.list("include", MAX_PARTS)?.unwrap_or_default().into_iter().enumerate() {
         match value.as_str() {
             None => return Err(at.index(index).wrong_type("a string", &value)),
             Some("reasoning.encrypted_content") => {}
-            Some("message.output_text.logprobs") => left.push(("include".to_owned(), value)),
+            Some(LOGPROBS) => wanted = Some(0),
             Some(_) => left.push((at.index(index).to_string(), value)),
         }
     }
-    Ok(())
+    match body.integer("top_logprobs")?.map(u64::try_from) {
+        None | Some(Ok(0)) => Ok(wanted),
+        Some(Ok(others)) if others <= 20 => Ok(Some(others)),
+        Some(_) => Err(body.at.field("top_logprobs").wrong("must be between 0 and 20")),
+    }
 }
 
 /// Far above what a model can read, far below what would hurt.
@@ -538,10 +553,8 @@ const BUILT_IN: &str = "Only `function` tools can. Declare a function and run it
 
 /// Fields that change what an answer is, and what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("include", "Leave `message.output_text.logprobs` out: only a provider that speaks Responses has it."),
     ("moderation", "Leave it out, or choose a model of a provider that speaks Responses."),
     ("prompt", "Send the prompt's text in `instructions` and `input`."),
-    ("top_logprobs", "Leave it out, or choose a model of a provider that speaks Responses."),
 ];
 
 #[cfg(test)]
@@ -630,7 +643,8 @@ mod tests {
                 signature: signature.map(str::to_owned),
             })
         };
-        let result = |id: &str, parts| Part::ToolResult(ToolResult { call_id: id.to_owned(), parts });
+        let result =
+            |id: &str, parts| Part::ToolResult(ToolResult { call_id: id.to_owned(), parts, is_error: false });
         let thought = Reasoning { text: "Hm".to_owned(), signature: Some("s1".to_owned()), redacted: None };
         let redacted = Reasoning { redacted: Some("d1".to_owned()), ..Reasoning::default() };
         let expected = Request {
@@ -646,10 +660,11 @@ mod tests {
                         Part::Image(data("image/jpeg", "aaaa")),
                         Part::Image(url("https://x/y.png")),
                         Part::File(File {
+                            cited: false,
                             name: Some("a.pdf".to_owned()),
                             media: data("application/pdf", "bbbb"),
                         }),
-                        Part::File(File { name: None, media: url("https://x/y.pdf") }),
+                        Part::File(File { cited: false, name: None, media: url("https://x/y.pdf") }),
                     ],
                 ),
                 message(
@@ -672,12 +687,13 @@ mod tests {
             ],
             tools: vec![
                 Tool {
+                    cache: None,
                     name: "f".to_owned(),
                     description: Some("F.".to_owned()),
                     parameters: Some(json!({"type": "object"})),
                     strict: Some(true),
                 },
-                Tool { name: "g".to_owned(), description: None, parameters: None, strict: None },
+                Tool { cache: None, name: "g".to_owned(), description: None, parameters: None, strict: None },
             ],
             tool_choice: Some(ToolChoice::Function("g".to_owned())),
             parallel_tool_calls: Some(false),
@@ -691,6 +707,7 @@ mod tests {
             temperature: Some(0.5),
             top_p: Some(0.9),
             reasoning_effort: Some(Effort::High),
+            thoughts: Some(true),
             stream: true,
             include_usage: true,
             user: Some("u1".to_owned()),
@@ -702,7 +719,7 @@ mod tests {
         drop_extra(&request.extra, &mut dropped).expect("harmless");
         assert_eq!(
             dropped,
-            ["store", "metadata", "truncation", "input[1].content[2].detail", "text.verbosity"]
+            ["metadata", "store", "truncation", "input[1].content[2].detail", "text.verbosity"]
         );
     }
 
@@ -735,9 +752,7 @@ mod tests {
             (r#""conversation":{"id":"conv_1"}"#, "unsupported conversation: `conversation` needs a provider that keeps earlier answers, and none are kept for this model. Send the earlier items in `input` instead, `reasoning` items as they came."),
             (r#""background":true"#, "unsupported background: `background` needs a provider that keeps answers to be fetched later, and none are kept for this model. Leave it out and wait for the answer, or use `stream`."),
             (r#""tools":[{"type":"web_search"}],"tool_choice":"required""#, "unsupported tools[0]: `tools[0]` cannot be translated for this model. Only `function` tools can. Declare a function and run it yourself, or choose a model of a provider that speaks Responses."),
-            (r#""include":["message.output_text.logprobs"]"#, "unsupported include: `include` cannot be translated for this model. Leave `message.output_text.logprobs` out: only a provider that speaks Responses has it."),
             (r#""prompt":{"id":"p"}"#, "unsupported prompt: `prompt` cannot be translated for this model. Send the prompt's text in `instructions` and `input`."),
-            (r#""top_logprobs":2"#, "unsupported top_logprobs: `top_logprobs` cannot be translated for this model. Leave it out, or choose a model of a provider that speaks Responses."),
         ];
         for (fields, expected) in cases {
             let refused = with(fields).and_then(|request| {

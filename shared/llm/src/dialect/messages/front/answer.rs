@@ -6,11 +6,11 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
-use super::{CALL_SIGNATURE, call_id, write_error};
+use super::{call_id, write_error};
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::messages::request,
+    dialect::{CALL_SIGNATURE, messages::request},
     front::{ErrorBody, Head, Writer},
 };
 
@@ -18,12 +18,13 @@ use crate::{
 pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
     let mut blocks = Blocks::default();
     let mut content = Content::default();
-    let mut end = None;
+    let (mut end, mut stop_text) = (None, None);
     let mut usage = Usage::default();
     for event in events {
         match event {
             Event::Error(error) => return Err(error.clone()),
             Event::Finish { reason, native } => end = end.or(Some((*reason, native.as_str()))),
+            Event::StopText(text) => stop_text = Some(text.as_str()),
             Event::Usage(tokens) => usage = *tokens,
             other => blocks.take(other, &mut content),
         }
@@ -33,7 +34,8 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
     let id = message_id(head.id);
     let message = Message {
         content: &content.0,
-        stop_reason: Some(stop_reason(reason, native, blocks.called)),
+        stop_reason: Some(stop_reason(reason, native, &blocks, stop_text)),
+        stop_sequence: stop_text,
         ..Message::new(&id, head.model, &usage)
     };
     Ok(serde_json::to_vec(&message).expect("strings and numbers into memory cannot fail"))
@@ -45,6 +47,7 @@ pub(super) struct Stream {
     blocks: Blocks,
     sent: Sent,
     finish: Option<(FinishReason, String)>,
+    stop_text: Option<String>,
     over: bool,
 }
 
@@ -69,7 +72,7 @@ impl Stream {
             blocks: 0,
             usage: Usage::default(),
         };
-        Self { blocks: Blocks::default(), sent, finish: None, over: false }
+        Self { blocks: Blocks::default(), sent, finish: None, stop_text: None, over: false }
     }
 }
 
@@ -90,6 +93,7 @@ impl Writer for Stream {
                     self.blocks.settle(&mut frames);
                     self.finish.get_or_insert_with(|| (*reason, native.clone()));
                 }
+                Event::StopText(text) => self.stop_text = Some(text.clone()),
                 Event::Usage(usage) => self.sent.usage = *usage,
                 other => self.blocks.take(other, &mut frames),
             }
@@ -117,7 +121,9 @@ impl Writer for Stream {
         let mut frames = Frames { sent: &mut self.sent, out };
         self.blocks.settle(&mut frames);
         frames.begin();
-        let stop = Stop { stop_reason: stop_reason(reason, &native, self.blocks.called), stop_sequence: () };
+        let stop_text = self.stop_text.as_deref();
+        let stop_reason = stop_reason(reason, &native, &self.blocks, stop_text);
+        let stop = Stop { stop_reason, stop_sequence: stop_text };
         let usage = WireUsage::from(&frames.sent.usage);
         frames.send(&Frame::MessageDelta { delta: stop, usage });
         frames.send(&Frame::MessageStop {});
@@ -134,8 +140,16 @@ fn message_id(id: &str) -> String {
 }
 
 /// Why it ended, in Anthropic's words; a provider's own where it is one of them.
-fn stop_reason(reason: FinishReason, native: &str, called: bool) -> &str {
+fn stop_reason<'a>(
+    reason: FinishReason,
+    native: &'a str,
+    blocks: &Blocks,
+    stop_text: Option<&str>,
+) -> &'a str {
+    let called = blocks.called;
     match (reason.after_calls(called), native) {
+        (FinishReason::Stop, _) if blocks.refused => "refusal",
+        (FinishReason::Stop, _) if stop_text.is_some() => "stop_sequence",
         (_, word) if STOP_REASONS.contains(&word) => word,
         (FinishReason::ContentFilter, _) => "refusal",
         (FinishReason::Length, _) => "max_tokens",
@@ -167,6 +181,8 @@ struct Blocks {
     open: Option<Open>,
     /// Whether there was a tool call.
     called: bool,
+    /// Whether the model declined in words of its own.
+    refused: bool,
     /// What comes after the open call.
     held: Vec<Event>,
     /// Sources named before there was text to name them for.
@@ -264,7 +280,11 @@ impl Blocks {
                 sink.delta(&Delta::Signature { signature });
                 self.close(sink);
             }
-            Event::Refusal(text) | Event::Text(text) => self.say(text, sink),
+            Event::Refusal(text) => {
+                self.refused = true;
+                self.say(text, sink);
+            }
+            Event::Text(text) => self.say(text, sink),
             Event::ToolArguments { index, text } => {
                 if let Some(Open::Call(call)) = self.open.as_mut().filter(|_| !text.is_empty())
                     && call.index == *index
@@ -286,8 +306,10 @@ impl Blocks {
             // No content.
             Event::Error(_)
             | Event::Finish { .. }
+            | Event::Logprobs(_)
             | Event::Reasoning(_)
             | Event::Start { .. }
+            | Event::StopText(_)
             | Event::Usage(_) => {}
         }
     }
@@ -505,8 +527,8 @@ struct Message<'a> {
     model: &'a str,
     content: &'a [Block],
     stop_reason: Option<&'a str>,
-    /// Which of the caller's stop sequences it was, other providers do not say.
-    stop_sequence: (),
+    /// Which of the caller's stop sequences it was, where the provider says it.
+    stop_sequence: Option<&'a str>,
     usage: WireUsage,
 }
 
@@ -519,7 +541,7 @@ impl<'a> Message<'a> {
             model,
             content: &[],
             stop_reason: None,
-            stop_sequence: (),
+            stop_sequence: None,
             usage: WireUsage::from(usage),
         }
     }
@@ -528,7 +550,7 @@ impl<'a> Message<'a> {
 #[derive(Serialize)]
 struct Stop<'a> {
     stop_reason: &'a str,
-    stop_sequence: (),
+    stop_sequence: Option<&'a str>,
 }
 
 /// A block as it begins.
@@ -619,6 +641,13 @@ struct WireUsage {
     output_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_tokens_details: Option<OutputDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_tool_use: Option<ServerTools>,
+}
+
+#[derive(Serialize)]
+struct ServerTools {
+    web_search_requests: u64,
 }
 
 #[derive(Serialize)]
@@ -649,6 +678,8 @@ impl From<&Usage> for WireUsage {
             },
             output_tokens: usage.output_tokens,
             output_tokens_details: (thinking_tokens > 0).then_some(OutputDetails { thinking_tokens }),
+            server_tool_use: (usage.searches > 0)
+                .then_some(ServerTools { web_search_requests: usage.searches }),
         }
     }
 }
@@ -929,7 +960,7 @@ mod tests {
         let source = |title: &str| {
             let quote = (title == "B").then(|| "q".to_owned());
             let url = Some("https://x".to_owned());
-            Event::Citation(Citation { url, title: Some(title.to_owned()), quote })
+            Event::Citation(Citation { span: None, url, title: Some(title.to_owned()), quote })
         };
         let events = [source("A"), text("a"), text("b"), source("B"), finish(FinishReason::Stop, "stop")];
         let citation = |title: &str, quote: &str| {
@@ -969,8 +1000,12 @@ mod tests {
             (Stop, "", false, "end_turn"),
         ];
         for (reason, native, called, expected) in cases {
-            assert_eq!(stop_reason(reason, native, called), expected, "{native}");
+            let blocks = Blocks { called, ..Blocks::default() };
+            assert_eq!(stop_reason(reason, native, &blocks, None), expected, "{native}");
         }
+        let refused = Blocks { refused: true, ..Blocks::default() };
+        assert_eq!(stop_reason(Stop, "stop", &refused, None), "refusal");
+        assert_eq!(stop_reason(Stop, "stop", &Blocks::default(), Some("END")), "stop_sequence");
     }
 
     #[test]

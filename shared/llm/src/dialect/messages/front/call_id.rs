@@ -1,13 +1,13 @@
 //! Ids of tool calls, in the letters Messages takes: `[a-zA-Z0-9_-]`. Other providers use more
-//! (`functions.get:0`). Their ids are spelled out in base64, which is undone when the caller sends them
-//! back.
+//! (`functions.get:0`). Their ids are spelled out in base64, for callers and for Anthropic, which is undone when
+//! they come back.
 
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// The id for the caller.
-pub(super) fn outward(id: &str) -> Cow<'_, str> {
+pub(in super::super) fn outward(id: &str) -> Cow<'_, str> {
     if is_legal(id) {
         return Cow::Borrowed(id);
     }

@@ -11,10 +11,10 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use self::block::{cache_control, content};
-use super::CALL_SIGNATURE;
 use crate::{
     Error,
-    chat::{Extra, Message, Part, Reasoning, Request, Role},
+    chat::{Extra, Message, Part, Request, Role},
+    dialect::with_call_signatures,
     fields::{self, Object, leave},
 };
 
@@ -34,7 +34,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
     let (tools, hosted) = option::tools(&mut body, &mut extra)?;
     let (tool_choice, parallel_tool_calls) = option::tool_choice(&mut body, &tools, &hosted, &mut extra)?;
     let (response_format, effort) = option::output(&mut body, &mut extra)?;
-    let (reasoning_effort, reasoning_budget) = option::thinking(&mut body, effort, &mut extra)?;
+    let (reasoning_effort, reasoning_budget, thoughts) = option::thinking(&mut body, effort, &mut extra)?;
     let max_tokens = body.count("max_tokens")?;
     let request = Request {
         model,
@@ -52,6 +52,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
         stop: option::stop(&mut body)?,
         reasoning_effort,
         reasoning_budget,
+        thoughts,
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: true,
         user: option::user(&mut body, &mut extra)?,
@@ -126,7 +127,7 @@ fn message(object: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<
     let at = here.field("content");
     let parts = content(object, "content", role, extra)?.ok_or_else(|| at.required(block::CONTENT))?;
     Ok(match role {
-        Role::Assistant => (role, with_signatures(parts)),
+        Role::Assistant => (role, with_call_signatures(parts)),
         role => (role, parts),
     })
 }
@@ -153,27 +154,6 @@ fn turn(parts: Vec<Part>, messages: &mut Vec<Message>) {
     }
 }
 
-/// Puts each signature that travelled in a block of its own back on its call.
-fn with_signatures(parts: Vec<Part>) -> Vec<Part> {
-    let mut carried = None;
-    let mut whole = Vec::with_capacity(parts.len());
-    for part in parts {
-        match part {
-            Part::Reasoning(Reasoning { signature: Some(signature), .. })
-                if signature.starts_with(CALL_SIGNATURE) =>
-            {
-                carried = signature.strip_prefix(CALL_SIGNATURE).map(str::to_owned);
-            }
-            Part::ToolCall(mut call) => {
-                call.signature = carried.take();
-                whole.push(Part::ToolCall(call));
-            }
-            other => whole.push(other),
-        }
-    }
-    whole
-}
-
 /// Far above what a model can read, far below what would hurt.
 const MAX_MESSAGES: usize = 10_000;
 const MAX_PARTS: usize = 10_000;
@@ -194,7 +174,9 @@ const REFUSED: &[(&str, &str)] = &[
 mod tests {
     use super::*;
     use crate::{
-        chat::{CacheTtl, Effort, File, Media, ResponseFormat, Tool, ToolCall, ToolChoice, ToolResult},
+        chat::{
+            CacheTtl, Effort, File, Media, Reasoning, ResponseFormat, Tool, ToolCall, ToolChoice, ToolResult,
+        },
         dialect::drop_extra,
     };
 
@@ -281,8 +263,9 @@ mod tests {
                 signature: signature.map(str::to_owned),
             })
         };
-        let result =
-            |id: &str, parts: Vec<Part>| Part::ToolResult(ToolResult { call_id: id.to_owned(), parts });
+        let result = |id: &str, parts: Vec<Part>| {
+            Part::ToolResult(ToolResult { call_id: id.to_owned(), parts, is_error: false })
+        };
         let message = |role: Role, parts: Vec<Part>| Message { role, parts };
         let expected = Request {
             model: "openai/gpt-5".to_owned(),
@@ -295,8 +278,16 @@ mod tests {
                         Part::Image(data("image/png", "aGk=")),
                         Part::Image(Media::Url("https://x/y.png".to_owned())),
                         text("C"),
-                        Part::File(File { name: Some("T".to_owned()), media: data("text/plain", "aGk=") }),
-                        Part::File(File { name: None, media: Media::Url("https://x/y.pdf".to_owned()) }),
+                        Part::File(File {
+                            cited: false,
+                            name: Some("T".to_owned()),
+                            media: data("text/plain", "aGk="),
+                        }),
+                        Part::File(File {
+                            cited: false,
+                            name: None,
+                            media: Media::Url("https://x/y.pdf".to_owned()),
+                        }),
                         Part::CachePoint(CacheTtl::Short),
                     ],
                 ),
@@ -317,14 +308,16 @@ mod tests {
                 ),
                 message(
                     Role::Tool,
-                    vec![result(
-                        "t2",
-                        vec![text("no"), Part::Image(Media::Url("https://x/z.png".to_owned()))],
-                    )],
+                    vec![Part::ToolResult(ToolResult {
+                        call_id: "t2".to_owned(),
+                        parts: vec![text("no"), Part::Image(Media::Url("https://x/z.png".to_owned()))],
+                        is_error: true,
+                    })],
                 ),
                 message(Role::User, vec![text("There.")]),
             ],
             tools: vec![Tool {
+                cache: None,
                 name: "f".to_owned(),
                 description: Some("d".to_owned()),
                 parameters: Some(serde_json::json!({"type": "object"})),
@@ -348,14 +341,7 @@ mod tests {
             stream: true,
             include_usage: true,
             user: Some("u1".to_owned()),
-            extra: vec![
-                Extra { name: "service_tier".to_owned(), value: "auto".into(), instead: None },
-                Extra {
-                    name: "messages[2].content[2].is_error".to_owned(),
-                    value: true.into(),
-                    instead: None,
-                },
-            ],
+            extra: vec![Extra { name: "service_tier".to_owned(), value: "auto".into(), instead: None }],
             ..Request::default()
         };
         assert_eq!(parse(body.as_bytes()), Ok(expected));
@@ -450,10 +436,7 @@ mod tests {
             "tools":[{"name":"f","input_schema":{},"cache_control":{"type":"ephemeral"},"type":"custom"},{"type":"web_search_20250305","name":"web_search"}]"#;
         let extra = with(fields).expect("valid").extra;
         let names: Vec<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();
-        assert_eq!(
-            names,
-            ["tools[1]", "service_tier", "tools[0].cache_control", "thinking.display", "metadata.team"]
-        );
+        assert_eq!(names, ["tools[1]", "service_tier", "metadata.team"]);
         let mut dropped = Vec::new();
         drop_extra(&extra[1..], &mut dropped).expect("harmless");
         assert_eq!(dropped, names[1..]);
@@ -483,7 +466,7 @@ mod tests {
             (r#""thinking":{"type":"adaptive"},"output_config":{"effort":"medium"}"#, Some(Medium), None),
             (r#""output_config":{"effort":"xhigh"}"#, Some(XHigh), None),
             (r#""thinking":{"type":"enabled","budget_tokens":1024}"#, Some(Low), Some(1024)),
-            (r#""thinking":{"type":"enabled","budget_tokens":31999}"#, Some(High), Some(31_999)),
+            (r#""thinking":{"type":"enabled","budget_tokens":31999}"#, Some(XHigh), Some(31_999)),
         ];
         for (fields, effort, budget) in cases {
             let request = with(fields).expect("valid");

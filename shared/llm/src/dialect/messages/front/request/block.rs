@@ -104,6 +104,10 @@ fn document(
     extra: &mut Vec<(String, Value)>,
 ) -> Result<(), Error> {
     let name = object.text("title")?.filter(|title| !title.is_empty());
+    let cited = match object.object("citations")? {
+        Some(mut citations) => citations.boolean("enabled")?.unwrap_or(false),
+        None => false,
+    };
     // Told to the model, but not part of what it may cite.
     parts.extend(object.text("context")?.filter(|text| !text.is_empty()).map(Part::Text));
     let mut source = source(object)?;
@@ -128,7 +132,7 @@ fn document(
         "url" => Media::Url(url(&mut source)?),
         other => return Err(unknown_source(&source, other)),
     };
-    parts.push(Part::File(File { name, media }));
+    parts.push(Part::File(File { name, cited, media }));
     leave(source, extra);
     Ok(())
 }
@@ -180,10 +184,8 @@ fn tool_result(object: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Res
     let call_id =
         call_id::inward(object.required_text("tool_use_id", "the `id` of the `tool_use` it answers")?);
     let parts = content(object, "content", Role::Tool, extra)?.unwrap_or_default();
-    if let Some(true) = object.boolean("is_error")? {
-        extra.push((object.at.field("is_error").to_string(), Value::Bool(true)));
-    }
-    Ok(ToolResult { call_id, parts })
+    let is_error = object.boolean("is_error")?.unwrap_or(false);
+    Ok(ToolResult { call_id, parts, is_error })
 }
 
 /// How long what ends here is to be kept in the prompt cache, where it is.

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::MAX_PARTS;
+use super::{MAX_PARTS, block::cache_control};
 use crate::{
     Error,
     chat::{Effort, Extra, ResponseFormat, Tool, ToolChoice},
-    dialect::messages::request::effort_of,
     fields::{Object, leave},
 };
 
@@ -34,6 +33,7 @@ pub(super) fn tools(
                     .ok_or_else(|| object.at.field("input_schema").required("a JSON Schema"))?,
             ),
             strict: object.boolean("strict")?,
+            cache: cache_control(&mut object, extra)?,
         });
         leave(object, extra);
     }
@@ -124,13 +124,16 @@ fn json_schema(mut format: Object<'_>, extra: &mut Vec<(String, Value)>) -> Resu
     })
 }
 
-/// How much to think, as an effort and, where the caller says it, in tokens.
+/// How much to think, as an effort and, where the caller says it, in tokens; and whether to show it.
+type Wish = (Option<Effort>, Option<u64>, Option<bool>);
+
+/// What the caller says of thought.
 pub(super) fn thinking(
     body: &mut Object<'_>,
     effort: Option<Effort>,
     extra: &mut Vec<(String, Value)>,
-) -> Result<(Option<Effort>, Option<u64>), Error> {
-    let Some(mut object) = body.object("thinking")? else { return Ok((effort, None)) };
+) -> Result<Wish, Error> {
+    let Some(mut object) = body.object("thinking")? else { return Ok((effort, None, None)) };
     let thinking = match object.required_text("type", THINKING)?.as_str() {
         // High is what Claude does where nothing is said.
         "adaptive" => (effort.or(Some(Effort::High)), None),
@@ -140,12 +143,18 @@ pub(super) fn thinking(
             let budget = object.count("budget_tokens")?;
             let budget =
                 budget.ok_or_else(|| object.at.field("budget_tokens").required("a number of tokens"))?;
-            (effort.or(Some(effort_of(budget))), Some(budget))
+            (effort.or(Some(Effort::of_budget(budget))), Some(budget))
         }
         _ => return Err(object.at.field("type").wrong(&format!("must be {THINKING}"))),
     };
+    let thoughts = match object.text("display")?.as_deref() {
+        None => None,
+        Some("omitted") => Some(false),
+        Some("summarized") => Some(true),
+        Some(_) => return Err(object.at.field("display").wrong("must be `summarized` or `omitted`")),
+    };
     leave(object, extra);
-    Ok(thinking)
+    Ok((thinking.0, thinking.1, thoughts))
 }
 
 pub(super) fn top_k(body: &mut Object<'_>) -> Result<Option<u64>, Error> {

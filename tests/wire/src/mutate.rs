@@ -1,0 +1,198 @@
+//! Inputs for the targets of [`crate::hold`]: what is recorded, and what chance makes of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{PROTOCOLS, hold, recorded, recorded::Kind};
+
+/// What a target starts from.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = kept(target).into_iter().map(|(_, bytes)| bytes).collect();
+    let all = recorded();
+    if let Some(name) = target.strip_prefix("request_") {
+        for (path, bytes) in requests() {
+            let of = path.parent().unwrap().file_name().unwrap();
+            let is_callers = of == "callers" && path.file_stem().unwrap() == name;
+            if is_callers || (of == "requests" && name == "chat_completions") {
+                seeds.push(bytes);
+            }
+        }
+        // And what others' requests are in this protocol.
+        let to = crate::Protocol::named(name);
+        for (_, body) in
+            requests().into_iter().filter(|(path, _)| path.parent().unwrap().ends_with("requests"))
+        {
+            let [chat, ..] = &PROTOCOLS;
+            let request = chat.front.peek(chat.path, &body).and_then(|peek| chat.front.parse(&peek, &body));
+            let encoded = request.and_then(|request| to.dialect.encode(&request, &to.target()));
+            seeds.extend(encoded.map(|encoded| encoded.request.into_body().to_vec()));
+        }
+    } else if target == "answer_converse_frames" {
+        let frames = all.iter().filter(|one| one.protocol.name == "converse" && one.kind == Kind::Stream);
+        seeds.extend(frames.map(|one| lines(&fs::read_to_string(&one.path).unwrap())));
+    } else {
+        let wanted = |one: &recorded::Recorded| match target.strip_prefix("answer_") {
+            Some(name) => one.protocol.name == name,
+            None => {
+                one.kind == Kind::Stream && (one.protocol.name == "converse") == (target == "eventstream")
+            }
+        };
+        seeds.extend(all.into_iter().filter(wanted).map(|one| one.body));
+    }
+    seeds
+}
+
+/// Inputs that once were too much for a target, by name.
+pub fn kept(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    files(&fixtures().join("hostile").join(target))
+}
+
+/// Runs a target on what it starts from and then on `count` changed inputs, the same for the same `seed`.
+pub fn run(target: &str, seed: u64, count: usize) {
+    let seeds = seeds(target);
+    assert!(!seeds.is_empty(), "{target}");
+    for bytes in &seeds {
+        look(target, bytes);
+    }
+    let mut chance = Chance(seed | 1);
+    for _ in 0..count {
+        let mut bytes = chance.pick(&seeds).clone();
+        for _ in 0..=chance.below(4) {
+            chance.change(&mut bytes, &seeds);
+        }
+        bytes.truncate(16 << 10);
+        look(target, &bytes);
+    }
+}
+
+/// Looks, and says at what if that goes wrong.
+fn look(target: &str, bytes: &[u8]) {
+    struct Told<'a>(&'a str, &'a [u8]);
+    impl Drop for Told<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("{} fails on {:?}", self.0, String::from_utf8_lossy(self.1));
+            }
+        }
+    }
+    let told = Told(target, bytes);
+    hold::run(told.0, told.1);
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() >> 16).unwrap_or(usize::MAX) % end.max(1)
+    }
+
+    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+
+    fn change(&mut self, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
+        let at = self.below(bytes.len() + 1);
+        let end = (at + self.below(40)).min(bytes.len());
+        match self.below(8) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            3 => bytes.truncate(at),
+            4 => {
+                let other = self.pick(seeds);
+                let from = self.below(other.len() + 1);
+                bytes.splice(at.., other[from..].iter().copied());
+            }
+            5 => self.value(bytes, at),
+            _ => drop(bytes.splice(at..at, self.pick(WORDS).bytes())),
+        }
+    }
+
+    /// Another value in place of the next one in the JSON.
+    fn value(&mut self, bytes: &mut Vec<u8>, at: usize) {
+        let Some(colon) = bytes[at..].iter().position(|byte| *byte == b':') else { return };
+        let start = at + colon + 1;
+        let length = bytes[start..].iter().position(|byte| b",}]".contains(byte));
+        let end = length.map_or(bytes.len(), |length| start + length);
+        bytes.splice(start..end, self.pick(VALUES).bytes());
+    }
+}
+
+/// The lines [`hold`] makes frames of, out of a fixture's.
+fn lines(fixture: &str) -> Vec<u8> {
+    let mut lines = String::new();
+    for line in fixture.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        match (line["event"].as_str(), line["exception"].as_str()) {
+            (Some(name), _) => lines += &format!("{name} {}\n", line["payload"]),
+            (_, Some(name)) => lines += &format!("!{name} {}\n", line["payload"]),
+            _ => {}
+        }
+    }
+    lines.into_bytes()
+}
+
+fn requests() -> Vec<(PathBuf, Vec<u8>)> {
+    [files(&fixtures().join("callers")), files(&fixtures().join("requests"))].concat()
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("fixtures")
+}
+
+const VALUES: &[&str] = &[
+    "null",
+    "true",
+    "0",
+    "-1",
+    "1.5",
+    "1e999",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-9223372036854775808",
+    "\"\"",
+    "\" \"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "\"é👋\"",
+    "[]",
+    "[[]]",
+    "[null]",
+    "{}",
+    "{\"\":0}",
+    "\"data:,\"",
+    "\"https://x\"",
+    "\"stop\"",
+    "\"assistant\"",
+    "\"user\"",
+    "\"system\"",
+    "\"tool\"",
+];
+
+#[rustfmt::skip]
+const WORDS: &[&str] = &[
+    "{", "}", "[", "]", "\"", "\\", ",", ":", "\n", "\n\n", "\r", "\r\n\r\n", "data: ", "event: error\n", ": x\n\n", "[DONE]",
+    "\u{feff}", "\0", "null,", "[[[[[[[[[[[[[[[[", "{\"a\":{\"a\":{\"a\":", "é", "👋", "\"error\":{},", "\"error\":null,",
+    "\"type\":\"text\",", "\"type\":\"error\",", "\"index\":4294967295,", "\"id\":\"\",", "\"model\":\"x\",", "\"stream\":true,",
+    "\"stream\":1,", "\"\\u006dodel\":\"x\",", "\"messages\":[],", "\"content\":null,", "\"content\":[],", "\"name\":\"\",",
+    "\"finish_reason\":\"stop\",", "\"usage\":{},", "\"usage\":null,", "\"tool_calls\":[{}],", "\"arguments\":\"\",", "\"role\":\"tool\",",
+];
