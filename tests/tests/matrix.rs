@@ -79,8 +79,8 @@ fn as_told_in(protocol: &Protocol, events: &[Event]) -> Told {
         }
         // Its arguments are objects; what is none cannot be told.
         "generate_content" if has_broken_arguments(events) => Told { failed: true, ..Told::default() },
-        // It has no words for a refusal but the reason of the end.
-        "generate_content" if refused && told.finish == Some(FinishReason::Stop) => {
+        // They have no words for a refusal but the reason of the end.
+        "generate_content" | "messages" if refused && told.finish == Some(FinishReason::Stop) => {
             Told { finish: Some(FinishReason::ContentFilter), ..told }
         }
         // Its usage is numbers, whether or not they are known.

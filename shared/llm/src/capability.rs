@@ -97,8 +97,14 @@ pub fn is_doubtful(target: &Target<'_>, body: &[u8]) -> bool {
     facts.is_overfull(body.len() as u64) || !words.is_empty() && is_asked()
 }
 
-/// Refuses what the target is known not to have.
-pub fn check(request: &Request, target: &Target<'_>) -> Result<(), Error> {
+/// Whether the target is known to have no schemas for its answers, while a tool may stand in for one.
+pub(crate) fn lacks_schema(target: &Target<'_>) -> bool {
+    let facts = certain(target);
+    facts.has(b'j') == Some(false) && facts.has(b't') != Some(false)
+}
+
+/// Refuses what the target is known not to have. In a translation a tool may stand in for a schema.
+pub fn check(request: &Request, target: &Target<'_>, is_translated: bool) -> Result<(), Error> {
     let facts = certain(target);
     let (name, model) = (target.provider.name, target.model);
     let refuse = |param: String, what: &str, instead: &str| {
@@ -113,7 +119,10 @@ pub fn check(request: &Request, target: &Target<'_>) -> Result<(), Error> {
             "Leave them out, or choose a model that has tools.",
         );
     }
-    if lacks(b'j') && matches!(request.response_format, ResponseFormat::JsonSchema { .. }) {
+    if lacks(b'j')
+        && !(is_translated && lacks_schema(target))
+        && matches!(request.response_format, ResponseFormat::JsonSchema { .. })
+    {
         return refuse(
             "response_format".to_owned(),
             "cannot hold its answer to a JSON schema",
@@ -356,7 +365,7 @@ mod tests {
 
     /// The field a refusal blames; empty where nothing is refused. Its sentence names the field and the model.
     fn refusal(name: &'static str, body: &str) -> String {
-        match check(&request(body), &target(name)) {
+        match check(&request(body), &target(name), false) {
             Ok(()) => String::new(),
             Err(Error::Unsupported { message, param }) => {
                 assert!(message.contains(name) && message.contains(&format!("`{param}`")), "{message}");
@@ -400,6 +409,20 @@ mod tests {
     }
 
     #[test]
+    fn in_a_translation_a_tool_stands_in_for_a_schema_where_there_are_tools() {
+        let schema = json!({ "type": "json_schema", "json_schema": { "name": "s", "schema": {} } });
+        let request = request(&body(json!({ "response_format": schema })));
+        for (name, is_emulated) in [("openai/gpt-5.4-pro", true), ("openai/o3-deep-research", false)] {
+            let target = target(name);
+            assert_eq!(
+                (lacks_schema(&target), check(&request, &target, true).is_ok()),
+                (is_emulated, is_emulated)
+            );
+        }
+        assert!(!lacks_schema(&target("openai/gpt-4o")));
+    }
+
+    #[test]
     fn only_models_with_a_known_lack_are_looked_at_before_they_are_passed_on() {
         let tools = body(json!({ "tools": [] }));
         assert!(!is_doubtful(&target("openai/gpt-5-mini"), tools.as_bytes()));
@@ -417,7 +440,7 @@ mod tests {
             ("https://openai.com.example.net/v1", false),
         ] {
             let target = Target { base_url, ..target("openai/o3-deep-research") };
-            assert_eq!(check(&request(&tools), &target).is_err(), is_refused, "{base_url}");
+            assert_eq!(check(&request(&tools), &target, true).is_err(), is_refused, "{base_url}");
         }
     }
 

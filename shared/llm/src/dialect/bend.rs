@@ -10,7 +10,7 @@ use std::{borrow::Cow, mem::take};
 
 use super::{Decoder, Dialect, Encoded};
 use crate::{
-    Error, Target,
+    Error, Target, capability,
     chat::{Event, FinishReason, Part, Request, ResponseFormat, Tool, ToolChoice},
 };
 
@@ -76,7 +76,7 @@ pub fn encode(dialect: &dyn Dialect, request: &Request, target: &Target<'_>) -> 
     let mut bent = Bent::default();
     let mut request = Cow::Borrowed(request);
     if matches!(request.response_format, ResponseFormat::JsonSchema { .. })
-        && dialect.lacks_schema(&request, target)
+        && (dialect.lacks_schema(&request, target) || capability::lacks_schema(target))
     {
         bent.answer_by_tool(request.to_mut());
     }

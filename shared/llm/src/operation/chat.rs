@@ -42,13 +42,13 @@ impl Operation for Chat {
             if capability::is_doubtful(target, ask.body)
                 && let Ok(unified) = self.0.parse(ask.peek, ask.body)
             {
-                capability::check(&unified, target)?;
+                capability::check(&unified, target, false)?;
             }
             let forwarded = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
             return Ok(Outgoing::translated(forwarded, delivery));
         }
         let unified = self.0.parse(ask.peek, ask.body)?;
-        capability::check(&unified, target)?;
+        capability::check(&unified, target, true)?;
         let (bounded, changed) = capability::bounded(&unified, target);
         let mut encoded = bend::encode(ask.api.dialect(), &bounded, target)?;
         encoded.dropped.extend(changed);

@@ -122,6 +122,10 @@ impl Operation for CountTokens {
         Ok(Answered::json(body.to_string(), Summary::default()))
     }
 
+    fn headers(&self, status: StatusCode, request_id: &HeaderValue, headers: &mut HeaderMap) {
+        self.front().headers(status, request_id, headers);
+    }
+
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
         self.front().error(status, error)
     }
