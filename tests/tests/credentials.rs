@@ -1,6 +1,9 @@
 //! Providers that want more than a key: signatures, tokens, addresses made of settings.
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use gateway::Host as _;
 use serde_json::{Value, json};
 use tests::{Answer, Answered, Gateway, host::NEW_YEAR_MS};
@@ -124,6 +127,34 @@ fn callers_of_messages_reach_claude_on_bedrock_with_their_own_bytes() {
     gateway.host.upstream.expect("POST", &format!("{base}/invoke"), refusal);
     let answered = messages(&gateway, &format!("bedrock/{model}"), false, &[]);
     assert_eq!(answered.record.unwrap().error_type.as_deref(), Some("context_length_exceeded"));
+}
+
+#[test]
+fn claudes_stream_on_bedrock_reaches_callers_of_messages_as_claudes_events() {
+    let gateway = Gateway::with(&[("BEDROCK_API_KEY", "bk")]);
+    let base = "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-sonnet-4-6";
+    let events = [
+        r#"{"type":"message_start","message":{"id":"msg_1","model":"claude-sonnet-4-6","content":[],"usage":{"input_tokens":3,"output_tokens":1}}}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}"#,
+        r#"{"type":"message_stop","later":1.50}"#,
+    ];
+    let frames = events.map(|event| {
+        let headers = [(":event-type", "chunk"), (":message-type", "event")];
+        let mut frame = Vec::new();
+        let payload = json!({ "bytes": BASE64_STANDARD.encode(event) }).to_string();
+        llm::eventstream::write(&headers, payload.as_bytes(), &mut frame);
+        frame
+    });
+    let stream = Answer::stream(frames).header("content-type", "application/vnd.amazon.eventstream");
+    gateway.host.upstream.expect("POST", &format!("{base}/invoke-with-response-stream"), stream);
+    let answered = messages(&gateway, "bedrock/anthropic.claude-sonnet-4-6", true, &[]);
+    let kinds = ["message_start", "message_delta", "message_stop"];
+    let expected: Vec<String> =
+        kinds.iter().zip(events).map(|(kind, event)| format!("event: {kind}\ndata: {event}\n\n")).collect();
+    assert_eq!(answered.text(), expected.concat());
+    assert_eq!(answered.headers["content-type"], "text/event-stream; charset=utf-8");
+    let record = answered.record.unwrap();
+    assert_eq!((record.input_tokens, record.output_tokens), (Some(3), Some(2)));
 }
 
 #[test]
