@@ -14,12 +14,16 @@ use gateway::{
     memory::Memory,
     ports::{
         Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
-        PortError, Random, Receive, Rows, Settings, Statement,
+        PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
     record::Record,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use llm::{UpstreamError, relay::Ending};
+use ring::{
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+};
 
 use crate::MemoryDatabase;
 
@@ -239,6 +243,16 @@ impl KeyValue for MemoryHost {
     }
 }
 
+impl Signer for MemoryHost {
+    async fn sign_rs256(&self, pkcs8: &[u8], message: &[u8]) -> Result<Vec<u8>, PortError> {
+        let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|error| PortError::new("signer", error))?;
+        let mut signature = vec![0; pair.public().modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+            .map_err(|error| PortError::new("signer", error))?;
+        Ok(signature)
+    }
+}
+
 impl Fetch for MemoryHost {
     const HAS_SOCKETS: bool = true;
     type Stream = Stream;
@@ -316,6 +330,15 @@ impl MemoryKeyValue {
     /// From now on nothing works, or everything does again.
     pub fn fail(&self, failing: bool) {
         self.failing.set(failing);
+    }
+
+    /// All that was ever stored, as far as it is text.
+    pub fn dump(&self) -> String {
+        let entries = self.entries.borrow();
+        entries
+            .iter()
+            .map(|(key, (value, _))| format!("{key} {}\n", String::from_utf8_lossy(value)))
+            .collect()
     }
 
     /// How many entries there are, old ones included.

@@ -223,7 +223,8 @@ fn the_callers_own_bytes_go_to_a_provider_that_speaks_the_same() {
         let body = body.replacen('{', r#"{"a_later_field" : {"x":1.50}, "#, 1);
         let peek = protocol.front.peek(protocol.path, body.as_bytes()).unwrap();
         let target = protocol.target();
-        let forwarded = protocol.front.forward(body.as_bytes(), &peek, &HeaderMap::new(), &target).unwrap();
+        let forwarded =
+            protocol.front.forward(body.as_bytes(), &peek, &HeaderMap::new(), &target).unwrap().request;
         let expected = body.replace(r#""model": "chat""#, &format!(r#""model": "{}""#, target.model));
         assert_eq!(std::str::from_utf8(forwarded.body()).unwrap(), expected, "{}", protocol.name);
         let own = protocol.dialect.encode(&protocol.front.parse(&peek, body.as_bytes()).unwrap(), &target);

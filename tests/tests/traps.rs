@@ -472,19 +472,20 @@ fn c1_usage_is_asked_for_wherever_it_does_not_come_by_itself() {
     let mut asked = 0;
     for provider in provider::PROVIDERS.iter().filter(|provider| provider.name != "demo") {
         let target = Target { provider, model: "m", base_url: "https://x.test", credential: None };
-        let encoded = provider.api.dialect().encode(&request, &target).unwrap();
+        let api = provider.api_for(provider::Api::ChatCompletions, "m");
+        let encoded = api.dialect().encode(&request, &target).unwrap();
         let body: Value = serde_json::from_slice(encoded.request.body()).unwrap();
         let wish = body.pointer("/stream_options/include_usage") == Some(&json!(true));
         assert_eq!(wish, provider.ask_usage, "{}", provider.name);
         // And so where the caller's own bytes go on, whatever they say of it.
-        if provider.api == provider::Api::ChatCompletions {
+        if api == provider::Api::ChatCompletions {
             for options in ["", r#","stream_options":{"include_usage":false}"#] {
                 let body = format!(r#"{{"model":"x","messages":[],"stream":true{options}}}"#);
                 let peek = ChatCompletions.peek("", body.as_bytes()).unwrap();
                 let sent = ChatCompletions
                     .forward(body.as_bytes(), &peek, &http::HeaderMap::new(), &target)
                     .unwrap();
-                let sent: Value = serde_json::from_slice(sent.body()).unwrap();
+                let sent: Value = serde_json::from_slice(sent.request.body()).unwrap();
                 let wish = sent.pointer("/stream_options/include_usage") == Some(&json!(true));
                 assert_eq!(wish, provider.ask_usage, "{} {options}", provider.name);
             }

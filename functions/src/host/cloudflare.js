@@ -242,7 +242,7 @@ async function exchange(method, url, headers, body, firstByteMs, maxBytes, anySt
 }
 
 /** The media types of answers that come bit by bit. */
-const STREAMS = ['text/event-stream', 'application/vnd.amazon.eventstream'];
+const STREAMS = ['text/event-stream', 'application/vnd.amazon.eventstream', 'application/x-ndjson'];
 
 /** Gives an upstream up, or a socket nobody has listened to. */
 export function cancel(reader) {
@@ -431,6 +431,14 @@ export function sleep(ms) {
 
 export function randomBytes(count) {
   return crypto.getRandomValues(new Uint8Array(count));
+}
+
+/** RSA with SHA-256 and the padding of PKCS #1 v1.5. */
+export async function signRs256(pkcs8, message) {
+  const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+  const [key, text] = [pkcs8.slice(), message.slice()];
+  const imported = await crypto.subtle.importKey('pkcs8', key, algorithm, false, ['sign']);
+  return new Uint8Array(await crypto.subtle.sign(algorithm, imported, text));
 }
 
 /** A text binding or secret. */

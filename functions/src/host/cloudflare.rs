@@ -17,7 +17,7 @@ use gateway::{
     memory::Memory,
     ports::{
         Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
-        PortError, Random, Receive, Rows, Settings, Statement,
+        PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
     record::Record,
 };
@@ -353,6 +353,13 @@ impl KeyValue for Cloudflare {
     }
 }
 
+impl Signer for Cloudflare {
+    async fn sign_rs256(&self, pkcs8: &[u8], message: &[u8]) -> Result<Vec<u8>, PortError> {
+        let signed = sign_rs256(pkcs8, message).await.map_err(|error| port_error("signer", &error))?;
+        Ok(signed.unchecked_into::<js_sys::Uint8Array>().to_vec())
+    }
+}
+
 /// A reader of what an upstream has yet to say, real or scripted. Cancelled when dropped, unless it was
 /// handed over to the pump.
 struct Reader(Option<JsValue>);
@@ -579,6 +586,8 @@ extern "C" {
     async fn sleep(ms: f64) -> Result<(), JsValue>;
     #[wasm_bindgen(js_name = randomBytes)]
     fn random_bytes(count: u32) -> js_sys::Uint8Array;
+    #[wasm_bindgen(js_name = signRs256, catch)]
+    async fn sign_rs256(pkcs8: &[u8], message: &[u8]) -> Result<JsValue, JsValue>;
     fn setting(env: &JsValue, name: &str) -> Option<String>;
     #[wasm_bindgen(js_name = versionId)]
     fn version_id(env: &JsValue) -> Option<String>;

@@ -2,5 +2,7 @@
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 mod cloudflare;
+#[cfg(any(target_os = "wasi", test))]
+mod rs256;
 #[cfg(target_os = "wasi")]
 mod spin;

@@ -27,7 +27,7 @@ use gateway::{
     memory::Memory,
     ports::{
         Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
-        PortError, Random, Receive, Rows, Settings, Statement,
+        PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
     record::Record,
     store::migrations,
@@ -54,6 +54,7 @@ use spin_sdk::{
 
 use wasi::io::streams::{OutputStream, StreamError};
 
+use super::rs256;
 use crate::{Reply, Streaming, handle, is_call};
 
 #[http_component]
@@ -348,6 +349,12 @@ impl Settings for Spin {
 /// Spin's variables are in small letters. An optional one is declared with an empty default.
 fn variable(name: &str) -> Option<String> {
     variables::get(&name.to_ascii_lowercase()).ok().filter(|value| !value.is_empty())
+}
+
+impl Signer for Spin {
+    async fn sign_rs256(&self, pkcs8: &[u8], message: &[u8]) -> Result<Vec<u8>, PortError> {
+        rs256::sign(pkcs8, message).ok_or_else(|| PortError::new("signer", "the key is no RSA key"))
+    }
 }
 
 impl Database for Spin {
@@ -713,4 +720,5 @@ const SLACK_MS: i64 = 5_000;
 const FORM: &[u8] = b"multipart/";
 
 /// The media types of answers that come bit by bit.
-const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"application/vnd.amazon.eventstream"];
+const STREAMS: [&[u8]; 3] =
+    [b"text/event-stream", b"application/vnd.amazon.eventstream", b"application/x-ndjson"];

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hypercare::time::parse_http_date;
 use llm::{
-    ErrorClass, Provider, Target, UpstreamError, capability, demo,
+    ErrorClass, Provider, UpstreamError, capability, demo,
     dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
     kept,
@@ -17,7 +17,7 @@ use llm::{
 };
 
 use crate::{
-    Error, Host, auth, form,
+    Error, Host, auth, credential, form,
     live::Live,
     objects::PROVIDER,
     payload::Capture,
@@ -211,9 +211,9 @@ pub(crate) struct Rest<'a> {
 }
 
 impl Call<'_> {
-    fn ask<'a>(&'a self, draft: &'a Draft) -> Ask<'a> {
+    fn ask<'a>(&'a self, draft: &'a Draft, api: Api) -> Ask<'a> {
         let Self { headers, body, peek, .. } = self;
-        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek, bent: None }
+        Ask { id: draft.id(), created: draft.started_ms() / 1000, headers, body, peek, api, bent: None }
     }
 }
 
@@ -228,13 +228,23 @@ async fn try_in_order<H: Host>(
 ) -> Result<Served<H::Stream>, Refusal> {
     let (last, earlier) = choices.split_last().expect("a plan has a target");
     let is_asked_once = |error: &Error| call.rest.is_some() && matches!(error, Error::Upstream { .. });
+    let mut missing = Vec::new();
+    let mut failed = None;
     for choice in earlier {
         match try_target(host, call, choice, draft).await {
-            Err(refusal) if may_fall_back(&refusal.error) && !is_asked_once(&refusal.error) => {}
+            Err(Refusal { error: Error::ProviderUnconfigured { setting, .. }, .. }) => missing.push(setting),
+            Err(refusal) if may_fall_back(&refusal.error) && !is_asked_once(&refusal.error) => {
+                failed = Some(refusal);
+            }
             done => return done,
         }
     }
     let refusal = match try_target(host, call, last, draft).await {
+        Err(Refusal { error: Error::ProviderUnconfigured { setting, .. }, .. }) if !earlier.is_empty() => {
+            missing.push(setting);
+            // What a target that is set up said is more to the point.
+            return Err(failed.unwrap_or_else(|| Error::ProvidersUnconfigured { settings: missing }.into()));
+        }
         Err(refusal) => refusal,
         served => return served,
     };
@@ -318,14 +328,16 @@ async fn send<H: Host>(
     draft: &Draft,
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
     let provider = choice.provider;
+    let api = credential::api_for(host, choice, call.operation.callers_api());
+    let ask = call.ask(draft, api);
     let Sent { mut fetched, more, delivery, dropped, bent } = match provider.api {
-        Api::Demo => demo(host, call, choice, draft)?,
+        Api::Demo => demo(host, call, &ask, choice)?,
         _ => {
-            let outgoing = outgoing(host, call, choice, draft)?;
-            fetch_all(host, call, provider, outgoing, draft).await?
+            let outgoing = outgoing(host, call, &ask, choice, draft).await?;
+            fetch_all(host, call, &ask, provider, outgoing).await?
         }
     };
-    let ask = Ask { bent: Some(&bent), ..call.ask(draft) };
+    let ask = Ask { bent: Some(&bent), ..ask };
     let head_ms = fetched.head_ms;
     let headers = passed_on(fetched.head.headers());
     let refuse = |error| Refusal { headers: Box::new(headers.clone()), ..failed(provider, error) };
@@ -383,20 +395,20 @@ struct Sent<S> {
 async fn fetch_all<H: Host>(
     host: &H,
     call: &Call<'_>,
+    ask: &Ask<'_>,
     provider: &'static Provider,
     outgoing: Outgoing,
-    draft: &Draft,
 ) -> Result<Sent<H::Stream>, Refusal> {
     let Outgoing { request, more: requests, delivery, dropped, bent } = outgoing;
     let config = host.config();
     let limits = if delivery.is_streamed() { config.stream_limits } else { config.answer_limits };
     let limits = Limits { any_stream: delivery == Delivery::AsItComes, ..limits };
-    let fetched = fetch(host, call, provider, request, limits, draft).await?;
+    let fetched = fetch(host, call, ask, provider, request, limits).await?;
     let mut more = Vec::with_capacity(requests.len());
     let mut requests = requests.into_iter();
     while !requests.as_slice().is_empty() {
         let group = requests.by_ref().take(AT_ONCE);
-        let group = group.map(|request| fetch(host, call, provider, request, limits, draft));
+        let group = group.map(|request| fetch(host, call, ask, provider, request, limits));
         for fetched in try_join_all(group).await? {
             let Body::Whole(body) = fetched.body else {
                 return Err(failed(provider, UpstreamError::garbled("it is a stream nobody asked for")));
@@ -411,13 +423,13 @@ async fn fetch_all<H: Host>(
 async fn fetch<H: Host>(
     host: &H,
     call: &Call<'_>,
+    ask: &Ask<'_>,
     provider: &'static Provider,
     request: Request<Bytes>,
     limits: Limits,
-    draft: &Draft,
 ) -> Result<Fetched<H::Stream>, Refusal> {
-    let fetched = exchange(host, provider, request, call.rest, limits, draft.id()).await?;
-    well(call, provider, fetched)
+    let fetched = exchange(host, provider, request, call.rest, limits, ask.id).await?;
+    well(call, ask, provider, fetched)
 }
 
 /// One request and its answer, whatever its status; behind the request's body goes the rest of the caller's.
@@ -456,13 +468,18 @@ pub(crate) async fn exchange<H: Host>(
         FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
         FetchError::Unreachable(reason) => {
             host.log(&format!("{id}: {} unreachable: {reason}", provider.name));
-            fail(UpstreamError::new(ErrorClass::Network, "the provider could not be reached."))
+            fail(UpstreamError::new(ErrorClass::Network, unreachable(provider)))
         }
     })
 }
 
 /// The answer, unless its status says that it is none.
-fn well<S>(call: &Call<'_>, provider: &'static Provider, fetched: Fetched<S>) -> Result<Fetched<S>, Refusal> {
+fn well<S>(
+    call: &Call<'_>,
+    ask: &Ask<'_>,
+    provider: &'static Provider,
+    fetched: Fetched<S>,
+) -> Result<Fetched<S>, Refusal> {
     let status = fetched.head.status();
     if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(fetched);
@@ -472,7 +489,7 @@ fn well<S>(call: &Call<'_>, provider: &'static Provider, fetched: Fetched<S>) ->
         Body::Whole(body) => body,
         Body::Stream { first, .. } => first,
     };
-    let mut error = call.operation.failure(provider, status.as_u16(), headers, &body);
+    let mut error = call.operation.failure(ask, status.as_u16(), headers, &body);
     // A wait told as a date needs a clock, which an operation has not.
     error.retry_after_ms = error.retry_after_ms.or_else(|| {
         let date = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
@@ -502,49 +519,30 @@ fn open_stream(relay: &mut dyn Relay, first: Bytes) -> Result<Bytes, UpstreamErr
     }
 }
 
-/// What the deployment adds to a provider's row.
-pub(crate) struct Account {
-    base_url: String,
-    credential: Option<String>,
-}
-
-impl Account {
-    /// A model of the provider's, through this account.
-    pub(crate) fn target<'a>(&'a self, provider: &'static Provider, model: &'a str) -> Target<'a> {
-        Target { provider, model, base_url: &self.base_url, credential: self.credential.as_deref() }
+/// Why there is no answer at all. Where the operator runs the provider too, it is told what says where.
+fn unreachable(provider: &Provider) -> String {
+    match provider.auth {
+        Auth::Optional => {
+            let setting = setting_name(provider.name, "BASE_URL");
+            format!("the provider could not be reached. {setting} must say where it is.")
+        }
+        Auth::Bearer | Auth::Header(_) => "the provider could not be reached.".to_owned(),
     }
 }
 
-/// How this deployment reaches a provider.
-pub(crate) fn account<H: Host>(host: &H, provider: &'static Provider) -> Result<Account, Error> {
-    let credential = host.setting(&setting_name(provider.name, "API_KEY"));
-    let own_url = host.setting(&setting_name(provider.name, "BASE_URL"));
-    let unconfigured = |suffix| Error::ProviderUnconfigured {
-        provider: provider.name,
-        setting: setting_name(provider.name, suffix),
-    };
-    if credential.is_none() && provider.auth != Auth::Optional {
-        return Err(unconfigured("API_KEY"));
-    }
-    let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/').to_owned();
-    if base_url.is_empty() {
-        return Err(unconfigured("BASE_URL"));
-    }
-    Ok(Account { base_url, credential })
-}
-
-/// What goes to the target, with its credential, our name and the trace.
-fn outgoing<H: Host>(
+/// What goes to the target, with our name, the trace and what proves who asks.
+async fn outgoing<H: Host>(
     host: &H,
     call: &Call<'_>,
+    ask: &Ask<'_>,
     choice: &Choice<'_>,
     draft: &Draft,
 ) -> Result<Outgoing, Error> {
     let provider = choice.provider;
-    let account = account(host, provider)?;
-    let target = account.target(provider, choice.model);
+    let access = credential::access(host, choice).await?;
+    let target = access.target(choice);
     let asked = capability::check_kind(&target, call.operation.name())
-        .and_then(|()| call.operation.request(&call.ask(draft), &target));
+        .and_then(|()| call.operation.request(ask, &target));
     let mut outgoing = asked.map_err(|error| match error {
         llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
         error => Error::Request(error),
@@ -556,6 +554,7 @@ fn outgoing<H: Host>(
         if let Some(parent) = &parent {
             headers.insert(trace::TRACEPARENT, parent.clone());
         }
+        access.seal(request, host.now_ms())?;
     }
     Ok(outgoing)
 }
@@ -563,11 +562,11 @@ fn outgoing<H: Host>(
 fn demo<H: Host>(
     host: &H,
     call: &Call<'_>,
+    ask: &Ask<'_>,
     choice: &Choice<'_>,
-    draft: &Draft,
 ) -> Result<Sent<H::Stream>, Refusal> {
     let head_ms = host.now_ms();
-    let fetched = match call.operation.demo(&call.ask(draft), choice.model).map_err(Error::from)? {
+    let fetched = match call.operation.demo(ask, choice.model).map_err(Error::from)? {
         demo::Answer::Whole { status, body } => {
             let mut head = Response::new(());
             *head.status_mut() = StatusCode::from_u16(status).expect("the demo answers with a status");
@@ -579,7 +578,7 @@ fn demo<H: Host>(
             Fetched { head: Response::new(()), body: Body::Stream { first, rest }, head_ms }
         }
     };
-    let fetched = well(call, choice.provider, fetched)?;
+    let fetched = well(call, ask, choice.provider, fetched)?;
     let delivery = Delivery::of(call.peek.stream);
     Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() })
 }

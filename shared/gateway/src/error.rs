@@ -96,6 +96,12 @@ pub enum Error {
         /// The missing setting.
         setting: String,
     },
+    /// No provider of an alias has a credential or address here.
+    #[error("No provider of this model is set up here. The gateway's operator must set one of {}.", .settings.join("; "))]
+    ProvidersUnconfigured {
+        /// What is missing for each.
+        settings: Vec<String>,
+    },
     /// The request cannot be read, or not be translated.
     #[error(transparent)]
     Request(#[from] llm::Error),
@@ -139,9 +145,10 @@ impl Error {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
             // To the caller a provider that is not set up is one there is not.
-            Self::ModelUnknown(_) | Self::NotFound(_) | Self::ProviderUnconfigured { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::ModelUnknown(_)
+            | Self::NotFound(_)
+            | Self::ProviderUnconfigured { .. }
+            | Self::ProvidersUnconfigured { .. } => StatusCode::NOT_FOUND,
             Self::Upstream { error, .. } => error.class.status(),
             Self::IdentityUnavailable(_) | Self::Unconfigured(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured(_) | Self::Port(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -174,7 +181,9 @@ impl Error {
             Self::NoSockets => "websockets_unavailable",
             Self::NotFound(_) => "not_found",
             Self::Port(_) => "internal_error",
-            Self::ProviderUnconfigured { .. } => "provider_not_configured",
+            Self::ProviderUnconfigured { .. } | Self::ProvidersUnconfigured { .. } => {
+                "provider_not_configured"
+            }
             Self::Request(llm::Error::Unsupported { .. }) => "unsupported_by_provider",
             Self::Request(_) => "invalid_request",
             Self::Unauthenticated => "invalid_api_key",

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod call;
 pub mod config;
+pub mod credential;
 pub mod deliver;
 pub mod error;
 pub mod form;

@@ -6,12 +6,13 @@ use std::{
     rc::Rc,
 };
 
-use crate::{auth::Caller, ports::Random, secret::hex};
+use crate::{auth::Caller, credential::Token, ports::Random, secret::hex};
 
 /// One isolate's memory.
 #[derive(Debug, Default)]
 pub struct Memory {
     callers: RefCell<HashMap<[u8; 32], Remembered>>,
+    tokens: RefCell<HashMap<String, Token>>,
     strangers: Cell<(i64, u32)>,
     seed: Cell<Option<u64>>,
     count: Cell<u64>,
@@ -45,6 +46,21 @@ impl Memory {
     /// Forgets every key, after a change that may concern any of them.
     pub fn forget_callers(&self) {
         self.callers.borrow_mut().clear();
+    }
+
+    /// A provider's token that was remembered.
+    pub fn token(&self, key: &str) -> Option<Token> {
+        self.tokens.borrow().get(key).cloned()
+    }
+
+    /// Remembers a provider's token. There is one for each credential of the deployment, so they are few.
+    pub fn remember_token(&self, key: String, token: Token) {
+        self.tokens.borrow_mut().insert(key, token);
+    }
+
+    /// Forgets every provider's token.
+    pub fn forget_tokens(&self) {
+        self.tokens.borrow_mut().clear();
     }
 
     /// Whether one more call of an unknown caller is to be recorded this minute. There is a bound, or

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use llm::{
     Provider, UpstreamError, kept,
     relay::{Summary, Unread},
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use crate::{
     Error, Host,
     auth::{self, Caller},
-    call::{self, Account, Incoming, Refusal, Reply, Rest, Streaming},
-    form,
+    call::{self, Incoming, Refusal, Reply, Rest, Streaming},
+    credential, form,
     lines::Lines,
     live::Live,
     payload::Capture,
-    plan,
+    plan::{self, Choice},
     ports::{Body, Fetched, Limits},
     record::{Attempt, Draft},
     store::objects::{self, Kind, Owned, Page},
@@ -92,10 +92,8 @@ async fn create_file<H: Host>(
         let (rewritten, rest) = form.with_lines(content_type.to_str().unwrap_or_default(), lines)?;
         (form, rewriting) = (rewritten, Some(rest));
     }
-    let account = call::account(host, provider)?;
-    let target = account.target(provider, "");
-    let request = kept::request(Method::POST, "/files", Some(&content_type), form.held.clone(), &target)
-        .map_err(Error::from)?;
+    let request =
+        request(host, provider, Method::POST, "/files", Some(&content_type), form.held.clone()).await?;
     let rest = form.rest.as_ref().map(|rest| Rest { rest, length: form.length, held: form.held.len() });
     let (response, object) = ask(host, provider, request, rest, draft).await?;
     if let Some(object) = object {
@@ -130,11 +128,8 @@ async fn create_batch<H: Host>(
     if let [model] = models.as_slice() {
         draft.request(model, false, None);
     }
-    let account = call::account(host, provider)?;
-    let target = account.target(provider, "");
     let json = HeaderValue::from_static("application/json");
-    let request =
-        kept::request(Method::POST, "/batches", Some(&json), body.clone(), &target).map_err(Error::from)?;
+    let request = request(host, provider, Method::POST, "/batches", Some(&json), body.clone()).await?;
     let (response, object) = ask(host, provider, request, None, draft).await?;
     if let Some(object) = object {
         own(host, Kind::Batch, provider, &caller, &object, None).await?;
@@ -268,10 +263,8 @@ async fn content<H: Host>(host: &H, incoming: &Incoming, id: &str) -> Result<Rep
     let provider = kept_at(&owned)?;
     let mut draft = call::begin(host, incoming.headers(), "file_content", "/v1/files/{file}/content");
     draft.caller(&caller.tenant_id, &caller.key_id);
-    let account = call::account(host, provider)?;
-    let target = account.target(provider, "");
     let path = format!("/files/{id}/content");
-    let request = kept::request(Method::GET, &path, None, Bytes::new(), &target)?;
+    let request = request(host, provider, Method::GET, &path, None, Bytes::new()).await?;
     let config = host.config();
     let limits = Limits { any_stream: true, ..config.stream_limits };
     let began_ms = host.now_ms();
@@ -361,6 +354,22 @@ async fn own<H: Host>(
     Ok(created?)
 }
 
+/// A request about what the provider keeps, ready to send.
+async fn request<H: Host>(
+    host: &H,
+    provider: &'static Provider,
+    method: Method,
+    path: &str,
+    content_type: Option<&HeaderValue>,
+    body: Bytes,
+) -> Result<Request<Bytes>, Error> {
+    let account = Choice { provider, model: "" };
+    let access = credential::access(host, &account).await?;
+    let mut request = kept::request(method, path, content_type, body, &access.target(&account))?;
+    access.seal(&mut request, host.now_ms())?;
+    Ok(request)
+}
+
 /// Asks the provider for something without a body.
 async fn pass<H: Host>(
     host: &H,
@@ -368,8 +377,7 @@ async fn pass<H: Host>(
     method: Method,
     path: &str,
 ) -> Result<(Response<Bytes>, Option<Value>), Error> {
-    let account: Account = call::account(host, provider)?;
-    let request = kept::request(method, path, None, Bytes::new(), &account.target(provider, ""))?;
+    let request = request(host, provider, method, path, None, Bytes::new()).await?;
     let fetched = call::exchange(host, provider, request, None, host.config().answer_limits, path).await?;
     passed(provider, fetched)
 }
@@ -378,7 +386,7 @@ async fn pass<H: Host>(
 async fn ask<H: Host>(
     host: &H,
     provider: &'static Provider,
-    request: http::Request<Bytes>,
+    request: Request<Bytes>,
     rest: Option<Rest<'_>>,
     draft: &mut Draft,
 ) -> Result<(Response<Bytes>, Option<Value>), Error> {

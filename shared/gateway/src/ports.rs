@@ -115,6 +115,12 @@ pub trait KeyValue {
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), PortError>>;
 }
 
+/// Signatures with keys of others, whose mathematics a host has or brings along.
+pub trait Signer {
+    /// RSA with SHA-256 and the padding of PKCS #1 v1.5. The key is in PKCS #8's binary form.
+    fn sign_rs256(&self, pkcs8: &[u8], message: &[u8]) -> impl Future<Output = Result<Vec<u8>, PortError>>;
+}
+
 /// How long an upstream may take, how much it may say, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -237,7 +243,7 @@ pub trait Fetch {
 }
 
 /// All of it, for one request.
-pub trait Host: Clock + Random + Settings + Database + KeyValue + Fetch + Receive {
+pub trait Host: Clock + Random + Settings + Database + KeyValue + Fetch + Receive + Signer {
     /// The settings, read once.
     fn config(&self) -> Rc<Config>;
     /// What this isolate remembers. On a host that keeps nothing between requests it is always empty.

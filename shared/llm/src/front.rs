@@ -6,12 +6,12 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
     Error, ErrorClass, Target, UpstreamError,
     chat::{Event, Request},
+    dialect::Encoded,
     provider::Api,
     relay::{Relay, Summary},
 };
@@ -40,7 +40,7 @@ pub trait Front: Sync {
         peek: &Peek<'_>,
         headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error>;
+    ) -> Result<Encoded, Error>;
 
     /// What a whole 2xx answer in this protocol says about itself, or why it is none.
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError>;

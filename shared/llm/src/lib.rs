@@ -17,6 +17,7 @@ mod fields;
 pub mod front;
 pub mod kept;
 pub mod multipart;
+pub mod ndjson;
 pub mod operation;
 mod peek;
 pub mod price;

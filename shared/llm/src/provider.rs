@@ -1,9 +1,11 @@
 //! Who the providers are: one row each. What they speak is in [`crate::dialect`].
 
+use http::HeaderMap;
+
 use crate::{
     dialect::{
         Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-        generate_content::GenerateContent, messages::Messages, responses::Responses,
+        generate_content::GenerateContent, messages::Messages, ollama::Ollama, responses::Responses,
     },
     operation::{EmbeddingsApi, ImagesApi, ModerationsApi, RerankApi, SpeechApi},
 };
@@ -19,6 +21,12 @@ pub struct Provider {
     pub base_url: &'static str,
     /// How it wants its credential.
     pub auth: Auth,
+    /// What a deployment may have in place of a key.
+    pub grant: Option<Grant>,
+    /// Whose address the models are at.
+    pub hosting: Hosting,
+    /// The betas a caller may ask for.
+    pub betas: Betas,
     /// What it speaks.
     pub api: Api,
     /// What it speaks besides; used for callers who speak that.
@@ -72,6 +80,87 @@ pub enum Auth {
     Optional,
 }
 
+/// What stands for an account where no key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// An access key, with which each request is signed.
+    Aws,
+    /// An application of Microsoft Entra, which is given tokens for its secret.
+    Entra,
+    /// A service account of Google's, which is given tokens for what it signs.
+    Google,
+}
+
+/// Whose address a model is at. A cloud that serves another maker's models changes the maker's protocol a
+/// little: where the model's name stands, and how the version is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosting {
+    /// Amazon Bedrock. Claude speaks Messages there too, with callers who do.
+    Bedrock,
+    /// The provider's own.
+    Own,
+    /// Google's Vertex AI: Gemini, and Claude in its own protocol.
+    Vertex,
+}
+
+/// The betas a provider takes from callers, in a header whose name is a protocol's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Betas {
+    /// All of them, in the header of this name.
+    All(&'static str),
+    /// None at all.
+    None,
+    /// Some in the header of this name. What is not in the list would make the provider refuse the call.
+    Some(&'static str, &'static [&'static str]),
+}
+
+/// The headers in which callers of one protocol or another ask for betas.
+pub const BETA_HEADERS: [&str; 2] = ["anthropic-beta", "openai-beta"];
+
+impl Betas {
+    /// Of the betas the caller asks for, the header's name and those that go on; then what does not, as
+    /// `anthropic-beta:name`.
+    pub fn sort(self, headers: &HeaderMap) -> (Option<(&'static str, Vec<&str>)>, Vec<String>) {
+        let mut taken = (None, Vec::new());
+        let mut dropped = Vec::new();
+        for header in BETA_HEADERS {
+            let lines = headers.get_all(header).iter().filter_map(|line| line.to_str().ok());
+            let words = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|word| is_word(word));
+            for word in words.take(MAX_BETAS) {
+                if self.takes(header, word) {
+                    taken.0 = Some(header);
+                    if !taken.1.contains(&word) {
+                        taken.1.push(word);
+                    }
+                } else {
+                    let name = format!("{header}:{word}");
+                    if !dropped.contains(&name) {
+                        dropped.push(name);
+                    }
+                }
+            }
+        }
+        let (header, words) = taken;
+        (header.map(|header| (header, words)), dropped)
+    }
+
+    fn takes(self, header: &str, word: &str) -> bool {
+        match self {
+            Self::All(own) => own == header,
+            Self::None => false,
+            Self::Some(own, list) => own == header && list.contains(&word),
+        }
+    }
+}
+
+/// What a beta may be called. Anything else is no name of one, and has no place in a header of ours.
+fn is_word(word: &str) -> bool {
+    let fits = |letter: u8| {
+        letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, b'-' | b'_' | b'.' | b'=')
+    };
+    (1..=MAX_WORD).contains(&word.len()) && word.bytes().all(fits)
+}
+
 /// What a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
@@ -91,6 +180,8 @@ pub enum Api {
     Messages,
     /// Nothing: no model of this provider chats.
     None,
+    /// Ollama's own. No caller speaks it here.
+    Ollama,
     /// OpenAI's Responses.
     Responses,
 }
@@ -103,6 +194,7 @@ impl Api {
             Self::Converse => &Converse,
             Self::GenerateContent => &GenerateContent,
             Self::Messages => &Messages,
+            Self::Ollama => &Ollama,
             Self::Responses => &Responses,
             Self::ChatCompletions | Self::Completions | Self::Demo | Self::None => &ChatCompletions,
         }
@@ -118,10 +210,16 @@ impl Api {
 }
 
 impl Provider {
-    /// What to speak with it for a caller who speaks `callers`: the same, if it can.
-    pub fn api_for(&self, callers: Api) -> Api {
+    /// What to speak with its model for a caller who speaks `callers`: the same, if it can.
+    pub fn api_for(&self, callers: Api, model: &str) -> Api {
+        let is_claude = model.contains("claude");
         let completes = callers == Api::Completions && self.offers.contains(&Completions);
-        if completes || self.also == Some(callers) { callers } else { self.api }
+        match self.hosting {
+            Hosting::Bedrock if is_claude && callers == Api::Messages => Api::Messages,
+            Hosting::Vertex if is_claude => Api::Messages,
+            _ if completes || self.also == Some(callers) => callers,
+            _ => self.api,
+        }
     }
 }
 
@@ -158,19 +256,14 @@ use Offer::{
 /// Every provider, by name.
 pub const PROVIDERS: &[Provider] = &[
     Provider {
-        name: "anthropic",
-        telemetry_name: "anthropic",
-        base_url: "https://api.anthropic.com",
         auth: Auth::Header("x-api-key"),
-        api: Api::Messages,
-        also: None,
-        ask_usage: false,
-        offers: &[],
+        betas: Betas::All("anthropic-beta"),
+        ..own("anthropic", "anthropic", "https://api.anthropic.com", Api::Messages)
     },
-    // Each resource has its own: AZURE_BASE_URL is https://<resource>.openai.azure.com/openai/v1; a model is the
-    // name of a deployment.
+    // Each resource has its own address; a model is the name of a deployment.
     Provider {
         auth: Auth::Header("api-key"),
+        grant: Some(Grant::Entra),
         also: Some(Api::Responses),
         offers: &[
             Completions,
@@ -184,27 +277,17 @@ pub const PROVIDERS: &[Provider] = &[
         ],
         ..chat("azure", "azure.ai.openai", "")
     },
-    // A key for Bedrock; in another region than this, BEDROCK_BASE_URL.
     Provider {
-        name: "bedrock",
-        telemetry_name: "aws.bedrock",
-        base_url: "https://bedrock-runtime.us-east-1.amazonaws.com",
-        auth: Auth::Bearer,
-        api: Api::Converse,
-        also: None,
-        ask_usage: false,
+        grant: Some(Grant::Aws),
+        hosting: Hosting::Bedrock,
+        betas: Betas::Some("anthropic-beta", BEDROCK_BETAS),
         offers: &[Embeddings(EmbeddingsApi::Bedrock), Rerank(RerankApi::Bedrock)],
+        ..own("bedrock", "aws.bedrock", "https://bedrock-runtime.us-east-1.amazonaws.com", Api::Converse)
     },
     Provider { offers: &[Completions], ..chat("cerebras", "cerebras", "https://api.cerebras.ai/v1") },
     Provider {
-        name: "cohere",
-        telemetry_name: "cohere",
-        base_url: "https://api.cohere.com",
-        auth: Auth::Bearer,
-        api: Api::Cohere,
-        also: None,
-        ask_usage: false,
         offers: &[Embeddings(EmbeddingsApi::Cohere), Rerank(RerankApi::Cohere)],
+        ..own("cohere", "cohere", "https://api.cohere.com", Api::Cohere)
     },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::Floats)],
@@ -228,29 +311,15 @@ pub const PROVIDERS: &[Provider] = &[
         ..chat("deepinfra", "deepinfra", "https://api.deepinfra.com/v1/openai")
     },
     chat("deepseek", "deepseek", "https://api.deepseek.com/v1"),
-    Provider {
-        name: "demo",
-        telemetry_name: "hypergate.demo",
-        base_url: "",
-        auth: Auth::Optional,
-        api: Api::Demo,
-        also: None,
-        ask_usage: true,
-        offers: &[],
-    },
+    Provider { auth: Auth::Optional, api: Api::Demo, ..chat("demo", "hypergate.demo", "") },
     Provider {
         offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Transcriptions, Translations],
         ..chat("fireworks", "fireworks", "https://api.fireworks.ai/inference/v1")
     },
     Provider {
-        name: "gemini",
-        telemetry_name: "gcp.gemini",
-        base_url: "https://generativelanguage.googleapis.com",
         auth: Auth::Header("x-goog-api-key"),
-        api: Api::GenerateContent,
-        also: None,
-        ask_usage: false,
         offers: &[Embeddings(EmbeddingsApi::Gemini), Images(ImagesApi::Gemini), Speech(SpeechApi::Gemini)],
+        ..own("gemini", "gcp.gemini", "https://generativelanguage.googleapis.com", Api::GenerateContent)
     },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::OpenAi)],
@@ -293,13 +362,24 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Embeddings(EmbeddingsApi::OpenAi)],
         ..chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1")
     },
+    // Callers who speak Chat Completions get Ollama's own version of that; others its own protocol, in which
+    // nothing of a model's thought is lost.
     Provider {
         auth: Auth::Optional,
+        api: Api::Ollama,
+        also: Some(Api::ChatCompletions),
         offers: &[Completions, Embeddings(EmbeddingsApi::Ollama)],
         ..chat("ollama", "ollama", "http://localhost:11434/v1")
     },
+    // The same for callers of Chat Completions who want what only its own protocol has: `options`, `keep_alive`.
+    Provider {
+        auth: Auth::Optional,
+        offers: &[Embeddings(EmbeddingsApi::Ollama)],
+        ..own("ollama-native", "ollama", "http://localhost:11434", Api::Ollama)
+    },
     Provider {
         also: Some(Api::Responses),
+        betas: Betas::All("openai-beta"),
         offers: &[
             Completions,
             CountTokens,
@@ -338,6 +418,14 @@ pub const PROVIDERS: &[Provider] = &[
         ],
         ..chat("together", "together_ai", "https://api.together.xyz/v1")
     },
+    // The address is the one of all regions; another region's follows from it.
+    Provider {
+        auth: Auth::Header("x-goog-api-key"),
+        grant: Some(Grant::Google),
+        hosting: Hosting::Vertex,
+        betas: Betas::Some("anthropic-beta", VERTEX_BETAS),
+        ..own("vertex", "gcp.vertex_ai", "https://aiplatform.googleapis.com", Api::GenerateContent)
+    },
     Provider {
         auth: Auth::Optional,
         offers: &[
@@ -368,17 +456,65 @@ pub const PROVIDERS: &[Provider] = &[
 ];
 
 const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'static str) -> Provider {
+    Provider { ask_usage: true, ..own(name, telemetry_name, base_url, Api::ChatCompletions) }
+}
+
+/// A provider with a protocol of its own, and otherwise as most are.
+const fn own(name: &'static str, telemetry_name: &'static str, base_url: &'static str, api: Api) -> Provider {
     Provider {
         name,
         telemetry_name,
         base_url,
         auth: Auth::Bearer,
-        api: Api::ChatCompletions,
+        grant: None,
+        hosting: Hosting::Own,
+        betas: Betas::None,
+        api,
         also: None,
-        ask_usage: true,
+        ask_usage: false,
         offers: &[],
     }
 }
+
+/// What Claude takes on Bedrock. A beta not listed there is refused with the whole call.
+const BEDROCK_BETAS: &[&str] = &[
+    "compact-2026-01-12",
+    "computer-use-2025-01-24",
+    "computer-use-2025-11-24",
+    "context-1m-2025-08-07",
+    "context-management-2025-06-27",
+    "dangerous-tool-use-2026-09-03",
+    "effort-2025-11-24",
+    "fine-grained-tool-streaming-2025-05-14",
+    "mid-conversation-output-config-2026-07-01",
+    "mid-conversation-tool-changes-2026-07-01",
+    "thinking-binding-controls-2026-08-01",
+    "thinking-display-updates-2026-08-18",
+    "tool-search-tool-2025-10-19",
+];
+
+/// What Claude takes on Vertex AI.
+const VERTEX_BETAS: &[&str] = &[
+    "compact-2026-01-12",
+    "compact-2026-09-04",
+    "computer-use-2025-01-24",
+    "computer-use-2025-11-24",
+    "context-1m-2025-08-07",
+    "context-management-2025-06-27",
+    "dangerous-tool-use-2026-09-03",
+    "interleaved-thinking-2025-05-14",
+    "per-turn-control-2026-07-01",
+    "thinking-binding-controls-2026-08-01",
+    "thinking-display-updates-2026-08-18",
+    "tool-search-tool-2025-10-19",
+    "web-search-2025-03-05",
+];
+
+/// More than there are of any use at once.
+const MAX_BETAS: usize = 20;
+
+/// Longer than any beta's name.
+const MAX_WORD: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -390,6 +526,78 @@ mod tests {
         for provider in PROVIDERS {
             assert_eq!(find(provider.name).map(|found| found.telemetry_name), Some(provider.telemetry_name));
             assert!(!provider.base_url.ends_with('/'), "{}", provider.name);
+        }
+    }
+
+    #[test]
+    fn a_provider_is_spoken_to_in_the_callers_protocol_where_it_can() {
+        use Api::{ChatCompletions, Converse, GenerateContent, Messages, Ollama, Responses};
+        let cases = [
+            ("openai", "gpt-5", ChatCompletions, ChatCompletions),
+            ("openai", "gpt-5", Responses, Responses),
+            ("openai", "gpt-5", Messages, ChatCompletions),
+            ("ollama", "llama3", ChatCompletions, ChatCompletions),
+            ("ollama", "llama3", Messages, Ollama),
+            ("ollama-native", "llama3", ChatCompletions, Ollama),
+            ("bedrock", "anthropic.claude-sonnet-4-6", Messages, Messages),
+            ("bedrock", "anthropic.claude-sonnet-4-6", ChatCompletions, Converse),
+            ("bedrock", "us.amazon.nova-pro-v1:0", Messages, Converse),
+            ("vertex", "claude-sonnet-4-6", ChatCompletions, Messages),
+            ("vertex", "claude-sonnet-4-6", GenerateContent, Messages),
+            ("vertex", "gemini-2.5-flash", Messages, GenerateContent),
+        ];
+        for (name, model, callers, expected) in cases {
+            let provider = find(name).expect("listed");
+            assert_eq!(provider.api_for(callers, model), expected, "{name} {model} {callers:?}");
+        }
+    }
+
+    #[test]
+    fn betas_a_provider_does_not_take_are_named() {
+        let headers: HeaderMap = [
+            ("anthropic-beta", "context-1m-2025-08-07, files-api-2025-04-14"),
+            ("anthropic-beta", "context-1m-2025-08-07,bad word,"),
+            ("openai-beta", "assistants=v2"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)))
+        .collect();
+        let cases = [
+            ("anthropic", "context-1m-2025-08-07 files-api-2025-04-14", "openai-beta:assistants=v2"),
+            (
+                "bedrock",
+                "context-1m-2025-08-07",
+                "anthropic-beta:files-api-2025-04-14 openai-beta:assistants=v2",
+            ),
+            (
+                "vertex",
+                "context-1m-2025-08-07",
+                "anthropic-beta:files-api-2025-04-14 openai-beta:assistants=v2",
+            ),
+            (
+                "openai",
+                "assistants=v2",
+                "anthropic-beta:context-1m-2025-08-07 anthropic-beta:files-api-2025-04-14",
+            ),
+            (
+                "groq",
+                "",
+                "anthropic-beta:context-1m-2025-08-07 anthropic-beta:files-api-2025-04-14 openai-beta:assistants=v2",
+            ),
+        ];
+        for (name, taken, dropped) in cases {
+            let (sent, left) = find(name).expect("listed").betas.sort(&headers);
+            let sent = sent.map_or(String::new(), |(_, words)| words.join(" "));
+            assert_eq!((sent.as_str(), left.join(" ").as_str()), (taken, dropped), "{name}");
+        }
+    }
+
+    /// A signature is over a body that is there; forms and files are sent on while they come.
+    #[test]
+    fn a_provider_that_wants_signatures_takes_no_forms() {
+        let forms = [Files, ImageEdits, ImageVariations, Transcriptions, Translations];
+        for provider in PROVIDERS.iter().filter(|provider| provider.grant == Some(Grant::Aws)) {
+            assert!(!provider.offers.iter().any(|offer| forms.contains(offer)), "{}", provider.name);
         }
     }
 

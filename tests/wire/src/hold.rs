@@ -167,7 +167,7 @@ pub fn request(from: &Protocol, data: &[u8]) {
     if let (Ok(forwarded), Some(said)) =
         (from.front.forward(data, &peek, &HeaderMap::new(), &target), json(data))
     {
-        let sent = json(forwarded.body()).expect("what was JSON is JSON");
+        let sent = json(forwarded.request.body()).expect("what was JSON is JSON");
         // Thought that is not Claude's own is taken out, as Claude would refuse it.
         let may_lose_thought = from.name == "messages" && said.to_string().contains("thinking");
         let mut expected = said;

@@ -24,6 +24,8 @@
 
 mod answer;
 mod front;
+mod hosted;
+mod invoke;
 pub(super) mod model;
 mod request;
 pub(super) mod schema;
@@ -33,7 +35,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::{Decoder, Dialect, Encoded, SseDecoder, chat_completions, retry_after_ms};
+pub use invoke::Invoke;
+
+use super::{Decoder, Dialect, Encoded, SseDecoder, chat_completions, converse, retry_after_ms};
 use crate::{Error, ErrorClass, Target, UpstreamError, chat};
 
 /// Anthropic's Messages API.
@@ -58,6 +62,10 @@ impl Dialect for Messages {
     }
 
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        // Amazon's own refusals are not in Claude's words.
+        if headers.contains_key("x-amzn-errortype") {
+            return converse::failure::answer(status, headers, body);
+        }
         match serde_json::from_slice::<ErrorAnswer<'_>>(body) {
             Ok(answer) => UpstreamError {
                 retry_after_ms: retry_after_ms(headers),

@@ -6,6 +6,7 @@ pub mod cohere;
 pub mod converse;
 pub mod generate_content;
 pub mod messages;
+pub mod ollama;
 pub mod responses;
 
 use bytes::Bytes;
@@ -49,6 +50,18 @@ impl Encoded {
     /// A request of which nothing has to be undone.
     pub fn new(request: Request<Bytes>, dropped: Vec<String>) -> Self {
         Self { request, dropped, bent: bend::Bent::default() }
+    }
+
+    /// A request made of the caller's own bytes: with the betas the provider takes, and the others named.
+    pub(crate) fn forwarded(request: Request<Bytes>, headers: &HeaderMap, target: &Target<'_>) -> Self {
+        let (taken, dropped) = target.provider.betas.sort(headers);
+        let mut encoded = Self::new(request, dropped);
+        if let Some((name, betas)) = taken
+            && let Ok(betas) = HeaderValue::from_str(&betas.join(","))
+        {
+            encoded.request.headers_mut().insert(http::HeaderName::from_static(name), betas);
+        }
+        encoded
     }
 }
 

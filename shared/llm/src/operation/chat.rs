@@ -8,9 +8,9 @@ use crate::{
     Error, Provider, Target, UpstreamError, capability,
     chat::Event,
     demo,
-    dialect::bend,
+    dialect::{bend, messages::Invoke},
     front::{ErrorBody, Front, Head, Peek},
-    provider::Api,
+    provider::{Api, Betas, Hosting},
     translate::{self, Translate},
 };
 
@@ -23,6 +23,10 @@ impl Operation for Chat {
         self.0.operation()
     }
 
+    fn callers_api(&self) -> Option<Api> {
+        Some(self.0.api())
+    }
+
     fn is_offered(&self, provider: &Provider) -> bool {
         provider.api != Api::None
     }
@@ -33,41 +37,41 @@ impl Operation for Chat {
 
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
         let delivery = Delivery::of(ask.peek.stream);
-        if self.is_forwarded(target.provider) {
+        if self.is_forwarded(ask) {
             // A body that cannot be read here is the provider's to refuse.
             if capability::is_doubtful(target, ask.body)
                 && let Ok(unified) = self.0.parse(ask.peek, ask.body)
             {
                 capability::check(&unified, target, false)?;
             }
-            let request = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
-            return Ok(Outgoing::new(request, delivery));
+            let forwarded = self.0.forward(ask.body, ask.peek, ask.headers, target)?;
+            return Ok(Outgoing::translated(forwarded, delivery));
         }
         let unified = self.0.parse(ask.peek, ask.body)?;
         capability::check(&unified, target, true)?;
         let (bounded, changed) = capability::bounded(&unified, target);
-        let dialect = target.provider.api_for(self.0.api()).dialect();
-        let mut encoded = bend::encode(dialect, &bounded, target)?;
+        let mut encoded = bend::encode(ask.api.dialect(), &bounded, target)?;
         encoded.dropped.extend(changed);
+        encoded.dropped.extend(Betas::None.sort(ask.headers).1);
         Ok(Outgoing::translated(encoded, delivery))
     }
 
-    fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
-        provider.api_for(self.0.api()).dialect().error(status, headers, body)
+    fn failure(&self, ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        ask.api.dialect().error(status, headers, body)
     }
 
     fn answer(
         &self,
         ask: &Ask<'_>,
-        provider: &Provider,
+        _provider: &Provider,
         first: Whole,
         _more: Vec<Whole>,
     ) -> Result<Answered, UpstreamError> {
-        if self.is_forwarded(provider) {
+        if self.is_forwarded(ask) {
             let summary = self.0.summary(&first.body)?;
             return Ok(Answered::json(first.body, summary));
         }
-        let mut events = provider.api_for(self.0.api()).dialect().decode(&first.body)?;
+        let mut events = ask.api.dialect().decode(&first.body)?;
         ask.bent.cloned().unwrap_or_default().undo(&mut events);
         let head = ask.head();
         let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
@@ -76,13 +80,16 @@ impl Operation for Chat {
     }
 
     fn relay(&self, ask: &Ask<'_>, provider: &Provider, _headers: &HeaderMap) -> Streamed {
-        let relay = if self.is_forwarded(provider) {
+        let mut relay = if self.is_forwarded(ask) {
             self.0.forwarder(ask.peek, ask.id)
         } else {
-            let decoder = provider.api_for(self.0.api()).dialect().decoder();
+            let decoder = ask.api.dialect().decoder();
             let decoder = ask.bent.cloned().unwrap_or_default().decoder(decoder);
             Box::new(Translate::new(decoder, self.0.writer(&ask.head(), ask.peek), ask.id))
         };
+        if ask.api == Api::Messages && provider.hosting == Hosting::Bedrock {
+            relay = Box::new(Invoke::new(relay));
+        }
         Streamed { content_type: HeaderValue::from_static(self.0.stream_type(ask.peek)), relay }
     }
 
@@ -101,8 +108,8 @@ impl Operation for Chat {
 
 impl Chat {
     /// Whether both ends speak the same, so that bytes are passed on.
-    fn is_forwarded(&self, provider: &Provider) -> bool {
-        provider.api_for(self.0.api()).speaks() == self.0.api()
+    fn is_forwarded(&self, ask: &Ask<'_>) -> bool {
+        ask.api.speaks() == self.0.api()
     }
 }
 

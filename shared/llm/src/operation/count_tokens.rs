@@ -19,11 +19,12 @@ use super::{Answered, Ask, Delivery, Operation, Outgoing, Whole};
 use crate::{
     Error, Provider, Target, UpstreamError,
     dialect::{
-        bend, converse::Converse, generate_content::GenerateContent, messages::Messages, responses::Responses,
+        Encoded, bend, converse::Converse, generate_content::GenerateContent, messages::Messages,
+        responses::Responses,
     },
     front::{ErrorBody, Front, Peek},
     peek::decoded,
-    provider::{Api, Offer},
+    provider::{Api, Betas, Hosting, Offer},
     relay::Summary,
 };
 
@@ -77,9 +78,11 @@ impl Operation for CountTokens {
             let unified = front.parse(ask.peek, &self.as_chat(ask.body)?)?;
             let encoded = bend::encode(api.dialect(), &unified, target)?;
             let request = as_count(api, encoded.request, target.model)?;
-            return Ok(Outgoing { dropped: encoded.dropped, ..Outgoing::new(request, Delivery::Whole) });
+            let mut dropped = encoded.dropped;
+            dropped.extend(Betas::None.sort(ask.headers).1);
+            return Ok(Outgoing { dropped, ..Outgoing::new(request, Delivery::Whole) });
         }
-        let mut request = front.forward(ask.body, ask.peek, ask.headers, target)?;
+        let Encoded { mut request, dropped, .. } = front.forward(ask.body, ask.peek, ask.headers, target)?;
         let is_wrapped = memchr::memmem::find(ask.body, b"generateContentRequest").is_some();
         match self {
             // It holds the model's name once more.
@@ -90,11 +93,11 @@ impl Operation for CountTokens {
             Self::Responses => request = as_count(api, request, target.model)?,
             _ => *request.uri_mut() = address(api, request.uri())?,
         }
-        Ok(Outgoing::new(request, Delivery::Whole))
+        Ok(Outgoing { dropped, ..Outgoing::new(request, Delivery::Whole) })
     }
 
-    fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
-        api(provider).unwrap_or(provider.api).dialect().error(status, headers, body)
+    fn failure(&self, ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        ask.api.dialect().error(status, headers, body)
     }
 
     fn answer(
@@ -172,6 +175,8 @@ impl CountTokens {
 /// What the provider counts in, if it counts.
 fn api(provider: &Provider) -> Option<Api> {
     match provider.api {
+        // Vertex AI counts at other addresses, and otherwise.
+        _ if provider.hosting == Hosting::Vertex => None,
         api @ (Api::Converse | Api::GenerateContent | Api::Messages) => Some(api),
         _ => provider.offers.contains(&Offer::CountTokens).then_some(Api::Responses),
     }

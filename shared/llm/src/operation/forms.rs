@@ -94,7 +94,7 @@ impl Operation for Form {
         Ok(Outgoing::new(request, Delivery::AsAnswered))
     }
 
-    fn failure(&self, _provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+    fn failure(&self, _ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         let mut error = Api::ChatCompletions.dialect().error(status, headers, body);
         // Elsewhere too much is a long conversation; here it is a large file.
         if error.class == ErrorClass::ContextLength {

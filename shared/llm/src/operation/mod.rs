@@ -32,6 +32,7 @@ use crate::{
     Error, Provider, Target, UpstreamError, demo,
     dialect::{Encoded, bend::Bent, chat_completions},
     front::{ErrorBody, Head, Peek},
+    provider::Api,
     relay::{Relay, Summary},
 };
 
@@ -45,6 +46,11 @@ pub trait Operation: Sync {
 
     /// Where the body is a form: its fields that must be known before it goes on, the model's first.
     fn form(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
+    /// What callers chat in, where it is chat: a provider may speak that too.
+    fn callers_api(&self) -> Option<Api> {
         None
     }
 
@@ -62,8 +68,8 @@ pub trait Operation: Sync {
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error>;
 
     /// A non-2xx answer, as our error. Most providers fail in one way at all they do.
-    fn failure(&self, provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
-        provider.api.dialect().error(status, headers, body)
+    fn failure(&self, ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        ask.api.dialect().error(status, headers, body)
     }
 
     /// A whole 2xx answer as the caller wants it, or why it is none. `more` are the answers to
@@ -109,6 +115,8 @@ pub struct Ask<'a> {
     pub body: &'a Bytes,
     /// What was read of it.
     pub peek: &'a Peek<'a>,
+    /// What the target chats in with this caller: request and answer go by the same.
+    pub api: Api,
     /// What was bent in the request, to be undone in the answer; known once it was sent.
     pub bent: Option<&'a Bent>,
 }

@@ -70,7 +70,7 @@ impl Operation for Realtime {
         Ok(Outgoing::new(request, Delivery::Socket))
     }
 
-    fn failure(&self, _provider: &Provider, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+    fn failure(&self, _ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
         Api::ChatCompletions.dialect().error(status, headers, body)
     }
 

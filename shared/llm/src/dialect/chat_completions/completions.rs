@@ -4,7 +4,6 @@
 //! place of the text. Any other gets the prompt as one message of a chat; what a chat cannot do (several prompts,
 //! tokens, an echo, a suffix, a choice of the best) is refused.
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ use super::{error, forward, request, usage};
 use crate::{
     Error, Target, UpstreamError, Usage,
     chat::{Event, FinishReason, Request},
-    dialect::post,
+    dialect::{Encoded, post},
     fields,
     front::{ErrorBody, Front, Head, Peek, Writer},
     provider::Api,
@@ -77,11 +76,12 @@ impl Front for Completions {
         &self,
         body: &[u8],
         peek: &Peek<'_>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
+    ) -> Result<Encoded, Error> {
         let body = peek.rewrite(body, target.model, target.provider.ask_usage);
-        post(format!("{}/completions", target.base_url), target, body)
+        let request = post(format!("{}/completions", target.base_url), target, body)?;
+        Ok(Encoded::forwarded(request, headers, target))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {

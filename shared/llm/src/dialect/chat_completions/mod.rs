@@ -18,12 +18,12 @@ mod usage;
 
 pub use completions::Completions;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::{
     Error, Target, UpstreamError,
     chat::{Event, Request},
+    dialect::Encoded,
     front::{ErrorBody, Front, Head, Peek, Writer},
     provider::Api,
     relay::{Relay, Summary},
@@ -54,10 +54,10 @@ impl Front for ChatCompletions {
         &self,
         body: &[u8],
         peek: &Peek<'_>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
-        forward::request(body, peek, target)
+    ) -> Result<Encoded, Error> {
+        Ok(Encoded::forwarded(forward::request(body, peek, target)?, headers, target))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {

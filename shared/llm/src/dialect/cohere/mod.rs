@@ -19,7 +19,6 @@ mod parse;
 mod request;
 mod write;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -83,12 +82,12 @@ impl Front for Cohere {
         peek: &Peek<'_>,
         headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
+    ) -> Result<Encoded, Error> {
         let mut request = post(url(target), target, peek.rewrite(body, target.model, false))?;
         if let Some(client) = headers.get(CLIENT_NAME) {
             request.headers_mut().insert(CLIENT_NAME, client.clone());
         }
-        Ok(request)
+        Ok(Encoded::forwarded(request, headers, target))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {
@@ -162,7 +161,7 @@ const CLIENT_NAME: &str = "x-client-name";
 mod tests {
     use super::*;
     use crate::{
-        provider::{Auth, Provider},
+        provider::{Auth, Betas, Hosting, Provider},
         relay::{Ending, Passed},
     };
 
@@ -171,6 +170,9 @@ mod tests {
         telemetry_name: "cohere",
         base_url: "https://api.cohere.com",
         auth: Auth::Bearer,
+        grant: None,
+        hosting: Hosting::Own,
+        betas: Betas::None,
         api: Api::Cohere,
         also: None,
         ask_usage: false,
@@ -192,7 +194,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-client-name", http::HeaderValue::from_static("app"));
         headers.insert("authorization", http::HeaderValue::from_static("Bearer the caller's own"));
-        let request = Cohere.forward(BODY, &peek, &headers, &target).expect("sent");
+        let request = Cohere.forward(BODY, &peek, &headers, &target).expect("sent").request;
         assert_eq!(request.uri(), "https://api.cohere.com/v2/chat");
         assert_eq!(request.headers()["x-client-name"], "app");
         assert_eq!(request.headers()["authorization"], "Bearer k");

@@ -463,7 +463,7 @@ mod tests {
     use super::*;
     use crate::{
         dialect::{Dialect, chat_completions, cohere::Cohere},
-        provider::{Api, Auth, Provider},
+        provider::{Api, Auth, Betas, Hosting, Provider},
     };
 
     static PROVIDER: Provider = Provider {
@@ -471,6 +471,9 @@ mod tests {
         telemetry_name: "cohere",
         base_url: "https://api.cohere.com",
         auth: Auth::Bearer,
+        grant: None,
+        hosting: Hosting::Own,
+        betas: Betas::None,
         api: Api::Cohere,
         also: None,
         ask_usage: false,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A non-2xx answer. The exception's name is in a header, or in the body.
-pub(super) fn answer(status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+pub(in crate::dialect) fn answer(status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
     let said = serde_json::from_slice::<Said<'_>>(body).unwrap_or_default();
     let name = headers.get("x-amzn-errortype").and_then(|name| name.to_str().ok());
     let error = match (name.or(said.kind.as_deref()), said.message()) {
@@ -28,13 +28,13 @@ pub(super) fn answer(status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamE
 }
 
 /// An exception inside a stream, by its name and its payload.
-pub(super) fn in_stream(name: &str, payload: &[u8]) -> UpstreamError {
+pub(in crate::dialect) fn in_stream(name: &str, payload: &[u8]) -> UpstreamError {
     let said = serde_json::from_slice::<Said<'_>>(payload).unwrap_or_default();
     exception(name, said.message(), None)
 }
 
 /// An exception by its name, which may have a namespace before it and an address behind it.
-pub(super) fn exception(name: &str, message: &str, status: Option<u16>) -> UpstreamError {
+pub(in crate::dialect) fn exception(name: &str, message: &str, status: Option<u16>) -> UpstreamError {
     let name = name.split(':').next().unwrap_or(name);
     let name = name.rsplit('#').next().unwrap_or(name);
     let class = classify(name, message, status);

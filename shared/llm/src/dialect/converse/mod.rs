@@ -18,7 +18,7 @@
 //! - usage comes after the end of a streamed answer.
 
 mod answer;
-mod failure;
+pub(super) mod failure;
 mod parse;
 mod request;
 mod write;
@@ -33,7 +33,7 @@ use crate::{
     chat::{self, Event},
     eventstream::Splitter,
     front::{ErrorBody, Front, Head, Peek, Writer},
-    provider::Api,
+    provider::{Api, Betas},
     relay::{Relay, Summary},
     sigv4,
     translate::{self, Observe},
@@ -82,12 +82,14 @@ impl Front for Converse {
         &self,
         body: &[u8],
         peek: &Peek<'_>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
+    ) -> Result<Encoded, Error> {
         let body = without_foreign_thought(body, target.model)
             .map_or_else(|| Bytes::copy_from_slice(body), Bytes::from);
-        post(url(target, peek.stream), target, body)
+        let request = post(url(target, peek.stream), target, body)?;
+        // Converse has betas in the body; in a header they would say nothing.
+        Ok(Encoded::new(request, Betas::None.sort(headers).1))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {

@@ -9,7 +9,7 @@ use crate::{
         ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
     eventstream,
-    provider::{Auth, Provider},
+    provider::{Auth, Hosting, Provider},
     relay::{Ending, Passed},
 };
 
@@ -18,6 +18,9 @@ static BEDROCK: Provider = Provider {
     telemetry_name: "aws.bedrock",
     base_url: "",
     auth: Auth::Bearer,
+    grant: None,
+    hosting: Hosting::Own,
+    betas: Betas::None,
     api: Api::Converse,
     also: None,
     ask_usage: false,
@@ -803,7 +806,7 @@ fn the_path_says_the_model_and_whether_to_stream() {
     let peek = Converse.peek("/model/a/converse-stream", b"{}").expect("valid");
     assert_eq!(Converse.stream_type(&peek), "application/vnd.amazon.eventstream");
     let body = br#"{ "messages": [1.50] }"#;
-    let request = Converse.forward(body, &peek, &HeaderMap::new(), &target("a:b/c")).expect("valid");
+    let request = Converse.forward(body, &peek, &HeaderMap::new(), &target("a:b/c")).expect("valid").request;
     assert_eq!(request.uri(), "https://bedrock.example/model/a%3Ab%2Fc/converse-stream");
     assert_eq!(&request.body()[..], body);
 }
@@ -1082,8 +1085,10 @@ fn thought_another_provider_signed_stays_out_of_what_is_passed_on() {
     let forwarded = |body: &Value, model: &str| {
         let bytes = body.to_string();
         let peek = Front::peek(&Converse, "/model/m/converse", bytes.as_bytes()).expect("a request");
-        let request =
-            Converse.forward(bytes.as_bytes(), &peek, &HeaderMap::new(), &target(model)).expect("a request");
+        let request = Converse
+            .forward(bytes.as_bytes(), &peek, &HeaderMap::new(), &target(model))
+            .expect("a request")
+            .request;
         serde_json::from_slice::<Value>(request.body()).expect("JSON")
     };
     let (own, foreign) = (thought(json!("c2ln")), thought(json!("google:call:x")));

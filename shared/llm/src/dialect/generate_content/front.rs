@@ -12,11 +12,11 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{GenerateContent, answer, array, parse, request::escape, write};
+use super::{GenerateContent, answer, array, parse, request::url, write};
 use crate::{
     Error, Target, UpstreamError,
     chat::{Event, Request},
-    dialect::{SseDecoder, post},
+    dialect::{Encoded, SseDecoder, post},
     front::{ErrorBody, Framing, Front, Head, Peek, Writer},
     peek,
     provider::Api,
@@ -58,12 +58,11 @@ impl Front for GenerateContent {
         &self,
         body: &[u8],
         peek: &Peek<'_>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
-        let method = if peek.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-        let url = format!("{}/v1beta/models/{}:{method}", target.base_url, escape(target.model));
-        post(url, target, Bytes::copy_from_slice(body))
+    ) -> Result<Encoded, Error> {
+        let request = post(url(target, peek.stream), target, Bytes::copy_from_slice(body))?;
+        Ok(Encoded::forwarded(request, headers, target))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {
@@ -300,7 +299,7 @@ mod tests {
         ];
         for (path, url) in cases {
             let request =
-                GenerateContent.forward(BODY, &peek(path), &HeaderMap::new(), &target).expect("said");
+                GenerateContent.forward(BODY, &peek(path), &HeaderMap::new(), &target).expect("said").request;
             assert_eq!((request.uri().to_string().as_str(), &request.body()[..]), (url, BODY));
             assert_eq!(request.headers()["x-goog-api-key"], "k");
         }

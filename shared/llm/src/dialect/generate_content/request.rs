@@ -10,6 +10,7 @@ use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
     dialect::{Encoded, drop_extra, drop_hints, post},
+    provider::Hosting,
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -53,9 +54,17 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     };
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
 
-    let method = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-    let url = format!("{}/v1beta/models/{}:{method}", target.base_url, escape(target.model));
-    Ok(Encoded::new(post(url, target, body)?, dropped))
+    Ok(Encoded::new(post(url(target, request.stream), target, body)?, dropped))
+}
+
+/// Where a request goes.
+pub(super) fn url(target: &Target<'_>, stream: bool) -> String {
+    let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+    let models = match target.provider.hosting {
+        Hosting::Vertex => "publishers/google/models",
+        Hosting::Bedrock | Hosting::Own => "v1beta/models",
+    };
+    format!("{}/{models}/{}:{method}", target.base_url, escape(target.model))
 }
 
 /// Whether a schema and tools exclude each other, as they do before Gemini 3.
@@ -369,7 +378,7 @@ fn bare(model: &str) -> &str {
 }
 
 /// The model as one segment of a path: no character of it can change the address.
-pub(super) fn escape(model: &str) -> String {
+fn escape(model: &str) -> String {
     let mut escaped = String::with_capacity(model.len());
     for byte in bare(model).bytes() {
         match byte {

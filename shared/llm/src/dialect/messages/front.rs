@@ -14,7 +14,6 @@ pub(super) mod call_id;
 mod forward;
 mod request;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -22,7 +21,7 @@ use super::Messages;
 use crate::{
     Error, Target, UpstreamError,
     chat::{Event, Request},
-    dialect::Dialect,
+    dialect::{Dialect, Encoded},
     front::{ErrorBody, Front, Head, Peek, Writer},
     provider::Api,
     relay::{Relay, Summary},
@@ -48,7 +47,7 @@ impl Front for Messages {
         peek: &Peek<'_>,
         headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
+    ) -> Result<Encoded, Error> {
         forward::request(body, peek, headers, target)
     }
 

@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::HeaderValue;
+use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     front::call_id,
+    hosted,
     model::{self, Model, Off},
     schema,
 };
 use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, drop_extra, is_claudes, post},
+    dialect::{Encoded, drop_extra, is_claudes},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -65,9 +66,9 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     ];
     dropped.extend(unknown.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned()));
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
-    let mut http = post(format!("{}/v1/messages", target.base_url), target, body)?;
-    http.headers_mut().insert("anthropic-version", HeaderValue::from_static(VERSION));
-    Ok(Encoded::new(http, dropped))
+    let encoded = hosted::request(body, request.stream, &HeaderMap::new(), target)?;
+    dropped.extend(encoded.dropped);
+    Ok(Encoded { dropped, ..encoded })
 }
 
 fn stop_sequences(request: &chat::Request) -> Result<&[String], Error> {
@@ -569,8 +570,6 @@ struct Citations {
 struct Metadata<'a> {
     user_id: &'a str,
 }
-
-pub(super) const VERSION: &str = "2023-06-01";
 
 /// The smallest thinking budget there is.
 const LEAST_BUDGET: u64 = 1_024;

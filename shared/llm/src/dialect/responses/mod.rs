@@ -16,7 +16,6 @@ pub(super) mod encode;
 mod forward;
 mod request;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::{Decoder, Dialect, Encoded, SseDecoder, chat_completions};
@@ -49,10 +48,10 @@ impl Front for Responses {
         &self,
         body: &[u8],
         peek: &Peek<'_>,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         target: &Target<'_>,
-    ) -> Result<http::Request<Bytes>, Error> {
-        forward::request(body, peek, target)
+    ) -> Result<Encoded, Error> {
+        Ok(Encoded::forwarded(forward::request(body, peek, target)?, headers, target))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {

@@ -5,15 +5,14 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     Error, Target,
-    dialect::{is_claudes, messages::request::VERSION, post},
+    dialect::{Encoded, is_claudes, messages::hosted},
     front::{Framing, Peek},
     peek,
 };
@@ -52,44 +51,16 @@ fn user(metadata: &RawValue) -> Result<Option<Cow<'_, str>>, Error> {
     metadata.user_id.map(|user| peek::text(user, "metadata.user_id")).transpose()
 }
 
-/// Where `part` stands in `whole`, of which it was read.
 /// The request for `target`.
 pub(super) fn request(
     body: &[u8],
     peek: &Peek<'_>,
     headers: &HeaderMap,
     target: &Target<'_>,
-) -> Result<http::Request<Bytes>, Error> {
-    let url = format!("{}/v1/messages", target.base_url);
+) -> Result<Encoded, Error> {
     let body = peek.rewrite(body, target.model, false);
     let body = without_foreign_thought(&body).unwrap_or(body);
-    let mut request = post(url, target, body)?;
-    let ours = HeaderValue::from_static(VERSION);
-    let version = headers.get("anthropic-version").filter(|value| is_word(value.as_bytes())).cloned();
-    request.headers_mut().insert("anthropic-version", version.unwrap_or(ours));
-    if let Ok(betas) = HeaderValue::from_str(&betas(headers).join(","))
-        && !betas.is_empty()
-    {
-        request.headers_mut().insert("anthropic-beta", betas);
-    }
-    Ok(request)
-}
-
-/// The betas the caller asks for, each once.
-fn betas(headers: &HeaderMap) -> Vec<&str> {
-    let lines = headers.get_all("anthropic-beta").iter().filter_map(|line| line.to_str().ok());
-    let mut betas = Vec::new();
-    for beta in lines.flat_map(|line| line.split(',')).map(str::trim) {
-        if betas.len() < MAX_BETAS && is_word(beta.as_bytes()) && !betas.contains(&beta) {
-            betas.push(beta);
-        }
-    }
-    betas
-}
-
-fn is_word(word: &[u8]) -> bool {
-    let fits = |letter: &u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || *letter == b'-';
-    (1..=MAX_WORD).contains(&word.len()) && word.iter().all(fits)
+    hosted::request(body, peek.stream, headers, target)
 }
 
 /// The body without thought that cannot be Claude's; `None` where there is none, or where it is not
@@ -163,15 +134,14 @@ struct RawThought<'a> {
 }
 
 const SIGNATURE: &[u8] = b"\"signature\"";
-/// More than there are of any use at once.
-const MAX_BETAS: usize = 20;
-/// Longer than any date or beta's name.
-const MAX_WORD: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::HeaderValue;
+
     use super::*;
-    use crate::provider;
+    use crate::{dialect::messages::hosted::VERSION, provider};
 
     fn forwarded(body: &str, headers: &[(&'static str, &'static str)]) -> http::Request<Bytes> {
         let target = Target {
@@ -185,7 +155,7 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         let peek = peek(body.as_bytes()).expect("valid");
-        request(body.as_bytes(), &peek, &map, &target).expect("a request")
+        request(body.as_bytes(), &peek, &map, &target).expect("a request").request
     }
 
     #[test]
@@ -255,7 +225,7 @@ mod tests {
         let first_20 = many.split(',').take(20).collect::<Vec<_>>().join(",");
         let cases = [
             (vec![("anthropic-beta", "a-1, b-2"), ("anthropic-beta", "c-3,a-1")], "a-1,b-2,c-3"),
-            (vec![("anthropic-beta", "A,b c,,x_y,ok-1")], "ok-1"),
+            (vec![("anthropic-beta", "A,b c,,x_y,ok-1")], "x_y,ok-1"),
             (vec![("anthropic-beta", many)], &first_20),
             (vec![("x-api-key", "hg_secret"), ("cookie", "a=b"), ("authorization", "Bearer hg")], ""),
         ];
