@@ -223,9 +223,11 @@ async function keep(request, answer, forms) {
     answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   };
   try {
-    for await (const chunk of request) {
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       form.body += chunk.toString('latin1');
       if (form.body.includes('too-large')) {
+        // A connection that is reset may take its answer along, so the rest is read, as servers do.
+        request.resume();
         return reply(413, { error: { message: 'Maximum content size limit exceeded', type: 'invalid_request_error' } });
       }
     }
