@@ -648,6 +648,8 @@ struct WireUsage {
 #[derive(Serialize)]
 struct ServerTools {
     web_search_requests: u64,
+    /// Always there in Anthropic's own answers; no other provider counts such a thing.
+    web_fetch_requests: u64,
 }
 
 #[derive(Serialize)]
@@ -679,7 +681,7 @@ impl From<&Usage> for WireUsage {
             output_tokens: usage.output_tokens,
             output_tokens_details: (thinking_tokens > 0).then_some(OutputDetails { thinking_tokens }),
             server_tool_use: (usage.searches > 0)
-                .then_some(ServerTools { web_search_requests: usage.searches }),
+                .then_some(ServerTools { web_search_requests: usage.searches, web_fetch_requests: 0 }),
         }
     }
 }
