@@ -179,7 +179,8 @@ async fn serve<H: Host>(
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let files = if operation.form().is_some() { Vec::new() } else { kept::files_in(body) };
+    let files =
+        if operation.form().is_some() { Vec::new() } else { kept::files_in(body).map_err(Error::from)? };
     if !files.is_empty()
         && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
     {

@@ -205,9 +205,15 @@ async fn describe<H: Host>(
     }
     let batch = kept::batch(&object);
     for file in objects::unknown(host, provider.name, &batch.files).await? {
-        let (_, described) = pass(host, provider, Method::GET, &format!("/files/{file}")).await?;
-        let described =
-            described.unwrap_or_else(|| json!({ "id": file, "object": "file", "purpose": "batch_output" }));
+        // What is gone by now is no file; what cannot be asked for now is asked for the next time.
+        let described = match pass(host, provider, Method::GET, &format!("/files/{file}")).await {
+            Ok((_, Some(described))) => described,
+            Ok((_, None)) => continue,
+            Err(error) => {
+                host.log(&format!("{file}: not described yet: {error}"));
+                continue;
+            }
+        };
         let made = Owned {
             id: file,
             object: described.to_string(),

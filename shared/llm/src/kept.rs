@@ -65,48 +65,104 @@ pub fn input_file(body: &[u8]) -> Result<Cow<'_, str>, Error> {
     peek::text(file, "input_file_id")
 }
 
+/// Fields of Responses that refer to earlier answers.
+const KEPT: [&str; 3] = ["background", "conversation", "previous_response_id"];
+
 /// The model a line of a batch's file asks for, and where its name stands, quotes included.
 pub fn line_model(line: &[u8], number: usize) -> Result<(Cow<'_, str>, Range<usize>), Error> {
     let read = || {
         let [body] = peek::fields(line, ["body"], 1)?;
         let body = body.ok_or_else(|| Error::invalid("file", "It has no `body`."))?;
-        let [model] = peek::fields(body.get().as_bytes(), ["model"], 1)?;
+        let body = body.get().as_bytes();
+        for (name, value) in KEPT.into_iter().zip(peek::fields(body, KEPT, KEPT.len())?) {
+            if value.is_some_and(|value| !matches!(value.get(), "null" | "false")) {
+                return Err(kept_here(name, "Send the whole conversation."));
+            }
+        }
+        // Who owns them would have to be asked for each line.
+        if let Some(file) = files_in(body)?.first() {
+            let message =
+                format!("It refers to the file `{file}`. Lines of a batch must bring what they are about.");
+            return Err(Error::unsupported("file", message));
+        }
+        let [model] = peek::fields(body, ["model"], 1)?;
         let model = model.ok_or_else(|| Error::invalid("file", "Its `body` has no `model`."))?;
         Ok((peek::text(model, "model")?, peek::place(model, line)))
     };
     read().map_err(|error: Error| Error::invalid("file", format!("Line {number}: {error}")))
 }
 
-/// The kept files a call's body refers to. Most bodies refer to none, and are only searched.
-pub fn files_in(body: &[u8]) -> Vec<String> {
+/// The kept files a call's body refers to. Most bodies refer to none, and are only searched. What else a provider keeps
+/// cannot be told apart by tenant, so a body that refers to that is refused.
+pub fn files_in(body: &[u8]) -> Result<Vec<String>, Error> {
+    const SIGNS: [&[u8]; 4] = [b"\"file_id", b"\"item_reference\"", b"\"container\"", b"\"audio\""];
     // Letters may be written as escapes, which nobody does without a reason.
-    let hides =
-        memmem::find_iter(body, br"\u00").any(|at| body.get(at + 4).is_some_and(|digit| *digit > b'1'));
+    let hides = memmem::find_iter(body, br"\u00")
+        .any(|at| body.get(at + 4).is_some_and(|digit| (b'2'..=b'7').contains(digit)));
     let mut found = Vec::new();
-    if (hides || memmem::find(body, b"\"file_id").is_some())
-        && let Ok(body) = serde_json::from_slice(body)
-    {
-        collect(&body, &mut found);
+    if !hides && !SIGNS.iter().any(|sign| memmem::find(body, sign).is_some()) {
+        return Ok(found);
     }
-    found
+    // Each value takes many times its own bytes.
+    if memchr::memchr_iter(b',', body).count() > MAX_VALUES {
+        let message = "The body has too many values to be looked through for kept files.".to_owned();
+        return Err(Error::Invalid { message, param: None });
+    }
+    // Strictly, for what is passed over here a provider may still read.
+    let body = serde_json::from_slice(body).map_err(peek::malformed)?;
+    if let Value::Object(fields) = &body {
+        refuse_container(fields)?;
+    }
+    collect(&body, &mut found)?;
+    Ok(found)
 }
 
-/// What stands in `file_id` and `file_ids` where a protocol has them; a tool's arguments may have what they like.
-fn collect(value: &Value, found: &mut Vec<String>) {
-    const TYPES: [&str; 6] = ["auto", "container_upload", "file", "image_file", "input_file", "input_image"];
+/// What stands in `file_id` and `file_ids`; arguments of tools and schemas may have what they like.
+fn collect(value: &Value, found: &mut Vec<String>) -> Result<(), Error> {
+    const FREE: [&str; 6] = ["args", "input_schema", "metadata", "parameters", "response", "schema"];
     match value {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Array(items) => items.iter().try_for_each(|item| collect(item, found)),
         Value::Object(fields) => {
-            if fields.get("type").and_then(Value::as_str).is_some_and(|kind| TYPES.contains(&kind)) {
-                let ids = [&value["file_id"], &value["file"]["file_id"]].into_iter();
-                let ids = ids.chain(value["file_ids"].as_array().into_iter().flatten());
-                found.extend(ids.filter_map(Value::as_str).map(str::to_owned));
+            let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+            if kind == "item_reference" {
+                return Err(kept_here("input", "Send the item itself."));
             }
-            fields.values().for_each(|field| collect(field, found));
+            if kind == "code_interpreter" {
+                refuse_container(fields)?;
+            }
+            if fields.get("role").is_some_and(|role| role == "assistant") && value["audio"]["id"].is_string()
+            {
+                return Err(kept_here("messages", "Send the words that were said."));
+            }
+            let ids =
+                fields.get("file_id").into_iter().chain(value["file_ids"].as_array().into_iter().flatten());
+            found.extend(ids.filter_map(Value::as_str).map(str::to_owned));
+            let is_call = kind == "tool_use" || fields.contains_key("toolUseId");
+            let fields = fields
+                .iter()
+                .filter(|(name, _)| !(FREE.contains(&name.as_str()) || is_call && name.as_str() == "input"));
+            fields.map(|(_, field)| field).try_for_each(|field| collect(field, found))
         }
-        _ => {}
+        _ => Ok(()),
     }
 }
+
+/// A container is named by its id; a new one is asked for by an object without.
+fn refuse_container(fields: &serde_json::Map<String, Value>) -> Result<(), Error> {
+    match fields.get("container") {
+        Some(container) if container.is_string() || container["id"].is_string() => {
+            Err(kept_here("container", "Ask for a new one."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn kept_here(param: &str, instead: &str) -> Error {
+    let message = format!("What the provider keeps of earlier calls cannot be referred to here. {instead}");
+    Error::unsupported(param, message)
+}
+
+const MAX_VALUES: usize = 300_000;
 
 /// A batch, as far as the gateway goes by it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -187,9 +243,51 @@ mod tests {
                 "",
             ),
             (r#"{"content":"a \"file_id\" in words"}"#, ""),
-            ("not json \"file_id\"", ""),
+            (r#"{"tools":[{"type":"image_generation","input_image_mask":{"file_id":"file-1"}}]}"#, "file-1"),
+            (r#"{"input":[{"output":{"type":"computer_screenshot","file_id":"file-1"}}]}"#, "file-1"),
+            (
+                r#"{"container":{"skills":[]},"tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}"#,
+                "",
+            ),
         ] {
-            assert_eq!(files_in(body.as_bytes()).join(" "), expected, "{body}");
+            assert_eq!(files_in(body.as_bytes()).expect(body).join(" "), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_that_is_kept_can_be_referred_to() {
+        for body in [
+            r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#,
+            r#"{"container":"container_1"}"#,
+            r#"{"container":{"id":"container_1"}}"#,
+            r#"{"messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}"#,
+        ] {
+            let error = files_in(body.as_bytes()).expect_err(body);
+            assert!(matches!(error, Error::Unsupported { .. }), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_looked_through_is_refused() {
+        let deep = format!(r#"{{"file_id":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        let many = format!(r#"{{"file_id":[{}1]}}"#, "1,".repeat(MAX_VALUES + 1));
+        for body in
+            [r#"{"a":"\ud800","file_id":"file-1"}"#, r#"{"a":1e999,"file_id":"file-1"}"#, &deep, &many]
+        {
+            assert!(files_in(body.as_bytes()).is_err(), "{}", &body[..40.min(body.len())]);
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_batch_refers_to_nothing_that_is_kept() {
+        for more in [
+            r#""previous_response_id":"resp_1""#,
+            r#""background":true"#,
+            r#""input":[{"file_id":"file-1"}]"#,
+        ] {
+            let line = format!(r#"{{"body":{{"model":"openai/gpt-5",{more}}}}}"#);
+            assert!(line_model(line.as_bytes(), 1).is_err(), "{line}");
         }
     }
 

@@ -85,8 +85,24 @@ fn usage_wish(options: &RawValue, body: &[u8]) -> Result<(bool, Splice), Error> 
 
 /// The request for `target`: the caller's body, with the model's name in the target's words.
 pub fn request(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<http::Request<Bytes>, Error> {
+    refuse_own_fallbacks(body, target)?;
     let url = format!("{}/chat/completions", target.base_url);
     post(url, target, peek.rewrite(body, target.model, target.provider.ask_usage))
+}
+
+/// OpenRouter goes on to the models of a list, which nobody here has looked at: the key may not use them.
+pub(super) fn refuse_own_fallbacks(body: &[u8], target: &Target<'_>) -> Result<(), Error> {
+    if target.provider.name != "openrouter" {
+        return Ok(());
+    }
+    match peek::fields(body, ["models"], 1)? {
+        [Some(models)] if models.get() != "null" => {
+            let message =
+                "`models` would choose models that were not checked. Use an alias with several targets.";
+            Err(Error::unsupported("models", message.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a whole 2xx answer says about itself, or why it is none.
@@ -367,6 +383,20 @@ mod tests {
         let peek = peek(body).expect("valid");
         assert_eq!((&*peek.model, peek.stream, peek.include_usage), ("openai/gpt-5", true, false));
         assert_eq!(peek.user.as_deref(), Some("u1"));
+    }
+
+    #[test]
+    fn openrouter_goes_on_to_no_model_that_was_not_checked() {
+        let body = br#"{"model":"openrouter/a","models":["b"],"messages":[]}"#;
+        let peek = peek(body).expect("valid");
+        let to = |provider| {
+            let provider = crate::provider::find(provider).expect("a row");
+            let target =
+                Target { provider, model: "a", base_url: "https://upstream.example", credential: None };
+            request(body, &peek, &target)
+        };
+        assert!(matches!(to("openrouter"), Err(Error::Unsupported { param, .. }) if param == "models"));
+        assert!(to("openai").is_ok());
     }
 
     #[test]
