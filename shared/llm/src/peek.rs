@@ -71,6 +71,11 @@ pub(crate) fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>,
         .map_err(|_| Error::invalid(field, format!("`{field}` must be a string.")))
 }
 
+/// Whether a field says more than that it is off.
+pub(crate) fn is_set(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|value| !matches!(value.get(), "null" | "false"))
+}
+
 /// A part of an address without its percent-encoding; `None` where that is broken.
 pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {

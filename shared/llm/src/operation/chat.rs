@@ -56,10 +56,6 @@ impl Operation for Chat {
         Ok(Outgoing::translated(encoded, delivery))
     }
 
-    fn failure(&self, ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
-        ask.api.dialect().error(status, headers, body)
-    }
-
     fn answer(
         &self,
         ask: &Ask<'_>,

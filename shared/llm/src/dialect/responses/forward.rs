@@ -32,12 +32,10 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
     let (model, model_at) = peek::model(model, body)?;
     let stream = peek::stream(stream)?;
     // Kept answers belong to the provider's account, which others here share.
-    let is_set =
-        |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "null" | "false"));
     for (field, value) in
         [("background", background), ("conversation", conversation), ("previous_response_id", previous)]
     {
-        if is_set(value) {
+        if peek::is_set(value) {
             return Err(Error::unsupported(field, format!("`{field}` {STATELESS}.")));
         }
     }
