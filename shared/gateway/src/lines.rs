@@ -55,8 +55,9 @@ impl Lines {
             out.extend_from_slice(&line);
             return Ok(());
         }
-        let (model, at) = kept::line_model(&line, self.number)?;
+        let kept::Line { model, model_at: at, others } = kept::line(&line, self.number)?;
         let choices = plan::plan(&model, &self.caller)?;
+        plan::check_named(&others, self.provider, &self.caller)?;
         let Some(choice) = choices.iter().find(|choice| choice.provider.name == self.provider.name) else {
             let (number, provider) = (self.number, self.provider.name);
             let message = format!(
