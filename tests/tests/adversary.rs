@@ -218,3 +218,23 @@ fn a_tool_or_a_fallback_cannot_bring_in_a_model_that_the_key_may_not_use() {
         assert!(ask(&gateway.key).text().contains("It was asked."), "{body}");
     }
 }
+
+#[test]
+fn a_name_that_is_no_header_does_not_hide_what_was_dropped() {
+    let gateway = Gateway::default();
+    let ask = |more: Value| {
+        let answer = json!({ "id": "1", "type": "message", "role": "assistant", "model": "c", "stop_reason": "end_turn",
+            "content": [{ "type": "text", "text": "Hello" }], "usage": { "input_tokens": 1, "output_tokens": 1 } });
+        gateway.host.upstream.expect("POST", tests::ANTHROPIC, Answer::json(200, &answer));
+        let mut body = json!({ "model": "anthropic/claude-haiku-4-5", "messages": [{ "role": "user", "content": "Hi" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answered = gateway.chat(&body);
+        assert_eq!(answered.status, 200, "{}", answered.text());
+        answered.headers["x-hypergate-dropped"].to_str().unwrap().to_owned()
+    };
+    let named = ask(json!({ "gr\u{f6}\u{df}e\n": 1, "later": 2 }));
+    assert!(named == "gr??e?,later" || named == "later,gr??e?", "{named}");
+    let many: serde_json::Map<String, Value> = (0..500).map(|at| (format!("field-{at}"), json!(1))).collect();
+    let named = ask(Value::Object(many));
+    assert!(named.len() < 2_200 && named.starts_with("field-") && named.ends_with(",..."), "{named}");
+}

@@ -192,7 +192,7 @@ async fn serve<H: Host>(
     let call = Call { operation, headers, body, peek, rest, caller: &caller };
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
     for choice in &choices {
-        plan::check_named(&models, choice.provider, &caller)?;
+        plan::check_named(&models, choice, &caller)?;
     }
     try_in_order(host, &call, &choices, draft).await
 }
@@ -385,10 +385,25 @@ async fn send<H: Host>(
         Served::Stream { head, .. } => head.headers_mut(),
     };
     answer_headers.extend(headers);
-    if let (false, Ok(names)) = (dropped.is_empty(), HeaderValue::from_str(&dropped.join(","))) {
-        answer_headers.insert(DROPPED, names);
+    if !dropped.is_empty() {
+        answer_headers.insert(DROPPED, named(&dropped));
     }
     Ok((served, head_ms))
+}
+
+/// Names of the caller's as a header: it may have written anything, as much as it likes, and must be told all the same.
+fn named(names: &[String]) -> HeaderValue {
+    let mut list = String::new();
+    for name in names {
+        if list.len() > MAX_DROPPED_BYTES {
+            list.push_str(",...");
+            break;
+        }
+        list.push_str(if list.is_empty() { "" } else { "," });
+        let shown = |letter: char| if letter.is_ascii_graphic() && letter != ',' { letter } else { '?' };
+        list.extend(name.chars().take(MAX_NAME_CHARS).map(shown));
+    }
+    HeaderValue::from_str(&list).expect("letters that can be seen make a header")
 }
 
 /// What was sent, and what came back.
@@ -415,12 +430,21 @@ async fn fetch_all<H: Host>(
     let fetched = fetch(host, call, ask, provider, request, limits).await?;
     let mut more = Vec::with_capacity(requests.len());
     let mut requests = requests.into_iter();
+    // Together they are held as one answer would be.
+    let mut left = match &fetched.body {
+        Body::Whole(body) => limits.max_bytes.saturating_sub(body.len()),
+        Body::Stream { .. } => 0,
+    };
     while !requests.as_slice().is_empty() {
         let group = requests.by_ref().take(AT_ONCE);
         let group = group.map(|request| fetch(host, call, ask, provider, request, limits));
         for fetched in try_join_all(group).await? {
             let Body::Whole(body) = fetched.body else {
                 return Err(failed(provider, UpstreamError::garbled("it is a stream nobody asked for")));
+            };
+            left = match left.checked_sub(body.len()) {
+                Some(left) => left,
+                None => return Err(failed(provider, UpstreamError::garbled("it is too large"))),
             };
             more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
         }
@@ -697,6 +721,9 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-hypergate-call-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-hypergate-attempts");
 const DROPPED: HeaderName = HeaderName::from_static("x-hypergate-dropped");
 const RETIRES: HeaderName = HeaderName::from_static("x-hypergate-model-retires");
+/// Some servers take no more than 8 KiB of headers.
+const MAX_DROPPED_BYTES: usize = 2_000;
+const MAX_NAME_CHARS: usize = 100;
 const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries of the same target, where it names no time itself.

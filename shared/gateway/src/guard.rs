@@ -55,9 +55,7 @@ impl Guard {
     /// The provider's name for a model, where the caller's is another: callers name models here as everywhere, or, as
     /// the provider's own clients do, by the provider's names.
     fn named(&self, name: &str) -> Result<Option<String>, Error> {
-        if name == self.model {
-            return Ok(None);
-        }
+        let opened_with = Choice { provider: self.provider, model: &self.model };
         match plan::plan(name, &self.caller) {
             Ok(choices) => {
                 let here = choices.iter().find(|choice| choice.provider.name == self.provider.name);
@@ -69,7 +67,7 @@ impl Guard {
                 here.map(|choice| Some(choice.model.to_owned())).ok_or_else(why)
             }
             Err(Error::ModelUnknown(_)) => {
-                plan::check_named(&[name.to_owned()], self.provider, &self.caller).map(|()| None)
+                plan::check_named(&[name.to_owned()], &opened_with, &self.caller).map(|()| None)
             }
             Err(error) => Err(error),
         }

@@ -20,7 +20,7 @@ use crate::{
     live::Live,
     payload::Capture,
     plan::{self, Choice},
-    ports::{Body, Fetched, Limits},
+    ports::{Body, Fetched, Limits, PortError},
     record::{Attempt, Draft},
     store::objects::{self, Kind, Owned, Page},
 };
@@ -122,7 +122,8 @@ async fn create_batch<H: Host>(
         return Err(llm::Error::invalid("input_file_id", message).into());
     };
     // The file may be another key's, which may use other models.
-    let models: Vec<String> = serde_json::from_str(models).unwrap_or_default();
+    let models: Vec<String> = serde_json::from_str(models)
+        .map_err(|error| Error::from(PortError::new("database", format!("unreadable models: {error}"))))?;
     for model in &models {
         plan::plan(model, &caller)?;
     }

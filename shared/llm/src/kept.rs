@@ -278,7 +278,7 @@ fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Resul
             _ if is_some && (is("vectorstoreids") || is("filesearchstorenames")) => {
                 return Err(kept_here("tools", "Send what is to be searched, or a tool of your own."));
             }
-            Value::Object(prompt) if is("prompt") && prompt.contains_key("id") => {
+            Value::Object(prompt) if is("prompt") && prompt.get("id").is_some_and(Value::is_string) => {
                 return Err(kept_here("prompt", "Send its text."));
             }
             value => collect(value, found)?,
