@@ -6,7 +6,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
 
-const { upstream, bare, builds, migrations } = JSON.parse(process.argv[2]);
+const { upstream, scripts, builds, migrations } = JSON.parse(process.argv[2]);
 const tell = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 const running = [];
@@ -140,14 +140,17 @@ async function stored({ database }) {
   return { calls: calls.n, ok: calls.ok, reported_lost: losses.n };
 }
 
-const passThrough = await start({
-  modules: [{ type: 'ESModule', path: bare, contents: DIRECT + readFileSync(bare, 'utf8') }],
-  bindings: { UPSTREAM: `${upstream}/v1/chat/completions` },
-});
+const plain = [];
+for (const script of scripts) {
+  plain.push(await start({
+    modules: [{ type: 'ESModule', path: script, contents: DIRECT + readFileSync(script, 'utf8') }],
+    bindings: { UPSTREAM: `${upstream}/v1/chat/completions` },
+  }));
+}
 const gateways = [];
 for (const folder of builds) gateways.push(await startGateway(folder));
 tell({
-  bare: { address: passThrough.url.host, pids: [passThrough.pid] },
+  plain: plain.map(({ url, pid }) => ({ address: url.host, pids: [pid] })),
   gateways: gateways.map(({ url, pids, key }) => ({ address: url.host, pids, key })),
 });
 

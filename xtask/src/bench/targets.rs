@@ -15,6 +15,8 @@ use crate::{Outcome, build, tools};
 
 pub(super) const MOCK: &str = "the mock, called directly";
 pub(super) const BARE: &str = "pass-through Worker";
+/// A JavaScript Worker that does no more than to read what it passes on.
+const READER: &str = "a Worker that reads";
 pub(super) const GATEWAY: &str = "Hypergate";
 /// The same gateway, asked in Chat Completions for a model whose provider speaks Messages.
 pub(super) const TRANSLATED: &str = "Hypergate, translating";
@@ -52,11 +54,11 @@ impl Targets {
             value["pids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect::<Vec<_>>()
         };
         let plain_key = "authorization: Bearer sk-bench\r\n";
-        let mut all = vec![
-            Target::new(MOCK, mock, "gpt-4o-mini", plain_key),
-            Target::new(BARE, address(&ready["bare"])?, "gpt-4o-mini", plain_key)
-                .run_by(pids(&ready["bare"])),
-        ];
+        let mut all = vec![Target::new(MOCK, mock, "gpt-4o-mini", plain_key)];
+        let plain = ready["plain"].as_array().into_iter().flatten();
+        for (name, worker) in [BARE, READER].into_iter().zip(plain) {
+            all.push(Target::new(name, address(worker)?, "gpt-4o-mini", plain_key).run_by(pids(worker)));
+        }
         let gateways = ready["gateways"].as_array().into_iter().flatten();
         for (name, gateway) in [GATEWAY, OTHER_BUILD].into_iter().zip(gateways) {
             let key = gateway["key"].as_str().unwrap_or_default();
@@ -107,7 +109,7 @@ impl Workers {
         let folder = tools::root().join("tests/bench");
         let plan = json!({
             "upstream": format!("http://{mock}"),
-            "bare": folder.join("pass_through.js"),
+            "scripts": [folder.join("pass_through.js"), folder.join("reader.js")],
             "builds": builds,
             "migrations": tools::root().join("shared/gateway/migrations"),
         });
