@@ -256,11 +256,13 @@ export function cancel(reader) {
 
 /**
  * A conversation: passes each message on as it comes, both ways, until one side ends it or both are silent for too
- * long. The tap is shown what the upstream says with one of the words in it.
+ * long. The tap is shown what the upstream says with one of the words in it, and, before it goes on, what the caller
+ * says that fits the pattern or is no text.
  */
-export function converse(context, headers, upstream, tap, words, idleMs, longestMs) {
+export function converse(context, headers, upstream, tap, words, pattern, idleMs, longestMs) {
   const { 0: theirs, 1: caller } = new WebSocketPair();
   const telling = words.split('\n');
+  const naming = new RegExp(pattern, 'i');
   const encoder = new TextEncoder();
   let finish;
   context.waitUntil(new Promise((resolve) => (finish = resolve)));
@@ -290,20 +292,35 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
   const isGood = (code) => code === 1000 || code === 1001 || code === 1005;
   const leave = (code, reason) => end(() => (isGood(code) ? tap.end('') : tap.hangUp()), code, reason);
   const fail = (code, reason) => end(() => tap.end(isGood(code) ? '' : `closed with ${code}`), code, reason);
-  const pass = (from, to, lost, look) => {
+  const send = (to, data) => {
+    try {
+      to.send(data);
+    } catch {
+      // The side that is gone says so itself.
+    }
+  };
+  const fromUpstream = (data) => {
+    send(caller, data);
+    if (typeof data === 'string' && telling.some((word) => data.includes(word))) tap.chunk(encoder.encode(data));
+  };
+  const fromCaller = (data) => {
+    const isText = typeof data === 'string';
+    if (isText && !naming.test(data)) return send(upstream, data);
+    let instead;
+    try {
+      instead = tap.said(isText ? encoder.encode(data) : new Uint8Array(data));
+    } catch (answer) {
+      return send(caller, String(answer));
+    }
+    send(upstream, instead ?? data);
+  };
+  const pass = (from, go, lost) => {
     from.binaryType = 'arraybuffer';
     from.accept();
     from.addEventListener('message', ({ data }) => {
       if (over) return;
       heard = Date.now();
-      try {
-        to.send(data);
-      } catch {
-        // The side that is gone says so itself.
-      }
-      if (look && typeof data === 'string' && telling.some((word) => data.includes(word))) {
-        tap.chunk(encoder.encode(data));
-      }
+      go(data);
     });
     from.addEventListener('close', ({ code, reason }) => lost(code, reason));
     from.addEventListener('error', () => lost(1006, ''));
@@ -317,8 +334,8 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
     }
   };
   watch();
-  pass(caller, upstream, leave, false);
-  pass(upstream, caller, fail, true);
+  pass(caller, fromCaller, leave);
+  pass(upstream, fromUpstream, fail);
   return new Response(null, { status: 101, webSocket: theirs, headers: headerObject(headers) });
 }
 
