@@ -71,7 +71,8 @@ const SILENT = 'silent';
 
 async function readAll(message, maxBytes) {
   const length = message.headers.get('content-length');
-  if (length !== null) {
+  // What the runtime unpacks may be of any size, whatever its sender says.
+  if (length !== null && !message.headers.has('content-encoding')) {
     if (Number(length) > maxBytes) {
       await message.body.cancel();
       throw TOO_LARGE;
@@ -218,10 +219,12 @@ async function exchange(method, url, headers, body, firstByteMs, maxBytes, anySt
     if (upload !== undefined) {
       if (!response.ok) upload.leave();
       await sent;
+      // A good answer to half of a request is none.
+      if (reason !== undefined) throw reason;
     }
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
     if (response.webSocket) return [head, EMPTY, response.webSocket];
-    const type = response.headers.get('content-type') ?? '';
+    const type = (response.headers.get('content-type') ?? '').toLowerCase();
     const isStream = anyStream || STREAMS.some((stream) => type.startsWith(stream));
     if (response.ok && isStream && response.body !== null) {
       const reader = response.body.getReader();
@@ -274,8 +277,7 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
     clearTimeout(timer);
     for (const side of [caller, upstream]) {
       try {
-        // Two codes say that there was none, and may not be sent.
-        side.close(code === 1005 ? 1000 : code === 1006 ? 1011 : code, reason);
+        side.close(sendable(code), reason);
       } catch {
         // It is closed.
       }
@@ -320,6 +322,12 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
   pass(caller, upstream, leave, false);
   pass(upstream, caller, fail, true);
   return new Response(null, { status: 101, webSocket: theirs, headers: headerObject(headers) });
+}
+
+/** Of the codes a socket may have been closed with, those that say that there was none may not be sent. */
+export function sendable(code) {
+  if (code === 1005) return 1000;
+  return code >= 1000 && code < 5000 && ![1004, 1006, 1015].includes(code) ? code : 1011;
 }
 
 /** A reader of chunks made here, one every `gapMs`. */
@@ -402,9 +410,14 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
           } else {
             const instead = tap.chunk(read.value);
             const sent = instead ?? read.value;
-            if (sent.length === 0) continue;
-            controller.enqueue(sent);
-            return;
+            if (sent.length > 0) controller.enqueue(sent);
+            // What passes as it is does not end here.
+            if (instead === undefined || !tap.isOver()) {
+              if (sent.length > 0) return;
+              continue;
+            }
+            ending = '';
+            cancel(reader);
           }
         } catch (error) {
           if (over) return;
