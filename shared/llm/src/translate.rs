@@ -3,7 +3,7 @@
 use crate::{
     UpstreamError,
     chat::{Event, FinishReason},
-    dialect::{Decoder, json_size},
+    dialect::Decoder,
     front::{ErrorBody, Writer},
     relay::{Ending, Passed, Relay, Summary},
 };
@@ -107,7 +107,7 @@ fn size(event: &Event) -> usize {
     EVENT_BYTES
         + match event {
             Event::Citation(cited) => length(&cited.url) + length(&cited.title) + length(&cited.quote),
-            Event::Logprobs(tokens) => tokens.iter().map(json_size).sum(),
+            Event::Logprobs(tokens) => tokens.len() * LOGPROBS_BYTES,
             Event::Reasoning(text)
             | Event::ReasoningRedacted(text)
             | Event::ReasoningSignature(text)
@@ -261,6 +261,9 @@ const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 /// What an event takes beside its text.
 const EVENT_BYTES: usize = 32;
+
+/// What a token's probabilities take at the least.
+const LOGPROBS_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -171,7 +171,12 @@ pub fn request(from: &Protocol, data: &[u8]) {
     {
         let sent = json(forwarded.request.body()).expect("what was JSON is JSON");
         // Thought that is not Claude's own is taken out, as Claude would refuse it.
-        let may_lose_thought = from.name == "messages" && said.to_string().contains("thinking");
+        let thought = match from.name {
+            "converse" => "reasoningContent",
+            _ => "thinking",
+        };
+        let may_lose_thought =
+            matches!(from.name, "converse" | "messages") && said.to_string().contains(thought);
         let mut expected = said;
         if let Some(model) = expected.get_mut("model").filter(|_| peek.model_at.is_some()) {
             *model = target.model.into();
@@ -281,14 +286,15 @@ pub fn form(data: &[u8]) {
                 }
                 Ok(())
             });
-            fed.map_err(|error| error.to_string())?;
+            // Of several things that are wrong, the first that is seen is told.
+            fed.map_err(drop)?;
         }
-        scanner.finish().map_err(|error| error.to_string())?;
+        scanner.finish().map_err(drop)?;
         assert_eq!(passed, data);
         for field in scanner.fields() {
             assert_eq!(data.get(field.at.clone()), Some(field.value.as_bytes()), "{}", field.name);
         }
-        Ok::<_, String>((parts, scanner.fields().to_vec()))
+        Ok::<_, ()>((parts, scanner.fields().to_vec()))
     };
     let uncut = read(&mut [data].into_iter());
     for mut chunks in cuttings(data) {

@@ -178,18 +178,6 @@ pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
     usage.pointer(path).and_then(Value::as_u64)
 }
 
-/// How many bytes a value takes in memory, about.
-pub(crate) fn json_size(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => 32 + list.iter().map(json_size).sum::<usize>(),
-        Value::Object(fields) => {
-            400 + fields.iter().map(|(name, value)| name.len() + json_size(value)).sum::<usize>()
-        }
-        Value::String(text) => 32 + text.len(),
-        _ => 32,
-    }
-}
-
 /// A text at this path of an answer, where it says something.
 pub(crate) fn text(value: &Value, path: &str) -> Option<String> {
     value.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
