@@ -238,6 +238,12 @@ impl Tap {
         live.said(message).map_err(|answer| JsValue::from_str(&answer))
     }
 
+    /// Whether nothing more will be sent, whatever the upstream still says.
+    #[wasm_bindgen(js_name = isOver)]
+    pub fn is_over(&self) -> bool {
+        self.live.as_ref().is_none_or(Live::is_over)
+    }
+
     /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed; nothing
     /// where the connection is to be broken off.
     pub fn end(&mut self, reason: &str) -> Option<Vec<u8>> {

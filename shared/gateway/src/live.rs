@@ -37,6 +37,11 @@ impl Live {
         (passed == Passed::Instead).then_some(out)
     }
 
+    /// Whether nothing more will be passed on: the host may end the stream, and give the upstream up.
+    pub fn is_over(&self) -> bool {
+        self.relay.is_over()
+    }
+
     /// The upstream's stream ended: what is still to be sent, and the record. With nothing to send (`None`)
     /// the connection is to be broken off: the answer is not whole, and there is no other way to say so.
     pub fn end(mut self, now_ms: i64, ending: Ending) -> (Option<Vec<u8>>, Record) {

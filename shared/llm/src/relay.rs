@@ -50,6 +50,11 @@ pub trait Relay {
     /// What was learned so far.
     fn summary(&self) -> &Summary;
 
+    /// Whether nothing more will be passed on, whatever the upstream still says: it may be given up.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Whether the caller can only be told by breaking the connection off that the answer is not whole:
     /// sound has no place for an error event. Asked after the end.
     fn must_break_off(&self) -> bool {

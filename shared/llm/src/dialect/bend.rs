@@ -6,7 +6,7 @@
 //!   to call it, and what it calls it with is the answer's text. Text before the call is no part of it; where the
 //!   model does not call it after all, its text is all there is.
 
-use std::{borrow::Cow, mem::take};
+use std::{borrow::Cow, collections::BTreeMap, mem::take};
 
 use super::{Decoder, Dialect, Encoded};
 use crate::{
@@ -57,7 +57,7 @@ impl ToolNames {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bent {
     /// Names as they were sent, and as the caller has them.
-    names: Vec<(String, String)>,
+    names: BTreeMap<String, String>,
     /// The tool whose arguments are the answer, by the name it was sent under.
     answers: Option<Answers>,
 }
@@ -105,9 +105,7 @@ impl Bent {
             }
             let sent = names.made_of(name);
             let own = std::mem::replace(name, sent.clone());
-            if !self.names.iter().any(|(known, _)| *known == sent) {
-                self.names.push((sent, own));
-            }
+            self.names.entry(sent).or_insert(own);
         };
         let called =
             request.messages.iter_mut().flat_map(|message| &mut message.parts).filter_map(
@@ -167,7 +165,7 @@ impl Bent {
     pub fn undo(&mut self, events: &mut Vec<Event>) {
         for event in events.iter_mut() {
             if let Event::ToolCall { name, .. } = event
-                && let Some((_, own)) = self.names.iter().find(|(sent, _)| sent == name)
+                && let Some(own) = self.names.get(name)
                 && self.answers.as_ref().is_none_or(|answers| answers.tool != *name)
             {
                 name.clone_from(own);

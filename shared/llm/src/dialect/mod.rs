@@ -1,5 +1,6 @@
 //! What providers and callers speak: one module a protocol.
 
+pub(crate) mod arguments;
 pub mod bend;
 pub mod chat_completions;
 pub mod cohere;
@@ -130,6 +131,9 @@ impl<T: OnEvent> Decoder for SseDecoder<T> {
     }
 }
 
+/// How many tool calls an answer may have where each is compared with all others: far more than any model makes.
+pub(crate) const MAX_CALLS: usize = 1_000;
+
 /// A JSON POST to `url` with the target's credential.
 pub(crate) fn post(
     url: String,
@@ -235,5 +239,11 @@ pub(crate) fn is_claudes(signature: &str) -> bool {
 pub(crate) fn retry_after_ms(headers: &HeaderMap) -> Option<i64> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let ms = number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0))?;
-    (ms.is_finite() && ms >= 0.0).then(|| ms.ceil() as i64)
+    wait_ms(ms)
+}
+
+/// A wait that can be reckoned with. One of more than a year is none to be believed.
+pub(crate) fn wait_ms(ms: f64) -> Option<i64> {
+    const YEAR_MS: f64 = 365.0 * 86_400_000.0;
+    (0.0..=YEAR_MS).contains(&ms).then(|| ms.ceil() as i64)
 }

@@ -140,6 +140,14 @@ impl Operation for CountTokens {
 }
 
 impl CountTokens {
+    /// Whether this provider counts for this model, for all that is known: Amazon does for Claude only.
+    pub fn counts(provider: &Provider, model: &str) -> bool {
+        match api(provider) {
+            Some(Api::Converse) => model.contains("claude"),
+            api => api.is_some(),
+        }
+    }
+
     fn front(self) -> &'static dyn Front {
         match self {
             Self::Converse => &Converse,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole, json as wire};
 use crate::{
-    Error, Provider, Target, UpstreamError, Usage,
+    Error, Provider, Target, UpstreamError,
     dialect::{
         chat_completions::{self, ChatCompletions},
         post,
@@ -177,7 +177,7 @@ impl Relay for Session {
         };
         if let Some(used) = used {
             let sum = self.0.summary.usage.get_or_insert_default();
-            *sum = added(*sum, used);
+            *sum = sum.plus(&used);
         }
         Passed::AsIs
     }
@@ -188,21 +188,6 @@ impl Relay for Session {
 
     fn summary(&self) -> &Summary {
         self.0.summary()
-    }
-}
-
-fn added(one: Usage, other: Usage) -> Usage {
-    Usage {
-        input_tokens: one.input_tokens + other.input_tokens,
-        cache_read_input_tokens: one.cache_read_input_tokens + other.cache_read_input_tokens,
-        audio_input_tokens: one.audio_input_tokens + other.audio_input_tokens,
-        image_input_tokens: one.image_input_tokens + other.image_input_tokens,
-        cache_read_audio_input_tokens: one.cache_read_audio_input_tokens
-            + other.cache_read_audio_input_tokens,
-        output_tokens: one.output_tokens + other.output_tokens,
-        audio_output_tokens: one.audio_output_tokens + other.audio_output_tokens,
-        audio_ms: one.audio_ms + other.audio_ms,
-        ..one
     }
 }
 
@@ -220,6 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Usage;
 
     #[test]
     fn a_session_adds_up_what_its_messages_count() {

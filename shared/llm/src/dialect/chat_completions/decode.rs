@@ -12,7 +12,7 @@ use super::{DETAIL_PREFIX, call_id, error, forward::inner_error, usage};
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{Decoder, OnEvent, SseDecoder},
+    dialect::{Decoder, MAX_CALLS, OnEvent, SseDecoder},
     sse,
 };
 
@@ -396,9 +396,6 @@ fn list<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Vec<T> {
 fn without_status(body: &[u8]) -> UpstreamError {
     UpstreamError { status: None, ..error::upstream(502, &http::HeaderMap::new(), body) }
 }
-
-/// Far more than any model makes; each is compared with all others.
-const MAX_CALLS: usize = 1_000;
 
 // --- wire ---
 

@@ -137,6 +137,8 @@ pub struct Forward {
     splitter: sse::Splitter,
     watch: Watch,
     request_id: String,
+    /// Whether the caller was told of a failure in the provider's place.
+    is_over: bool,
 }
 
 /// What was seen of a stream.
@@ -161,21 +163,23 @@ impl Forward {
             begun: false,
             done: false,
         };
-        Self { splitter: sse::Splitter::default(), watch, request_id: request_id.to_owned() }
+        Self { splitter: sse::Splitter::default(), watch, request_id: request_id.to_owned(), is_over: false }
     }
 
     fn fail(&mut self, failure: UpstreamError, out: &mut Vec<u8>) {
         error::event(&ErrorBody::upstream(&failure, Some(&self.request_id)), out);
         self.watch.summary.error = Some(failure);
+        self.is_over = true;
     }
 }
 
 impl Relay for Forward {
     fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.is_over {
+            return Passed::Instead;
+        }
         if self.splitter.held().len() + bytes.len() > MAX_EVENT_BYTES {
-            if self.watch.summary.error.is_none() {
-                self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
-            }
+            self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
             return Passed::Instead;
         }
         // Bytes are copied only once something must differ from what came in.
@@ -233,6 +237,10 @@ impl Relay for Forward {
 
     fn summary(&self) -> &Summary {
         &self.watch.summary
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
     }
 }
 

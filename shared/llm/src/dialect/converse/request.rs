@@ -1,6 +1,9 @@
 //! A unified request, as Converse wants it.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -12,7 +15,7 @@ use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role, TOOL_FAILED},
     dialect::{
-        Encoded, drop_extra, drop_hints, is_claudes,
+        Encoded, arguments, drop_extra, drop_hints, is_claudes,
         messages::{
             model::{self, Model, Off, Sampling, Thinking},
             schema,
@@ -170,8 +173,8 @@ struct Conversation<'a> {
     turns: Vec<Turn<'a>>,
     /// Names of documents, which must differ, and the number to try next for one that is taken.
     documents: HashMap<String, usize>,
-    /// Names of the tools that were called, in order.
-    called: Vec<Cow<'a, str>>,
+    /// Names of the tools that were called.
+    called: BTreeSet<Cow<'a, str>>,
     caches: bool,
     /// Whether the model can be told that a tool failed; the others are told in words.
     knows_failures: bool,
@@ -200,6 +203,7 @@ fn conversation<'a>(
         return Err(Error::invalid("messages", message));
     }
     for turn in &mut conversation.turns {
+        turn.open_with_results();
         let has = |kind: fn(&Block<'_>) -> bool| turn.content.iter().any(kind);
         // Refused otherwise.
         if has(|block| matches!(block, Block::Document(_))) && !has(|block| matches!(block, Block::Text(_))) {
@@ -249,16 +253,14 @@ impl<'a> Conversation<'a> {
                     }
                 }
                 Part::ToolCall(call) => {
-                    let input = input(&call.arguments).ok_or_else(|| {
+                    let input = arguments::object(&call.arguments).ok_or_else(|| {
                         let param = format!("messages[{at}].tool_calls[{calls}].function.arguments");
                         let message =
                             format!("`{param}` must be the text of a JSON object, as the model gave it.");
                         Error::invalid(param, message)
                     })?;
                     let name = past_name(&call.name);
-                    if !self.called.contains(&name) {
-                        self.called.push(name.clone());
-                    }
+                    self.called.insert(name.clone());
                     blocks.push(Block::ToolUse(ToolUse { tool_use_id: call_id(&call.id), name, input }));
                     calls += 1;
                 }
@@ -301,13 +303,9 @@ impl<'a> Conversation<'a> {
             }
         }
         match self.turns.last_mut().filter(|turn| turn.role == "user") {
-            Some(turn) => {
-                let count = blocks.len();
-                turn.content.splice(turn.results..turn.results, blocks);
-                turn.results += count;
-            }
+            Some(turn) => turn.results.append(&mut blocks),
             None if blocks.is_empty() => {}
-            None => self.turns.push(Turn { role: "user", results: blocks.len(), content: blocks }),
+            None => self.turns.push(Turn { role: "user", results: blocks, ..Turn::default() }),
         }
         Ok(())
     }
@@ -318,7 +316,7 @@ impl<'a> Conversation<'a> {
             // All that was said was empty.
             _ if blocks.is_empty() => {}
             Some(turn) if turn.role == role => turn.content.extend(blocks),
-            _ => self.turns.push(Turn { role, content: blocks, results: 0 }),
+            _ => self.turns.push(Turn { role, content: blocks, ..Turn::default() }),
         }
     }
 
@@ -384,14 +382,14 @@ impl<'a> Conversation<'a> {
 
     /// Whether there are calls or results, for which Converse demands tools.
     fn has_calls(&self) -> bool {
-        !self.called.is_empty() || self.turns.iter().any(|turn| turn.results > 0)
+        !self.called.is_empty() || self.turns.iter().any(|turn| turn.has_results)
     }
 
     /// Whether a tool loop goes on whose call came without its thought. Models that think to a budget
     /// refuse to think on.
     fn lost_its_thought(&self) -> bool {
         let [.., call, results] = self.turns.as_slice() else { return false };
-        results.results > 0 && !matches!(call.content.first(), Some(Block::ReasoningContent(_)))
+        results.has_results && !matches!(call.content.first(), Some(Block::ReasoningContent(_)))
     }
 }
 
@@ -458,12 +456,6 @@ fn bytes<'a>(at: usize, media: &'a Media, what: &str) -> Result<(&'a str, &'a st
     }
 }
 
-/// Arguments, as the JSON they are text of; the bytes stay as the model wrote them.
-fn input(arguments: &str) -> Option<&RawValue> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
-}
-
 /// A call's id in the letters the API takes. Another provider's may be longer or use others: those are
 /// replaced by a digest, so that two ids stay two and a call and its result stay together.
 fn call_id(id: &str) -> Cow<'_, str> {
@@ -525,9 +517,10 @@ fn tools<'a>(
         }
     }
     if tools.is_empty() && conversation.has_calls() {
-        let names =
-            if conversation.called.is_empty() { vec!["none".into()] } else { conversation.called.clone() };
-        tools.extend(names.into_iter().map(|name| Tool::ToolSpec {
+        if conversation.called.is_empty() {
+            conversation.called.insert("none".into());
+        }
+        tools.extend(conversation.called.iter().cloned().map(|name| Tool::ToolSpec {
             name,
             description: Some("No longer available. Do not call it."),
             input_schema: InputSchema { json: schema::input_schema(None) },
@@ -728,13 +721,24 @@ impl Inference<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Turn<'a> {
     role: &'static str,
     content: Vec<Block<'a>>,
-    /// How many blocks of tool results `content` opens with.
+    /// The tool results that `content` is to open with.
     #[serde(skip)]
-    results: usize,
+    results: Vec<Block<'a>>,
+    #[serde(skip)]
+    has_results: bool,
+}
+
+impl Turn<'_> {
+    /// What was called for comes before anything else that is said.
+    fn open_with_results(&mut self) {
+        self.has_results = !self.results.is_empty();
+        self.results.append(&mut self.content);
+        self.content = std::mem::take(&mut self.results);
+    }
 }
 
 #[derive(Serialize)]

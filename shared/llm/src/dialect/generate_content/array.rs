@@ -120,6 +120,10 @@ impl Relay for Relist {
     fn summary(&self) -> &Summary {
         &self.summary
     }
+
+    fn is_over(&self) -> bool {
+        self.summary.error.is_some()
+    }
 }
 
 /// No provider sends one nearly as large; without a bound a broken one could fill the memory.

@@ -7,7 +7,7 @@ use crate::{
     ErrorClass, UpstreamError,
     dialect::{
         chat_completions::{self, error::cut},
-        retry_after_ms,
+        retry_after_ms, wait_ms,
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) fn object(error: &Value, status: u16) -> UpstreamError {
     };
     UpstreamError {
         code: name.map(str::to_owned),
-        retry_after_ms: details(error).find_map(|detail| wait_ms(detail["retryDelay"].as_str()?)),
+        retry_after_ms: details(error).find_map(|detail| duration_ms(detail["retryDelay"].as_str()?)),
         ..UpstreamError::new(classify(name.unwrap_or_default(), status, &message, error), message)
     }
 }
@@ -76,9 +76,8 @@ fn details(error: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// A protobuf duration in JSON: `34.074s`.
-fn wait_ms(duration: &str) -> Option<i64> {
-    let seconds = duration.strip_suffix('s')?.parse::<f64>().ok()?;
-    (seconds.is_finite() && seconds >= 0.0).then(|| (seconds * 1000.0).ceil() as i64)
+fn duration_ms(duration: &str) -> Option<i64> {
+    wait_ms(duration.strip_suffix('s')?.parse::<f64>().ok()? * 1000.0)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, drop_extra, drop_hints, post},
+    dialect::{Encoded, arguments, drop_extra, drop_hints, post},
     provider::Hosting,
 };
 
@@ -215,11 +215,7 @@ fn answer(message: &chat::Message, generation: Generation) -> Vec<Part<'_>> {
 
 /// Arguments must be an object. What the model once wrote otherwise is sent back as it was, wrapped.
 fn arguments(text: &str) -> Json<'_> {
-    if text.trim_ascii().is_empty() {
-        Json::Empty {}
-    } else {
-        object(text).unwrap_or(Json::Arguments { arguments: text })
-    }
+    arguments::object(text).map_or(Json::Arguments { arguments: text }, Json::Object)
 }
 
 fn response<'a>(result: &'a chat::ToolResult, name: &'a str) -> Part<'a> {
@@ -231,16 +227,13 @@ fn response<'a>(result: &'a chat::ToolResult, name: &'a str) -> Part<'a> {
     };
     let response = match (texts().next(), texts().nth(1)) {
         _ if result.is_error => Json::Error { error: texts().collect::<Vec<_>>().join("\n") },
-        (Some(text), None) => object(text).unwrap_or(Json::Result { result: text.to_owned() }),
+        (Some(text), None) if !text.trim_ascii().is_empty() => {
+            arguments::object(text).map_or_else(|| Json::Result { result: text.to_owned() }, Json::Object)
+        }
         _ => Json::Result { result: texts().collect::<Vec<_>>().join("\n") },
     };
     let response = FunctionResponse { id: &result.call_id, name, response };
     Part { function_response: Some(response), ..Part::default() }
-}
-
-fn object(text: &str) -> Option<Json<'_>> {
-    let raw: &RawValue = serde_json::from_str(text).ok()?;
-    raw.get().starts_with('{').then_some(Json::Object(raw))
 }
 
 /// What the address says of an image's type; the API looks by itself where it says nothing.
@@ -467,7 +460,6 @@ enum Json<'a> {
     Arguments {
         arguments: &'a str,
     },
-    Empty {},
     /// Google's name for what a failed function gave back.
     Error {
         error: String,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, drop_extra, is_claudes},
+    dialect::{Encoded, arguments, drop_extra, is_claudes},
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -104,6 +104,9 @@ fn conversation<'a>(
             Role::User => conversation.turn("user", blocks(&message.parts)),
         }
     }
+    for turn in &mut conversation.turns {
+        turn.open_with_results();
+    }
     if conversation.turns.is_empty() {
         let message = "Claude needs at least one message that is not a system message and not empty.";
         return Err(Error::invalid("messages", message));
@@ -118,20 +121,20 @@ impl<'a> Conversation<'a> {
             // All that was said was empty.
             _ if blocks.is_empty() => {}
             Some(turn) if turn.role == role => turn.content.extend(blocks),
-            _ => self.turns.push(Turn { role, content: blocks, results: 0 }),
+            _ => self.turns.push(Turn { role, content: blocks, ..Turn::default() }),
         }
     }
 
     /// Adds tool results to the user's turn, before what else is in it.
     fn results(&mut self, message: &'a Message) {
         if self.turns.last().is_none_or(|turn| turn.role != "user") {
-            self.turns.push(Turn { role: "user", content: Vec::new(), results: 0 });
+            self.turns.push(Turn { role: "user", ..Turn::default() });
         }
         let turn = self.turns.last_mut().expect("a turn was added where there was none");
         for part in &message.parts {
             let result = match part {
                 Part::CachePoint(ttl) => {
-                    mark(turn.content.get_mut(..turn.results).unwrap_or_default(), *ttl);
+                    mark(&mut turn.results, *ttl);
                     continue;
                 }
                 Part::ToolResult(result) => result,
@@ -140,8 +143,7 @@ impl<'a> Conversation<'a> {
             let content = blocks(&result.parts);
             let is_error = result.is_error;
             let said = Said::ToolResult { tool_use_id: call_id::outward(&result.call_id), content, is_error };
-            turn.content.insert(turn.results, said.into());
-            turn.results += 1;
+            turn.results.push(said.into());
         }
     }
 
@@ -165,7 +167,7 @@ impl<'a> Conversation<'a> {
     /// refuse to think on.
     fn lost_its_thought(&self) -> bool {
         let [.., call, results] = self.turns.as_slice() else { return false };
-        results.results > 0 && !call.content.first().is_some_and(Block::is_thought)
+        results.has_results && !call.content.first().is_some_and(Block::is_thought)
     }
 }
 
@@ -194,7 +196,7 @@ fn assistant<'a>(
                 }
             }
             Part::ToolCall(call) => {
-                let input = input(&call.arguments).ok_or_else(|| {
+                let input = arguments::object(&call.arguments).ok_or_else(|| {
                     let param = format!("messages[{at}].tool_calls[{calls}].function.arguments");
                     let message =
                         format!("`{param}` must be the text of a JSON object, as the model gave it.");
@@ -271,12 +273,6 @@ fn document(media: &Media) -> Source<'_> {
         Some(data) => Source::Text { media_type: "text/plain", data },
         None => source(media),
     }
-}
-
-/// Arguments, as the JSON they are text of; the bytes stay as the model wrote them.
-pub(super) fn input(arguments: &str) -> Option<&RawValue> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
 }
 
 fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<'a>> {
@@ -424,13 +420,24 @@ struct Body<'a> {
     stream: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Turn<'a> {
     role: &'static str,
     content: Vec<Block<'a>>,
-    /// How many tool results `content` opens with.
+    /// The tool results that `content` is to open with.
     #[serde(skip)]
-    results: usize,
+    results: Vec<Block<'a>>,
+    #[serde(skip)]
+    has_results: bool,
+}
+
+impl Turn<'_> {
+    /// What was called for comes before anything else that is said.
+    fn open_with_results(&mut self) {
+        self.has_results = !self.results.is_empty();
+        self.results.append(&mut self.content);
+        self.content = std::mem::take(&mut self.results);
+    }
 }
 
 #[derive(Serialize)]
