@@ -367,6 +367,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
+    Provider { offers: &[Completions], ..chat("novita", "novita", "https://api.novita.ai/openai/v1") },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::OpenAi)],
         ..chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1")
