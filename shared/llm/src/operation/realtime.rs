@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole, json as wire};
 use crate::{
     Error, Provider, Target, UpstreamError, Usage,
-    dialect::{chat_completions::ChatCompletions, post},
+    dialect::{Encoded, chat_completions::ChatCompletions, post},
     front::{ErrorBody, Front, Peek},
     peek,
     provider::{Api, Offer},
@@ -64,10 +64,7 @@ impl Operation for Realtime {
         let headers = request.headers_mut();
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if let Some(beta) = ask.headers.get(BETA) {
-            headers.insert(BETA, beta.clone());
-        }
-        Ok(Outgoing::new(request, Delivery::Socket))
+        Ok(Outgoing::translated(Encoded::forwarded(request, ask.headers, target), Delivery::Socket))
     }
 
     fn failure(&self, _ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
@@ -169,9 +166,6 @@ fn query_byte(byte: u8) -> String {
         format!("%{byte:02X}")
     }
 }
-
-/// Which version of the protocol a caller speaks, where it speaks an older one.
-const BETA: &str = "openai-beta";
 
 #[cfg(test)]
 mod tests {

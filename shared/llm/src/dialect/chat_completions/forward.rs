@@ -17,6 +17,7 @@ use crate::{
     dialect::post,
     front::{ErrorBody, Framing, Peek, Splice},
     peek,
+    provider::StreamUsage,
     relay::{Ending, Passed, Relay, Summary},
     sse,
 };
@@ -87,7 +88,21 @@ fn usage_wish(options: &RawValue, body: &[u8]) -> Result<(bool, Splice), Error> 
 pub fn request(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<http::Request<Bytes>, Error> {
     refuse_own_fallbacks(body, target)?;
     let url = format!("{}/chat/completions", target.base_url);
-    post(url, target, peek.rewrite(body, target.model, target.provider.ask_usage))
+    post(url, target, rewritten(body, peek, target)?)
+}
+
+/// The caller's body, with the target's model and the target's way to be asked for usage.
+pub(super) fn rewritten(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<Vec<u8>, Error> {
+    let usage = target.provider.stream_usage;
+    let mut body = peek.rewrite(body, target.model, usage == StreamUsage::Asked);
+    if usage == StreamUsage::Refused {
+        let [options] = peek::fields(&body, ["stream_options"], 1)?;
+        if let Some(options) = options {
+            let member = peek::with_comma(peek::member(options, &body), &body);
+            body.drain(member);
+        }
+    }
+    Ok(body)
 }
 
 /// OpenRouter goes on to the models of a list, which nobody here has looked at: the key may not use them.
@@ -383,6 +398,31 @@ mod tests {
         let peek = peek(body).expect("valid");
         assert_eq!((&*peek.model, peek.stream, peek.include_usage), ("openai/gpt-5", true, false));
         assert_eq!(peek.user.as_deref(), Some("u1"));
+    }
+
+    /// Mistral answers 422 to it, and sends usage all the same.
+    #[test]
+    fn a_wish_for_usage_does_not_go_where_it_is_refused() {
+        let rest = r#""messages":[{"role":"user","content":"\"stream_options\":{}"}]"#;
+        let cases = [
+            (
+                r#"{"model":"a","stream":true,"stream_options":{"include_usage":true}}"#,
+                r#"{"model":"b","stream":true}"#,
+            ),
+            (r#"{"stream_options" : {"include_usage":true} , "model":"a"}"#, r#"{ "model":"b"}"#),
+            (r#"{"model":"a" ,"stream_options":null }"#, r#"{"model":"b"  }"#),
+            (r#"{"model":"a", "stream\u005foptions":{}, "stream":true}"#, r#"{"model":"b",  "stream":true}"#),
+            (r#"{"model":"a","stream":true}"#, r#"{"model":"b","stream":true}"#),
+        ];
+        for (body, expected) in cases {
+            let whole = |text: &str| text.replacen('{', &format!("{{{rest},"), 1);
+            let body = whole(body);
+            let peek = peek(body.as_bytes()).expect("valid");
+            let provider = crate::provider::find("mistral").expect("a row");
+            let target = Target { provider, model: "b", base_url: "https://x.test", credential: None };
+            let sent = request(body.as_bytes(), &peek, &target).expect("sayable");
+            assert_eq!(String::from_utf8_lossy(sent.body()), whole(expected), "{body}");
+        }
     }
 
     #[test]
