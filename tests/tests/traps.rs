@@ -38,6 +38,8 @@ const TRAPS: &[(&str, &str)] = &[
     ("usage must be asked for", "c1_usage_is_asked_for_wherever_it_does_not_come_by_itself"),
     ("usage is shown only to who asked", "c1_usage_is_always_asked_for_and_shown_only_to_callers_who_asked"),
     ("Groq has it in x_groq", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
+    ("Moonshot has it in a choice", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
+    ("and again where it was asked for", "usage-in-a-choice-and-after"),
     ("Azure begins with chunks without choices", "what_surrounds_an_answer_is_passed_over"),
     ("chunks are padded with obfuscation", "what_surrounds_an_answer_is_passed_over"),
     ("comments keep a connection alive", "what_surrounds_an_answer_is_passed_over"),
@@ -441,6 +443,17 @@ fn counted() -> Vec<(&'static str, Value, Vec<u8>, Usage)> {
             "chat",
             whole_chat.clone(),
             with_done(&[text(), chunk(json!({ "choices": end(), "usage": deepseek }))]),
+            usage,
+        ),
+        (
+            "chat",
+            whole_chat.clone(),
+            with_done(&[
+                text(),
+                chunk(
+                    json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop", "usage": chat }] }),
+                ),
+            ]),
             usage,
         ),
         (

@@ -350,6 +350,9 @@ struct Answer<'a> {
 struct Choice<'a> {
     #[serde(borrow)]
     finish_reason: Option<Cow<'a, str>>,
+    /// Moonshot's place for the usage of a stream, beside the usual one if it is asked for.
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 impl Answer<'_> {
@@ -370,15 +373,16 @@ impl Answer<'_> {
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier) {
-            summary.usage = Some(usage);
-        }
         let choices =
             self.choices.and_then(|raw| serde_json::from_str::<Vec<Option<Choice<'_>>>>(raw.get()).ok());
-        let choices = choices.into_iter().flatten().flatten();
+        let choices: Vec<Choice<'_>> = choices.into_iter().flatten().flatten().collect();
+        let inner = || choices.iter().find_map(|choice| usage::read(choice.usage, None, self.service_tier));
+        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier).or_else(inner) {
+            summary.usage = Some(usage);
+        }
         // xAI sends an empty one beside tool calls.
         let mut reasons =
-            choices.filter_map(|choice| choice.finish_reason).filter(|reason| !reason.is_empty());
+            choices.into_iter().filter_map(|choice| choice.finish_reason).filter(|reason| !reason.is_empty());
         let Some(first) = reasons.next() else { return 0 };
         summary.finish_reason = Some(first.into_owned());
         1 + reasons.count() as u64
