@@ -2,7 +2,7 @@
 //! what its API was seen to answer.
 
 use http::{HeaderMap, HeaderValue};
-use llm::{ErrorClass, provider};
+use llm::{ErrorClass, chat::Event, provider};
 
 use ErrorClass::{Auth, Content, ContextLength, Invalid, NotFound, Overloaded, Quota, Rate, Server, Timeout};
 
@@ -34,6 +34,19 @@ fn bedrocks_refusals_are_told_apart_by_their_names() {
             let error = api.dialect().error(*status, &headers, body.as_bytes());
             assert_eq!((error.class, &*error.message), (*class, *message), "{name} {api:?}");
         }
+    }
+}
+
+/// After a 200 there is no status left to go by.
+#[test]
+fn a_failure_inside_a_stream_is_of_the_same_kinds() {
+    for (name, stream, class) in IN_STREAMS {
+        let mut decoder = provider::find(name).expect("listed").api.dialect().decoder();
+        let mut events = Vec::new();
+        decoder.feed(stream.as_bytes(), &mut events);
+        decoder.finish(&mut events);
+        let Some(Event::Error(error)) = events.last() else { panic!("{name}: {events:?}") };
+        assert_eq!((error.class, error.status), (*class, None), "{name}: {stream}");
     }
 }
 
@@ -287,6 +300,24 @@ const REFUSALS: &[(&str, Refusals)] = &[
         (429, r#"{"error":{"code":"1302","message":"High concurrency usage of this API, please reduce concurrency or contact customer service to increase limits"}}"#, Rate),
         (429, r#"{"error":{"code":"1305","message":"The service may be temporarily overloaded, please try again later"}}"#, Overloaded),
     ]),
+];
+
+#[rustfmt::skip]
+const IN_STREAMS: &[(&str, &str, ErrorClass)] = &[
+    ("anthropic", "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n", Overloaded),
+    ("anthropic", "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Internal server error\"}}\n\n", Server),
+    ("azure", "data: {\"error\":{\"message\":\"The response was filtered.\",\"type\":null,\"param\":\"prompt\",\"code\":\"content_filter\",\"status\":400}}\n\n", Content),
+    ("cohere", "data: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"Something broke.\"}}\n\n", Server),
+    ("deepseek", "data: {\"id\":\"1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n", Overloaded),
+    ("gemini", "data: {\"error\":{\"code\":503,\"message\":\"The model is overloaded.\",\"status\":\"UNAVAILABLE\"}}\n\n", Overloaded),
+    ("groq", "event: error\ndata: {\"error\":{\"message\":\"Failed to call a function.\",\"type\":\"invalid_request_error\",\"code\":\"tool_use_failed\",\"failed_generation\":\"\"}}\n\n", Server),
+    ("ollama", "{\"error\":\"an error was encountered while running the model\"}\n", Server),
+    ("openai", "data: {\"error\":{\"message\":\"The server had an error processing your request.\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n", Server),
+    ("openai", "data: {\"error\":{\"message\":\"Rate limit reached.\",\"type\":\"tokens\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}\n\n", Rate),
+    ("openrouter", ": OPENROUTER PROCESSING\n\ndata: {\"id\":\"1\",\"error\":{\"code\":502,\"message\":\"Provider disconnected\"},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n", Server),
+    ("openrouter", "data: {\"id\":\"1\",\"error\":{\"code\":429,\"message\":\"Rate limit exceeded\"},\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n", Rate),
+    ("vllm", "data: {\"object\":\"error\",\"message\":\"This model's maximum context length is 4096 tokens.\",\"type\":\"BadRequestError\",\"param\":null,\"code\":400}\n\n", ContextLength),
+    ("zhipu", "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"network_error\"}]}\n\ndata: [DONE]\n\n", Server),
 ];
 
 #[rustfmt::skip]
