@@ -383,46 +383,43 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
   let timer = setTimeout(watch, idleMs);
   if (signal?.aborted) hangUp();
 
-  const body = new ReadableStream({
-    start(controller) {
-      if (first.length > 0) controller.enqueue(first);
-    },
-    async pull(controller) {
-      for (;;) {
-        let ending;
-        try {
-          waitingSince = Date.now();
-          const read = await reader.read();
-          waitingSince = Infinity;
-          if (over) return;
-          if (silent) {
-            ending = TIMEOUT;
-          } else if (read.done) {
-            ending = '';
-          } else {
-            const instead = tap.chunk(read.value);
-            const sent = instead ?? read.value;
-            if (sent.length === 0) continue;
-            controller.enqueue(sent);
-            return;
-          }
-        } catch (error) {
-          if (over) return;
-          ending = silent ? TIMEOUT : String(error);
+  // A pipe costs the runtime less for each chunk than a stream that is asked for them.
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const pump = async () => {
+    if (first.length > 0) await writer.write(first);
+    for (;;) {
+      let ending;
+      try {
+        waitingSince = Date.now();
+        const { done, value } = await reader.read();
+        waitingSince = Infinity;
+        if (over) return;
+        if (silent) {
+          ending = TIMEOUT;
+        } else if (done) {
+          ending = '';
+        } else {
+          const sent = tap.chunk(value) ?? value;
+          if (sent.length > 0) await writer.write(sent);
+          continue;
         }
-        const tail = end(() => tap.end(ending));
-        if (tail === undefined) {
-          controller.error(new Error('the answer is not whole'));
-          return;
-        }
-        if (tail.length > 0) controller.enqueue(tail);
-        controller.close();
+      } catch (error) {
+        if (over) return;
+        ending = silent ? TIMEOUT : String(error);
+      }
+      const tail = end(() => tap.end(ending));
+      if (tail === undefined) {
+        await writer.abort(new Error('the answer is not whole'));
         return;
       }
-    },
-    cancel: hangUp,
-  });
-  return new Response(body, { status, headers: headerObject(headers) });
+      if (tail.length > 0) await writer.write(tail);
+      await writer.close();
+      return;
+    }
+  };
+  pump().catch(hangUp);
+  return new Response(readable, { status, headers: headerObject(headers) });
 }
 
 export function sleep(ms) {
