@@ -671,6 +671,7 @@ mod tests {
             ("mistral", "Embeddings(Mistral) Moderations(Mistral) Transcriptions"),
             ("moonshot", ""),
             ("nebius", "Completions Embeddings(Floats) Images(Whole)"),
+            ("novita", "Completions"),
             ("nvidia", "Embeddings(OpenAi)"),
             ("ollama", "Completions Embeddings(Ollama)"),
             ("ollama-native", "Embeddings(Ollama)"),
