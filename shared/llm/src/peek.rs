@@ -76,6 +76,12 @@ pub(crate) fn is_set(value: Option<&RawValue>) -> bool {
     value.is_some_and(|value| !matches!(value.get(), "null" | "false"))
 }
 
+/// Whether some server may take this name for the one that is plainly `plain`: Google's take two spellings of each,
+/// others do not mind capitals. `plain` is in small letters, without underscores.
+pub(crate) fn folds(name: &str, plain: &str) -> bool {
+    name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).eq(plain.bytes())
+}
+
 /// A part of an address without its percent-encoding; `None` where that is broken.
 pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {

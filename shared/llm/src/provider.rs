@@ -210,6 +210,11 @@ impl Api {
 }
 
 impl Provider {
+    /// What it speaks for something it offers; `read` knows which.
+    pub(crate) fn offered<T>(&self, read: fn(Offer) -> Option<T>) -> Option<T> {
+        self.offers.iter().find_map(|offer| read(*offer))
+    }
+
     /// What to speak with its model for a caller who speaks `callers`: the same, if it can.
     pub fn api_for(&self, callers: Api, model: &str) -> Api {
         let is_claude = model.contains("claude");

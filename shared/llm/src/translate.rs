@@ -240,7 +240,7 @@ impl Notes {
     fn take(&mut self, event: &Event) {
         match event {
             Event::Error(error) => self.summary.error = Some(error.clone()),
-            Event::Finish { reason, .. } => self.finish(*reason),
+            Event::Finish { reason, native } => self.finish(*reason, native),
             Event::Start { model: Some(model), .. } => self.summary.response_model = Some(model.clone()),
             Event::ToolCall { .. } => self.called = true,
             Event::Usage(usage) => self.summary.usage = Some(*usage),
@@ -248,8 +248,9 @@ impl Notes {
         }
     }
 
-    fn finish(&mut self, reason: FinishReason) {
+    fn finish(&mut self, reason: FinishReason, native: &str) {
         self.summary.finish_reason = Some(reason.after_calls(self.called).as_str().to_owned());
+        self.summary.native_finish_reason = (!native.is_empty()).then(|| native.to_owned());
     }
 }
 

@@ -7,7 +7,10 @@ import { startWorkers } from '../../hosts/lib/workers.mjs';
 /** One model of each protocol. */
 export const MODELS = ['openai/gpt-5-mini', 'anthropic/claude-haiku-4-5', 'gemini/gemini-2.5-flash'];
 
-/** Starts it with one tenant: `key` may use every model, `narrow_key` only the demo models. */
+/**
+ * Starts it with one tenant: `key` may use every model, `narrow_key` only the demo models, `talk_key` only one that
+ * talks.
+ */
 export async function startGateway() {
   const mock = await startMock();
   const host = await startWorkers({ ...SECRETS, ...mock.settings });
@@ -15,6 +18,7 @@ export async function startGateway() {
   const tenant = await op.tenant('sdk');
   const { key } = await op.key(tenant);
   const { key: narrow_key } = await op.key(tenant, { models: ['demo/*'] });
+  const { key: talk_key } = await op.key(tenant, { models: ['openai/gpt-realtime'] });
   await op.alias(tenant, 'fast', ['demo/fail', 'anthropic/claude-haiku-4-5']);
   return {
     base_url: `${host.url}/v1`,
@@ -22,6 +26,7 @@ export async function startGateway() {
     admin_token: SECRETS.ADMIN_TOKEN,
     key,
     narrow_key,
+    talk_key,
     record: op.record,
     stop: () => Promise.all([host.stop(), mock.stop()]),
   };

@@ -156,10 +156,7 @@ fn is_list(vector: &&RawValue) -> bool {
 }
 
 fn api(provider: &Provider) -> Option<EmbeddingsApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Embeddings(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Embeddings(api) = offer { Some(api) } else { None })
 }
 
 /// What is to be embedded.

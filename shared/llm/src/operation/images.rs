@@ -94,10 +94,7 @@ fn pictures(usage: Usage, images: u64) -> Usage {
 }
 
 fn api(provider: &Provider) -> Option<ImagesApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Images(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Images(api) = offer { Some(api) } else { None })
 }
 
 /// What is to be made, as far as Gemini can.

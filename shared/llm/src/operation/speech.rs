@@ -78,10 +78,7 @@ impl Operation for Speech {
 }
 
 fn api(provider: &Provider) -> Option<SpeechApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Speech(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Speech(api) = offer { Some(api) } else { None })
 }
 
 /// Two texts of the caller's body, as far as they are texts.

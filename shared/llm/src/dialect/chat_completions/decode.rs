@@ -287,7 +287,8 @@ impl Reader {
     }
 }
 
-fn finish_reason(native: &str) -> Result<FinishReason, UpstreamError> {
+/// In OpenAI's words, or the failure that it tells.
+pub(super) fn finish_reason(native: &str) -> Result<FinishReason, UpstreamError> {
     let class = match native {
         "content_filter" | "safety" | "sensitive" => return Ok(FinishReason::ContentFilter),
         "length" | "max_tokens" | "model_length" => return Ok(FinishReason::Length),

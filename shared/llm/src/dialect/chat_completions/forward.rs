@@ -11,9 +11,10 @@ use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{error, usage};
+use super::{decode, error, usage};
 use crate::{
     Error, Target, UpstreamError,
+    chat::FinishReason,
     dialect::post,
     front::{ErrorBody, Framing, Peek, Splice},
     peek,
@@ -343,6 +344,9 @@ struct Answer<'a> {
 struct Choice<'a> {
     #[serde(borrow)]
     finish_reason: Option<Cow<'a, str>>,
+    /// OpenRouter's, where the model's own provider has another word.
+    #[serde(borrow)]
+    native_finish_reason: Option<&'a RawValue>,
 }
 
 impl Answer<'_> {
@@ -370,10 +374,16 @@ impl Answer<'_> {
             self.choices.and_then(|raw| serde_json::from_str::<Vec<Option<Choice<'_>>>>(raw.get()).ok());
         let choices = choices.into_iter().flatten().flatten();
         // xAI sends an empty one beside tool calls.
-        let mut reasons =
-            choices.filter_map(|choice| choice.finish_reason).filter(|reason| !reason.is_empty());
-        let Some(first) = reasons.next() else { return 0 };
-        summary.finish_reason = Some(first.into_owned());
+        let mut reasons = choices.filter_map(|choice| {
+            let reason = choice.finish_reason.filter(|reason| !reason.is_empty())?;
+            Some((reason, choice.native_finish_reason))
+        });
+        let Some((first, native)) = reasons.next() else { return 0 };
+        let native = native.and_then(|native| peek::text(native, "").ok()).unwrap_or(first.clone());
+        summary.native_finish_reason = Some(native.into_owned());
+        // What ends an answer badly has no word of OpenAI's.
+        let known = decode::finish_reason(&first).map(FinishReason::as_str);
+        summary.finish_reason = Some(known.map_or_else(|_| first.into_owned(), str::to_owned));
         1 + reasons.count() as u64
     }
 }
