@@ -231,17 +231,17 @@ impl Tap {
         self.live.as_mut()?.chunk(js_sys::Date::now() as i64, bytes)
     }
 
-    /// Whether nothing more will be sent, whatever the upstream still says.
-    #[wasm_bindgen(js_name = isOver)]
-    pub fn is_over(&self) -> bool {
-        self.live.as_ref().is_none_or(Live::is_over)
-    }
-
     /// The caller says something on a socket: what to send instead of it; nothing where it goes as it is. Thrown is what
     /// to answer it with.
     pub fn said(&mut self, message: &[u8]) -> Result<Option<String>, JsValue> {
         let Some(live) = &mut self.live else { return Ok(None) };
         live.said(message).map_err(|answer| JsValue::from_str(&answer))
+    }
+
+    /// Whether nothing more will be sent, whatever the upstream still says.
+    #[wasm_bindgen(js_name = isOver)]
+    pub fn is_over(&self) -> bool {
+        self.live.as_ref().is_none_or(Live::is_over)
     }
 
     /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed; nothing

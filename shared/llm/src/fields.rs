@@ -24,7 +24,7 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Object<'static>, Error> {
 }
 
 /// A body that may be any JSON, as long as it has room in memory.
-pub(crate) fn value(bytes: &[u8]) -> Result<Value, Error> {
+fn value(bytes: &[u8]) -> Result<Value, Error> {
     let room = Cell::new(ROOM);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = Once(&room).deserialize(&mut reader);

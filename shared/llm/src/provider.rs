@@ -223,9 +223,18 @@ impl Provider {
             Hosting::Bedrock if is_claude && callers == Api::Messages => Api::Messages,
             Hosting::Vertex if is_claude => Api::Messages,
             _ if completes || self.also == Some(callers) => callers,
+            _ if self.also == Some(Api::Responses) && only_responds(model) => Api::Responses,
             _ => self.api,
         }
     }
+}
+
+/// Whether OpenAI serves a model by Responses alone: those that work for minutes, and those made for its tools.
+fn only_responds(model: &str) -> bool {
+    let is = |word: &str| model.contains(word);
+    let is_pro =
+        (is("-pro-") || model.ends_with("-pro")) && (model.starts_with("gpt-") || model.starts_with('o'));
+    is_pro || is("codex") || is("computer-use") || is("deep-research")
 }
 
 /// Where one attempt goes: a provider, with what the deployment adds to its row.
@@ -363,6 +372,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
+    Provider { offers: &[Completions], ..chat("novita", "novita", "https://api.novita.ai/openai/v1") },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::OpenAi)],
         ..chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1")
@@ -541,6 +551,11 @@ mod tests {
             ("openai", "gpt-5", ChatCompletions, ChatCompletions),
             ("openai", "gpt-5", Responses, Responses),
             ("openai", "gpt-5", Messages, ChatCompletions),
+            ("openai", "gpt-5-codex", Messages, Responses),
+            ("openai", "gpt-5.2-pro-2025-12-11", ChatCompletions, Responses),
+            ("openai", "o3-pro", GenerateContent, Responses),
+            ("openai", "gpt-5-professor", ChatCompletions, ChatCompletions),
+            ("openrouter", "openai/gpt-5-pro", ChatCompletions, ChatCompletions),
             ("ollama", "llama3", ChatCompletions, ChatCompletions),
             ("ollama", "llama3", Messages, Ollama),
             ("ollama-native", "llama3", ChatCompletions, Ollama),

@@ -96,6 +96,15 @@ pub enum ServiceTier {
 }
 
 impl ServiceTier {
+    /// As requests name it, with a provider's own word for the standard one.
+    pub(crate) fn word(self, standard: &'static str) -> &'static str {
+        match self {
+            Self::Batch | Self::Standard => standard,
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+        }
+    }
+
     /// As answers name it in `service_tier` and the like, read without regard to case; what is not known is standard.
     pub fn named(name: &str) -> Self {
         let names = [("batch", Self::Batch), ("flex", Self::Flex), ("priority", Self::Priority)];

@@ -4,8 +4,16 @@ import { SECRETS, operator } from '../../hosts/lib/gateway.mjs';
 import { startMock } from '../../hosts/lib/mock.mjs';
 import { startWorkers } from '../../hosts/lib/workers.mjs';
 
-/** One model of each protocol. */
+/** A model of each of the protocols that most speak. */
 export const MODELS = ['openai/gpt-5-mini', 'anthropic/claude-haiku-4-5', 'gemini/gemini-2.5-flash'];
+
+/** A model of each protocol; OpenAI serves its coding models by Responses alone. */
+export const EVERY_PROTOCOL = [
+  ...MODELS,
+  'openai/gpt-5-codex',
+  'bedrock/amazon.nova-pro-v1:0',
+  'cohere/command-a-03-2025',
+];
 
 /**
  * Starts it with one tenant: `key` may use every model, `narrow_key` only the demo models, `talk_key` only one that

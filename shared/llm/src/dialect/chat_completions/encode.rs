@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
@@ -17,14 +16,18 @@ use super::{
 };
 use crate::{
     Error, Target,
-    chat::{self, CacheTtl, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
-    dialect::{Encoded, drop_extra, drop_hints, is_claudes, post, responses::encode::Breakpoint},
+    chat::{self, CacheTtl, Detail, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
+    dialect::{
+        Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, is_claudes,
+        labels_within, plain_text, post, responses::encode::Breakpoint,
+    },
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let quirks = Quirks::of(target);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     drop_hints(
         request,
         quirks.cache_marks != Marks::No && request.tools.iter().all(|tool| tool.cache.is_none()),
@@ -38,6 +41,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     fields.add_some("response_format", response_format(&request.response_format));
     fields.add_some(quirks.max_tokens, request.max_output_tokens.or(quirks.default_max_tokens));
     sampling(request, &quirks, &mut fields, &mut dropped);
+    service(request, &quirks, &mut fields, &mut dropped);
     stop(request, &quirks, &mut fields)?;
     logprobs(request, &quirks, &mut fields)?;
     thinking(request, &quirks, &mut fields, &mut dropped);
@@ -161,11 +165,34 @@ fn sampling<'a>(
         (Some(_), None) => dropped.push("seed".to_owned()),
         (None, _) => {}
     }
-    match (&request.user, quirks.user) {
-        (Some(user), true) => fields.add("user", user.as_str()),
-        (Some(_), false) => dropped.push("user".to_owned()),
-        (None, _) => {}
+}
+
+/// Who asks, at which price, and what the request is filed under.
+fn service<'a>(
+    request: &'a chat::Request,
+    quirks: &Quirks,
+    fields: &mut Fields<'a>,
+    dropped: &mut Vec<String>,
+) {
+    let user = if quirks.safety { request.user.as_deref() } else { request.end_user() };
+    match user {
+        Some(user) if quirks.user => fields.add("user", user),
+        Some(_) => dropped.push("user".to_owned()),
+        None => {}
     }
+    fields.add_some("safety_identifier", request.safety_identifier.as_deref().filter(|_| quirks.safety));
+    let known = |tier| quirks.tiers.iter().find(|(known, _)| *known == tier);
+    let tier = request.service_tier.and_then(known);
+    fields.add_some("service_tier", tier.map(|(_, name)| *name));
+    let labels = labels_within(request, 16, |_, _| true).filter(|_| quirks.labels);
+    let (has_labels, openais) = (labels.is_some(), quirks.openais);
+    fields.add_some("metadata", labels);
+    for (name, value) in request.openais.iter().filter(|(name, _)| openais.contains(name)) {
+        fields.add(name, value.clone());
+    }
+    let has =
+        Serves { details: true, labels: has_labels, openais, safety: quirks.safety, tier: tier.is_some() };
+    drop_service(request, has, dropped);
 }
 
 fn stop<'a>(request: &'a chat::Request, quirks: &Quirks, fields: &mut Fields<'a>) -> Result<(), Error> {
@@ -349,13 +376,7 @@ impl<'a> Conversation<'a, '_> {
                 }
                 Part::Reasoning(reasoning) => thoughts.push(reasoning),
                 Part::Refusal(text) | Part::Text(text) => said.push_str(text),
-                Part::ToolCall(call) => {
-                    if call.signature.is_some() {
-                        let position = calls.len();
-                        self.dropped.push(format!("messages[{at}].tool_calls[{position}].extra_content"));
-                    }
-                    calls.push(self.call(call));
-                }
+                Part::ToolCall(call) => calls.push(self.call(call)),
                 Part::CachePoint(_) | Part::ToolResult(_) => {}
             }
         }
@@ -499,32 +520,23 @@ impl<'a> Conversation<'a, '_> {
     fn part(&self, part: &'a Part, field: &str) -> Result<Option<ContentPart<'a>>, Error> {
         Ok(match part {
             Part::File(file) => Some(self.file(file, field)?),
-            Part::Image(Media::Url(url)) => {
-                Some(ContentPart::ImageUrl { image_url: ImageUrl { url: Cow::Borrowed(url) } })
-            }
-            Part::Image(Media::Data { media_type, data }) => {
-                let url = Cow::Owned(format!("data:{media_type};base64,{data}"));
-                Some(ContentPart::ImageUrl { image_url: ImageUrl { url } })
+            Part::Image(image) => {
+                let url = image.media.url();
+                let detail = image.detail.map(Detail::as_str);
+                Some(ContentPart::ImageUrl { image_url: ImageUrl { url, detail } })
             }
             Part::Refusal(text) | Part::Text(text) => Some(ContentPart::text(text.as_str())),
             Part::CachePoint(_) | Part::Reasoning(_) | Part::ToolCall(_) | Part::ToolResult(_) => None,
         })
     }
 
-    /// A document. One that is text goes as text, which everybody reads.
+    /// A document. One that is text goes as text.
     fn file(&self, file: &'a chat::File, field: &str) -> Result<ContentPart<'a>, Error> {
+        if let Some(text) = plain_text(file, field)? {
+            return Ok(ContentPart::text(text));
+        }
         let name = file.name.as_deref();
         let file_data = match (&file.media, self.quirks.files) {
-            (Media::Data { media_type, data }, _) if is_text(media_type) => {
-                let bytes = STANDARD.decode(data).ok();
-                let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-                    let message =
-                        format!("`{field}` must hold UTF-8 text in base64, as its media type says.");
-                    return Err(Error::invalid(field, message));
-                };
-                let text = name.map(|name| format!("{name}:\n\n{text}")).unwrap_or(text);
-                return Ok(ContentPart::text(text));
-            }
             (Media::Data { media_type, data }, Files::ByContent | Files::ByContentOrAddress) => {
                 Cow::Owned(format!("data:{media_type};base64,{data}"))
             }
@@ -552,10 +564,6 @@ fn misplaced(field: &str) -> Error {
     let message =
         format!("`{field}` is an image or a document, which only the user can send here. Move it there.");
     Error::unsupported(field, message)
-}
-
-fn is_text(media_type: &str) -> bool {
-    media_type.starts_with("text/") || media_type == "application/json"
 }
 
 /// Blocks of thought as OpenRouter takes them back: Claude's, and those of others that came from it. A signature
@@ -781,6 +789,8 @@ struct File<'a> {
 #[derive(Serialize)]
 struct ImageUrl<'a> {
     url: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -860,7 +870,7 @@ mod tests {
     }
 
     fn picture() -> Part {
-        Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() })
+        Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() }.into())
     }
 
     fn document(media_type: &str, data: &str) -> Part {
@@ -905,7 +915,7 @@ mod tests {
                     vec![
                         text("What is this?"),
                         picture(),
-                        Part::Image(Media::Url("https://x/y.png".to_owned())),
+                        Part::Image(Media::Url("https://x/y.png".to_owned()).into()),
                     ],
                 ),
                 message(

@@ -3,7 +3,12 @@
 //! Sent is what a provider documents. What it does not is left out, because some refuse fields they do
 //! not know.
 
-use crate::{Target, chat::Effort, dialect::responses::encode::Model};
+use crate::{
+    Target,
+    chat::{Effort, OPENAIS, VERBOSITY},
+    dialect::responses::encode::Model,
+    usage::ServiceTier,
+};
 
 /// How one provider wants one model asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +50,14 @@ pub(super) struct Quirks {
     pub(super) shows: Shows,
     /// Whether the model tells the probabilities of its tokens.
     pub(super) logprobs: bool,
+    /// The prices that can be asked for, and what they are called.
+    pub(super) tiers: &'static [(ServiceTier, &'static str)],
+    /// Which fields of OpenAI's own it knows.
+    pub(super) openais: &'static [&'static str],
+    /// Whether the end user has a second name.
+    pub(super) safety: bool,
+    /// Whether a request is filed under labels. OpenAI files only what it is to store.
+    pub(super) labels: bool,
 }
 
 /// How documents are taken.
@@ -155,6 +168,10 @@ impl Quirks {
             schemas: Schemas::Yes,
             shows: Shows::Always,
             logprobs: false,
+            tiers: &[],
+            openais: &[],
+            safety: false,
+            labels: false,
         };
         match target.provider.name {
             "deepseek" => Self {
@@ -176,6 +193,7 @@ impl Quirks {
             "groq" => Self {
                 user: true,
                 max_stops: 4,
+                tiers: &[(ServiceTier::Standard, "on_demand"), (ServiceTier::Flex, "flex")],
                 thinking: groq(&model),
                 shows: Shows::IfIncluded,
                 schemas: if ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)) {
@@ -200,7 +218,9 @@ impl Quirks {
             },
             "ollama" => Self { thinking: Thinking::Efforts(NONE_TO_HIGH), ..common },
             // A deployment is mostly named for its model.
-            "azure" | "openai" => Self::openai(&model, common),
+            "azure" | "openai" => {
+                Self { tiers: OPENAI_TIERS, openais: OPENAIS, safety: true, ..Self::openai(&model, common) }
+            }
             "github" if model.starts_with("openai/") => Self::openai(&model["openai/".len()..], common),
             "openrouter" => Self {
                 top_k: true,
@@ -210,6 +230,9 @@ impl Quirks {
                 replay: Replay::Details { claude: model.starts_with("anthropic/") },
                 thinking: Thinking::OpenRouter,
                 logprobs: true,
+                tiers: OPENAI_TIERS,
+                openais: &[VERBOSITY],
+                labels: true,
                 ..common
             },
             "perplexity" => Self { system_first: true, alternates: true, seed: None, tools: false, ..common },
@@ -315,6 +338,9 @@ fn xai(model: &str) -> Thinking {
         _ => Thinking::Efforts(LOW_TO_HIGH),
     }
 }
+
+const OPENAI_TIERS: &[(ServiceTier, &str)] =
+    &[(ServiceTier::Standard, "default"), (ServiceTier::Flex, "flex"), (ServiceTier::Priority, "priority")];
 
 const LOW_TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
 const MINIMAL_TO_HIGH: &[Effort] = &[Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];

@@ -16,13 +16,18 @@ use super::{
 use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, arguments, drop_extra, is_claudes, turns},
+    dialect::{
+        Encoded, Serves, arguments, drop_call_signatures, drop_extra, drop_service, is_claudes, turns,
+    },
+    provider::Hosting,
+    usage::ServiceTier,
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let model = Model::named(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     let stop_sequences = stop_sequences(request)?;
     let mut conversation = conversation(request, &mut dropped)?;
     let mut tools = tools(request, &mut dropped);
@@ -42,6 +47,11 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
             "Claude gives no probabilities of tokens. Leave `logprobs` out, or choose another model.";
         return Err(Error::unsupported("logprobs", message));
     }
+    // The clouds have prices of their own.
+    let has_tiers = target.provider.hosting == Hosting::Own;
+    let is_standard = request.service_tier == Some(ServiceTier::Standard);
+    let service_tier = (is_standard && has_tiers).then_some("standard_only");
+    drop_service(request, Serves::default(), &mut dropped);
     let body = Body {
         model: target.model,
         max_tokens,
@@ -55,7 +65,8 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         top_p: sampling.top_p,
         top_k: sampling.top_k,
         stop_sequences,
-        metadata: request.user.as_deref().map(|user_id| Metadata { user_id }),
+        metadata: request.end_user().map(|user_id| Metadata { user_id }),
+        service_tier,
         stream: request.stream,
     };
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
@@ -220,7 +231,7 @@ fn said(part: &Part) -> Option<Block<'_>> {
             title: file.name.as_deref(),
             citations: file.cited.then_some(Citations { enabled: true }),
         },
-        Part::Image(image) => Said::Image { source: source(image) },
+        Part::Image(image) => Said::Image { source: source(&image.media) },
         Part::Refusal(text) | Part::Text(text) if !text.trim().is_empty() => Said::Text { text },
         Part::CachePoint(_)
         | Part::Reasoning(_)
@@ -404,6 +415,8 @@ struct Body<'a> {
     stop_sequences: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
     stream: bool,
 }
 

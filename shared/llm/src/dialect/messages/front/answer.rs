@@ -163,9 +163,9 @@ fn stop_reason<'a>(
 }
 
 /// Anthropic's words that a caller is to see unchanged. `end_turn` is not among them: other providers say
-/// it beside tool calls.
-const STOP_REASONS: [&str; 6] =
-    ["max_tokens", "model_context_window_exceeded", "pause_turn", "refusal", "stop_sequence", "tool_use"];
+/// it beside tool calls. Nor is `tool_use`: a tool that stood in for a schema is no call to its caller.
+const STOP_REASONS: [&str; 5] =
+    ["max_tokens", "model_context_window_exceeded", "pause_turn", "refusal", "stop_sequence"];
 
 /// Where blocks go.
 trait Sink {
