@@ -24,21 +24,6 @@ fn stored(host: &MemoryHost) -> i64 {
 }
 
 #[test]
-fn strangers_do_not_fill_the_database_of_a_host_that_remembers_nothing() {
-    let host = MemoryHost::new();
-    let minute_ms = 1_767_225_600_000;
-    for call in 0..200 {
-        block_on(journal::write(&host, &[watch::record("", minute_ms + call * 100)])).unwrap();
-        block_on(journal::write(&host, &[watch::record("tn_a", minute_ms + call * 100)])).unwrap();
-    }
-    assert_eq!(stored(&host), 200 + 60);
-    // The next minute has room again, for as many.
-    let next: Vec<Record> = (0..100).map(|call| watch::record("", minute_ms + 60_000 + call)).collect();
-    block_on(journal::write(&host, &next)).unwrap();
-    assert_eq!(stored(&host), 200 + 60 + 60);
-}
-
-#[test]
 fn a_hiccup_while_a_batch_is_looked_through_loses_nothing() {
     for hiccup in 0..12 {
         let host = MemoryHost::new();

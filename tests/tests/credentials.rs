@@ -494,6 +494,41 @@ fn claude_and_gemini_on_vertex_are_each_asked_in_their_own_protocol() {
 }
 
 #[test]
+fn a_key_of_vertexs_is_for_gemini_and_says_its_project_itself() {
+    let key = ("VERTEX_API_KEY", "vk");
+    let (location, project) = (("VERTEX_LOCATION", "europe-west1"), ("VERTEX_PROJECT", "other"));
+    let model = "google/models/gemini-2.5-flash:generateContent";
+    let regional = "https://europe-west1-aiplatform.googleapis.com/v1/projects/other/locations/europe-west1";
+    let cases: [(&[Setting<'_>], String); 3] = [
+        (&[key], format!("https://aiplatform.googleapis.com/v1/publishers/{model}")),
+        // There is no place in such an address, so there is one address.
+        (&[key, location], format!("https://aiplatform.googleapis.com/v1/publishers/{model}")),
+        (&[key, location, project], format!("{regional}/publishers/{model}")),
+    ];
+    for (settings, url) in cases {
+        let gateway = Gateway::with(settings);
+        gateway.host.upstream.expect("POST", &url, gemini());
+        assert_eq!(chat(&gateway, "vertex/gemini-2.5-flash").status, 200);
+        let sent = gateway.host.upstream.sent().remove(0);
+        assert_eq!((sent.header("x-goog-api-key"), sent.header("authorization")), ("vk", ""));
+        // Claude is not to be had for a key.
+        let answered = chat(&gateway, "vertex/claude-sonnet-4-6");
+        assert_eq!(answered.status, 404, "{}", answered.text());
+        assert!(answered.text().contains("set VERTEX_SERVICE_ACCOUNT."), "{}", answered.text());
+    }
+    // Who has both gets Claude with the account.
+    let gateway = Gateway::with(&[key, ("VERTEX_SERVICE_ACCOUNT", ACCOUNT)]);
+    gateway.host.upstream.expect("POST", TOKENS, token("ya29.first"));
+    gateway.host.upstream.expect(
+        "POST",
+        &format!("{GLOBAL}/anthropic/models/claude-sonnet-4-6:rawPredict"),
+        claude(),
+    );
+    assert_eq!(chat(&gateway, "vertex/claude-sonnet-4-6").status, 200);
+    assert_eq!(gateway.host.upstream.sent()[1].header("x-goog-api-key"), "");
+}
+
+#[test]
 fn azures_older_addresses_name_the_deployment() {
     let settings = [
         ("AZURE_API_KEY", "az"),
@@ -511,6 +546,23 @@ fn azures_older_addresses_name_the_deployment() {
     for sent in gateway.host.upstream.sent() {
         assert_eq!((sent.header("api-key"), sent.header("authorization")), ("az", ""));
     }
+}
+
+#[test]
+fn azure_speaks_at_a_deployments_address_too() {
+    let settings = [
+        ("AZURE_API_KEY", "az"),
+        ("AZURE_BASE_URL", "https://acme.openai.azure.com"),
+        ("AZURE_API_VERSION", "2025-04-01-preview"),
+    ];
+    let gateway = Gateway::with(&settings);
+    let url =
+        "https://acme.openai.azure.com/openai/deployments/voice/audio/speech?api-version=2025-04-01-preview";
+    gateway.host.upstream.expect("POST", url, Answer::stream(["sound"]).header("content-type", "audio/mpeg"));
+    let bearer = format!("Bearer {}", gateway.key);
+    let body = json!({ "model": "azure/voice", "input": "Hi", "voice": "alloy" }).to_string();
+    let answered = gateway.request("POST", "/v1/audio/speech", &[("authorization", &bearer)], body);
+    assert_eq!((answered.status.as_u16(), answered.text().as_str()), (200, "sound"));
 }
 
 #[test]

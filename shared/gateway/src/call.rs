@@ -400,7 +400,7 @@ fn named(names: &[String]) -> HeaderValue {
             break;
         }
         list.push_str(if list.is_empty() { "" } else { "," });
-        let shown = |letter: char| if letter.is_ascii_graphic() && letter != ',' { letter } else { '?' };
+        let shown = |letter: char| if matches!(letter, ' '..='~') && letter != ',' { letter } else { '?' };
         list.extend(name.chars().take(MAX_NAME_CHARS).map(shown));
     }
     HeaderValue::from_str(&list).expect("letters that can be seen make a header")

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Request, Uri, header};
 use hypercare::time::rfc3339;
 use llm::{
     ErrorClass, Provider, Target, UpstreamError,
-    provider::{Api, Auth, Grant},
+    provider::{Api, Auth, Grant, is_claude},
     sigv4,
 };
 use serde::Deserialize;
@@ -116,14 +116,19 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
         }
         Some(Grant::Google) => {
             let location = of.optional("LOCATION").unwrap_or_else(|| "global".to_owned());
-            let base_url = if own_url.is_some() { base_url } else { google_url(&base_url, &location) };
             let project = of.optional("PROJECT");
-            if key.is_some() {
-                // A key may say by itself whose project it is of.
-                let place = project.map(|project| format!("/projects/{project}/locations/{location}"));
-                return Ok(plain(format!("{base_url}/v1{}", place.unwrap_or_default()), key));
+            // A key is for Gemini: Claude is not to be had for one.
+            let key = key.filter(|_| !is_claude(choice.model));
+            // A key that says by itself whose project it is of is good at the address of all regions, without a place.
+            if key.is_some() && project.is_none() {
+                return Ok(plain(format!("{base_url}/v1"), key));
             }
-            let account = of.service_account()?;
+            let base_url = if own_url.is_some() { base_url } else { google_url(&base_url, &location) };
+            if let (Some(key), Some(project)) = (&key, &project) {
+                let base_url = format!("{base_url}/v1/projects/{project}/locations/{location}");
+                return Ok(plain(base_url, Some(key.clone())));
+            }
+            let account = of.service_account(choice.model)?;
             let project = project.unwrap_or_else(|| account.project_id.clone());
             let token = of.google(&account).await?;
             let base_url = format!("{base_url}/v1/projects/{project}/locations/{location}");
@@ -260,9 +265,11 @@ impl<H: Host> Of<'_, H> {
         self.renewed(key, url, form).await
     }
 
-    fn service_account(&self) -> Result<ServiceAccount, Error> {
-        let text =
-            self.optional("SERVICE_ACCOUNT").ok_or_else(|| self.missing_either("VERTEX_SERVICE_ACCOUNT"))?;
+    fn service_account(&self, model: &str) -> Result<ServiceAccount, Error> {
+        let text = self.optional("SERVICE_ACCOUNT").ok_or_else(|| match is_claude(model) {
+            true => self.missing("SERVICE_ACCOUNT"),
+            false => self.missing_either("VERTEX_SERVICE_ACCOUNT"),
+        })?;
         // What is wrong with it may quote it.
         serde_json::from_str(&text).map_err(|_| {
             Error::Misconfigured(

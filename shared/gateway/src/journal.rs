@@ -1,13 +1,11 @@
 //! The way of records from the call to the database: collected for a moment, sent in batches, stored
 //! once each however often they arrive.
 
-use hypercare::time::minute_of;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Host,
-    memory::MAX_STRANGERS,
     payload::Payload,
     ports::{Database, PortError},
     record::Record,
@@ -179,20 +177,9 @@ pub async fn consume<H: Host>(host: &H, messages: &[String]) -> Result<(), PortE
     Ok(())
 }
 
-/// Stores records. Of calls by strangers there is a bound for each minute, which a host that remembers nothing does
-/// not see before.
+/// Stores records.
 pub async fn write(db: &impl Database, records: &[Record]) -> Result<(), PortError> {
-    let is_strangers = |record: &&Record| record.tenant_id.is_empty();
-    let room = match records.iter().find(is_strangers) {
-        None => 0,
-        Some(first) => {
-            let known = store::calls::strangers(db, minute_of(first.started_ms), MAX_STRANGERS).await?;
-            MAX_STRANGERS.saturating_sub(known)
-        }
-    };
-    let strangers = records.iter().filter(is_strangers).take(room as usize);
-    let entries: Vec<Entry> =
-        records.iter().filter(|record| !is_strangers(record)).chain(strangers).map(Entry::of).collect();
+    let entries: Vec<Entry> = records.iter().map(Entry::of).collect();
     store::calls::insert(db, &entries).await
 }
 

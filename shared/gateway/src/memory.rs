@@ -114,7 +114,7 @@ fn mix(mut bits: u64) -> u64 {
 const MAX_CALLERS: usize = 10_000;
 
 /// Recorded calls of unknown callers, a minute and isolate.
-pub(crate) const MAX_STRANGERS: u32 = 60;
+const MAX_STRANGERS: u32 = 60;
 
 #[cfg(test)]
 mod tests {

@@ -305,7 +305,10 @@ fn request(protocol: &Protocol, messages: &str, more: &str) -> String {
         _ => "messages",
     };
     let max = if protocol.name == "messages" { "\"max_tokens\":9," } else { "" };
-    format!("{{\"model\":\"chat\",{max}\"{list}\":{messages}{more}}}")
+    // Others have it in the path.
+    let model =
+        if matches!(protocol.name, "converse" | "generate_content") { "" } else { "\"model\":\"chat\"," };
+    format!("{{{model}{max}\"{list}\":{messages}{more}}}")
 }
 
 #[test]

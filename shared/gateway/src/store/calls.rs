@@ -100,18 +100,6 @@ pub async fn insert(db: &impl Database, entries: &[Entry]) -> Result<(), PortErr
     Ok(())
 }
 
-/// How many calls of unknown callers are stored since then, counted up to `most`.
-pub async fn strangers(db: &impl Database, since_ms: i64, most: u32) -> Result<u32, PortError> {
-    #[derive(Deserialize)]
-    struct Count {
-        count: u32,
-    }
-    let sql = "SELECT count(*) AS count FROM
-               (SELECT 1 FROM calls WHERE started_ms >= ?1 AND tenant_id = '' LIMIT ?2)";
-    let count: Option<Count> = row(db, Statement::new(sql, [json!(since_ms), json!(most)])).await?;
-    Ok(count.map_or(0, |count| count.count))
-}
-
 /// JSON texts as a JSON list.
 fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(","))

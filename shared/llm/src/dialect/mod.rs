@@ -59,7 +59,7 @@ impl Encoded {
 
     /// A request made of the caller's own bytes: with the betas the provider takes, and the others named.
     pub(crate) fn forwarded(request: Request<Bytes>, headers: &HeaderMap, target: &Target<'_>) -> Self {
-        let (taken, dropped) = target.provider.betas.sort(headers);
+        let (taken, dropped) = target.provider.betas_for(target.model).sort(headers);
         let mut encoded = Self::new(request, dropped);
         if let Some((name, betas)) = taken
             && let Ok(betas) = HeaderValue::from_str(&betas.join(","))

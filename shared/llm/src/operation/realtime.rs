@@ -132,7 +132,7 @@ pub fn check(
         return Err(Error::unsupported("file_id", why));
     }
     let mut has_changed = false;
-    kept::each_model(&mut message, false, &mut |model| {
+    kept::each_model(&mut message, true, &mut |model| {
         if let Some(name) = named(model)? {
             *model = name;
             has_changed = true;

@@ -136,7 +136,9 @@ impl Reader {
         if self.sources.is_empty() {
             self.sources = sources(chunk.search_results, chunk.citations);
         }
+        let mut usage = usage::read(chunk.usage, chunk.x_groq, chunk.service_tier);
         if let Some(choice) = choice {
+            usage = usage.or_else(|| usage::read(choice.usage, None, chunk.service_tier));
             let part = if self.is_whole_answer { choice.message } else { choice.delta };
             if let Some(part) = part {
                 self.part(part, events)?;
@@ -149,7 +151,7 @@ impl Reader {
             self.end = text(choice.finish_reason).or(self.end.take());
             self.native = text(choice.native_finish_reason).or(self.native.take());
         }
-        if let Some(usage) = usage::read(chunk.usage, chunk.x_groq, chunk.service_tier) {
+        if let Some(usage) = usage {
             if self.usage != Some(usage) {
                 self.usage = Some(usage);
                 events.push(Event::Usage(usage));
@@ -449,6 +451,9 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
     #[serde(borrow)]
     native_finish_reason: Option<&'a RawValue>,
+    /// Moonshot's place for the usage of a stream, beside the usual one if it is asked for.
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     /// The stop text that matched, as vLLM tells it.
     #[serde(borrow)]
     stop_reason: Option<&'a RawValue>,

@@ -21,6 +21,7 @@ use crate::{
         Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, is_claudes,
         labels_within, plain_text, post, responses::encode::Breakpoint,
     },
+    provider::StreamUsage,
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
@@ -47,7 +48,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     thinking(request, &quirks, &mut fields, &mut dropped);
     if request.stream {
         fields.add("stream", true);
-        if target.provider.ask_usage {
+        if target.provider.stream_usage == StreamUsage::Asked {
             fields.add("stream_options", json!({ "include_usage": true }));
         }
     }
@@ -98,6 +99,11 @@ fn tools<'a>(
         Tool { kind: "function", function }
     };
     fields.add("tools", request.tools.iter().enumerate().map(&mut tool).collect::<Vec<_>>());
+    if request.tool_choice == Some(ToolChoice::Required) && !quirks.requires {
+        let message = "This provider's models cannot be made to call some tool. Leave the choice to the model, name the \
+            tool, or choose another model.";
+        return Err(Error::unsupported("tool_choice", message));
+    }
     let choice = request.tool_choice.as_ref().map(|choice| match choice {
         ToolChoice::Auto => json!("auto"),
         ToolChoice::Function(name) => json!({ "type": "function", "function": { "name": name } }),
@@ -106,7 +112,11 @@ fn tools<'a>(
     });
     fields.add_some("tool_choice", choice);
     // True is what everybody does unasked, and some models refuse the field.
-    fields.add_some("parallel_tool_calls", request.parallel_tool_calls.filter(|parallel| !parallel));
+    match request.parallel_tool_calls {
+        Some(false) if quirks.one_call => fields.add("parallel_tool_calls", false),
+        Some(false) => dropped.push("parallel_tool_calls".to_owned()),
+        Some(true) | None => {}
+    }
     Ok(())
 }
 
@@ -430,8 +440,11 @@ impl<'a> Conversation<'a, '_> {
     ) {
         let text = || thoughts.iter().map(|thought| thought.text.as_str()).collect::<String>();
         match self.quirks.replay {
-            Replay::ContentBesideCalls if calls => message.reasoning_content = Some(text()),
-            Replay::Content | Replay::ContentBesideCalls => {
+            Replay::ContentBesideCalls { none } if calls => {
+                message.reasoning_content =
+                    Some(text()).filter(|text| !text.is_empty()).or(Some(none.to_owned()));
+            }
+            Replay::Content | Replay::ContentBesideCalls { .. } => {
                 message.reasoning_content = Some(text()).filter(|text| !text.is_empty());
             }
             Replay::Reasoning => message.reasoning = Some(text()).filter(|text| !text.is_empty()),
@@ -991,10 +1004,18 @@ mod tests {
         let all = r#""presence_penalty":1.0,"top_k":5,"seed":7,"user":"u","#;
         let usage = r#","stream_options":{"include_usage":true}"#;
         #[rustfmt::skip]
-        let cases: [(&str, &str, &str, &str, &[&str]); 8] = [
+        let cases: [(&str, &str, &str, &str, &[&str]); 16] = [
             ("vllm/m", "max_tokens", all, usage, &[]),
             ("openrouter/m", "max_tokens", all, usage, &[]),
-            ("mistral/m", "max_tokens", r#""presence_penalty":1.0,"random_seed":7,"#, "", &["top_k", "user"]),
+            ("mistral/m", "max_tokens", r#""presence_penalty":1.0,"top_k":5,"random_seed":7,"#, "", &["user"]),
+            ("cerebras/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
+            ("groq/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
+            ("minimax/m", "max_tokens", r#""seed":7,"#, usage, &["presence_penalty", "top_k", "user"]),
+            ("moonshot/kimi-k2.6", "max_tokens", r#""seed":7,"#, usage, &["presence_penalty", "top_k", "user"]),
+            ("moonshot/moonshot-v1-8k", "max_tokens", r#""presence_penalty":1.0,"seed":7,"#, usage, &["top_k", "user"]),
+            ("sambanova/m", "max_tokens", r#""top_k":5,"#, usage, &["presence_penalty", "seed", "user"]),
+            ("zhipu/m", "max_tokens", "", usage, &["presence_penalty", "top_k", "seed", "user"]),
+            ("xai/grok-3", "max_tokens", r#""presence_penalty":1.0,"seed":7,"user":"u","#, usage, &["top_k"]),
             ("perplexity/sonar", "max_tokens", r#""presence_penalty":1.0,"#, "", &["top_k", "seed", "user"]),
             ("deepseek/m", "max_tokens", r#""presence_penalty":1.0,"#, usage, &["top_k", "seed", "user"]),
             ("xai/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
@@ -1003,7 +1024,9 @@ mod tests {
         ];
         for (model, max_tokens, fields, end, lost) in cases {
             let (body, dropped) = body(&request, model);
-            let temperature = if model == "openai/gpt-5" { "" } else { r#""temperature":1.0,"# };
+            // Where there is no other, the default need not be said.
+            let has_one = !["openai/gpt-5", "moonshot/kimi-k2.6"].contains(&model);
+            let temperature = if has_one { r#""temperature":1.0,"# } else { "" };
             let expected = format!(
                 r#"{{"messages":[{{"role":"user","content":"Hi"}}],"{max_tokens}":9,{temperature}{fields}"stream":true{end}}}"#
             );
@@ -1035,6 +1058,11 @@ mod tests {
             ("groq/qwen/qwen3-32b", None, None, r#""reasoning_format":"parsed""#, false),
             ("groq/openai/gpt-oss-20b", Some(XHigh), None, r#""reasoning_effort":"high""#, false),
             ("mistral/m", Some(High), None, "", true),
+            ("minimax/m", Some(High), None, "", true),
+            ("moonshot/kimi-k2.6", Some(Off), None, r#""thinking":{"type":"disabled"}"#, false),
+            ("moonshot/kimi-k2.7-code", Some(Low), None, "", true),
+            ("moonshot/kimi-k3", Some(XHigh), None, r#""reasoning_effort":"high""#, false),
+            ("moonshot/moonshot-v1-8k", Some(Low), None, "", true),
             ("vllm/m", Some(Off), None, "", true),
         ];
         for (model, reasoning_effort, reasoning_budget, fields, lost) in cases {
@@ -1108,6 +1136,34 @@ mod tests {
                 (expected.as_str(), lost.iter().map(|&name| name.to_owned()).collect()),
                 "{model}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_provider_cannot_be_told_of_calls_is_refused_or_named() {
+        let tools = vec![chat::Tool { name: "add".to_owned(), ..chat::Tool::default() }];
+        let one = Request { tools, parallel_tool_calls: Some(false), ..asks(vec![text("Hi")]) };
+        for (model, lost) in
+            [("zhipu/m", &["parallel_tool_calls"][..]), ("moonshot/m", &[]), ("openai/gpt-4.1", &[])]
+        {
+            let (body, dropped) = body(&one, model);
+            assert_eq!(dropped, lost, "{model}");
+            assert_eq!(body.contains("parallel_tool_calls"), lost.is_empty(), "{model}");
+        }
+        let some = Request { tool_choice: Some(ToolChoice::Required), ..one };
+        assert_eq!(complaint(&some, "moonshot/kimi-k2.6").0, "tool_choice");
+        assert!(body(&some, "openai/gpt-4.1").0.contains(r#""tool_choice":"required""#));
+        let stops = Request { stop: vec!["a".to_owned(), "b".to_owned()], ..asks(vec![text("Hi")]) };
+        assert_eq!(complaint(&stops, "zhipu/m").0, "stop");
+        assert!(body(&stops, "cerebras/m").0.contains(r#""stop":["a","b"]"#));
+    }
+
+    #[test]
+    fn moonshot_gets_a_blank_beside_a_call_where_there_was_no_thought() {
+        let messages = vec![message(Role::Assistant, vec![call("c1", "{}")]), result("c1", vec![])];
+        let request = Request { messages, ..Request::default() };
+        for (model, told) in [("moonshot/kimi-k2.6", true), ("moonshot/moonshot-v1-8k", false)] {
+            assert_eq!(body(&request, model).0.contains(r#""reasoning_content":" ""#), told, "{model}");
         }
     }
 

@@ -168,7 +168,7 @@ const CLIENT_NAME: &str = "x-client-name";
 mod tests {
     use super::*;
     use crate::{
-        provider::{Auth, Betas, Hosting, Provider},
+        provider::{Auth, Betas, Hosting, Provider, StreamUsage},
         relay::{Ending, Passed},
     };
 
@@ -182,7 +182,7 @@ mod tests {
         betas: Betas::None,
         api: Api::Cohere,
         also: None,
-        ask_usage: false,
+        stream_usage: StreamUsage::Unasked,
         offers: &[],
     };
 

@@ -471,7 +471,7 @@ mod tests {
     use super::*;
     use crate::{
         dialect::{Dialect, chat_completions, cohere::Cohere},
-        provider::{Api, Auth, Betas, Hosting, Provider},
+        provider::{Api, Auth, Betas, Hosting, Provider, StreamUsage},
     };
 
     static PROVIDER: Provider = Provider {
@@ -484,7 +484,7 @@ mod tests {
         betas: Betas::None,
         api: Api::Cohere,
         also: None,
-        ask_usage: false,
+        stream_usage: StreamUsage::Unasked,
         offers: &[],
     };
 

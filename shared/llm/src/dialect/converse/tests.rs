@@ -9,7 +9,7 @@ use crate::{
         ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
     eventstream,
-    provider::{Auth, Hosting, Provider},
+    provider::{Auth, Hosting, Provider, StreamUsage},
     relay::{Ending, Passed},
 };
 
@@ -23,7 +23,7 @@ static BEDROCK: Provider = Provider {
     betas: Betas::None,
     api: Api::Converse,
     also: None,
-    ask_usage: false,
+    stream_usage: StreamUsage::Unasked,
     offers: &[],
 };
 
