@@ -718,7 +718,7 @@ export function script(name, start) {
         const before = refusals().length;
         socket.send(message);
         const refusal = await until('a refusal', () => refusals()[before]);
-        assert.deepEqual([refusal.error.event_id, refusal.error.type], ['mine', 'invalid_request_error']);
+        assert.deepEqual([refusal.error.event_id, refusal.error.type], ['mine', 'permission_error']);
       }
       assert.ok(!heard.some(({ type }) => type === 'session.updated'), 'none of it went on');
       // As callers name models, and as the provider does.

@@ -162,7 +162,7 @@ fn a_clock_that_was_ahead_once_does_not_stop_the_watch() {
 
 /// A host that remembers nothing between requests has no other bound: there each is the first stranger it sees.
 #[test]
-fn strangers_cannot_fill_the_database() {
+fn strangers_do_not_fill_the_database_of_a_host_that_remembers_nothing() {
     let host = MemoryHost::new();
     let noon = 1_767_225_600_000;
     let store = |tenant_id: &str, count: i64, from_ms: i64| {

@@ -400,7 +400,8 @@ fn named(names: &[String]) -> HeaderValue {
             break;
         }
         list.push_str(if list.is_empty() { "" } else { "," });
-        let shown = |letter: char| if matches!(letter, ' '..='~') && letter != ',' { letter } else { '?' };
+        let is_plain = |letter: char| letter == ' ' || letter.is_ascii_graphic() && letter != ',';
+        let shown = |letter: char| if is_plain(letter) { letter } else { '?' };
         list.extend(name.chars().take(MAX_NAME_CHARS).map(shown));
     }
     HeaderValue::from_str(&list).expect("letters that can be seen make a header")

@@ -304,11 +304,13 @@ fn request(protocol: &Protocol, messages: &str, more: &str) -> String {
         "responses" => "input",
         _ => "messages",
     };
-    let max = if protocol.name == "messages" { "\"max_tokens\":9," } else { "" };
-    // Others have it in the path.
-    let model =
-        if matches!(protocol.name, "converse" | "generate_content") { "" } else { "\"model\":\"chat\"," };
-    format!("{{{model}{max}\"{list}\":{messages}{more}}}")
+    let first = match protocol.name {
+        // Its address names the model, and its body must not.
+        "generate_content" => "",
+        "messages" => "\"model\":\"chat\",\"max_tokens\":9,",
+        _ => "\"model\":\"chat\",",
+    };
+    format!("{{{first}\"{list}\":{messages}{more}}}")
 }
 
 #[test]
