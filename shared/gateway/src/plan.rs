@@ -39,8 +39,8 @@ pub fn targets<'a>(model: &'a str, caller: &'a Caller) -> Vec<Choice<'a>> {
 /// Refuses models named beside the target's, by its provider's own names, that the key may not use.
 pub fn check_named(names: &[String], target: &Choice<'_>, caller: &Caller) -> Result<(), Error> {
     let others = names.iter().filter(|name| *name != target.model);
-    let names = others.map(|name| format!("{}/{name}", target.provider.name));
-    match names.into_iter().find(|name| !is_allowed(name, caller)) {
+    let mut names = others.map(|name| format!("{}/{name}", target.provider.name));
+    match names.find(|name| !is_allowed(name, caller)) {
         Some(name) => Err(Error::ModelNotAllowed(short(&name))),
         None => Ok(()),
     }

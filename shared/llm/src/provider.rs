@@ -1,6 +1,6 @@
 //! Who the providers are: one row each. What they speak is in [`crate::dialect`].
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     dialect::{
@@ -122,6 +122,15 @@ pub enum Betas {
     None,
     /// Some in the header of this name. What is not in the list would make the provider refuse the call.
     Some(&'static str, &'static [&'static str]),
+}
+
+/// Asks for the betas that [`Betas::sort`] let go on.
+pub(crate) fn ask_for(taken: Option<&(&'static str, Vec<&str>)>, headers: &mut HeaderMap) {
+    if let Some((name, words)) = taken
+        && let Ok(words) = HeaderValue::from_str(&words.join(","))
+    {
+        headers.insert(HeaderName::from_static(name), words);
+    }
 }
 
 /// The headers in which callers of one protocol or another ask for betas.
@@ -611,7 +620,7 @@ mod tests {
             ("openai-beta", "assistants=v2"),
         ]
         .into_iter()
-        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)))
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
         .collect();
         let cases = [
             ("anthropic", "context-1m-2025-08-07 files-api-2025-04-14", "openai-beta:assistants=v2"),

@@ -17,7 +17,11 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use serde_json::Value;
 
 use crate::{
-    Error, ErrorClass, Target, UpstreamError, chat, fields::Object, provider::Auth, sse, usage::ServiceTier,
+    Error, ErrorClass, Target, UpstreamError, chat,
+    fields::Object,
+    provider::{self, Auth},
+    sse,
+    usage::ServiceTier,
 };
 
 /// A provider's protocol. Makes an HTTP request from a unified one, and unified events of the answer.
@@ -61,11 +65,7 @@ impl Encoded {
     pub(crate) fn forwarded(request: Request<Bytes>, headers: &HeaderMap, target: &Target<'_>) -> Self {
         let (taken, dropped) = target.provider.betas_for(target.model).sort(headers);
         let mut encoded = Self::new(request, dropped);
-        if let Some((name, betas)) = taken
-            && let Ok(betas) = HeaderValue::from_str(&betas.join(","))
-        {
-            encoded.request.headers_mut().insert(http::HeaderName::from_static(name), betas);
-        }
+        provider::ask_for(taken.as_ref(), encoded.request.headers_mut());
         encoded
     }
 }

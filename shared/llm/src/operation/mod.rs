@@ -32,7 +32,7 @@ use crate::{
     Error, Provider, Target, UpstreamError, demo,
     dialect::{Encoded, bend::Bent, chat_completions},
     front::{ErrorBody, Head, Peek},
-    provider::{Api, Betas},
+    provider::{self, Api, Betas},
     relay::{Relay, Summary},
 };
 
@@ -163,10 +163,8 @@ impl Outgoing {
         };
         let (taken, dropped) = betas.sort(headers);
         self.dropped.extend(dropped);
-        let Some((name, words)) = taken else { return };
-        let Ok(words) = HeaderValue::from_str(&words.join(",")) else { return };
         for request in std::iter::once(&mut self.request).chain(&mut self.more) {
-            request.headers_mut().insert(name, words.clone());
+            provider::ask_for(taken.as_ref(), request.headers_mut());
         }
     }
 

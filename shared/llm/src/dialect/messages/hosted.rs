@@ -4,13 +4,13 @@
 //! or a beta they do not know. On Bedrock the betas are in the body too, and so is no wish for a stream, which
 //! the address tells. All else stays as it is, byte for byte.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::{
     Error, Target,
     dialect::{Encoded, post},
     peek,
-    provider::Hosting,
+    provider::{Hosting, ask_for},
     sigv4,
 };
 
@@ -54,11 +54,7 @@ pub(super) fn request(
         body.splice(at, version.into_bytes());
     }
     let mut request = post(url, target, body)?;
-    if let Some((name, betas)) = taken.filter(|_| !is_bedrock)
-        && let Ok(betas) = HeaderValue::from_str(&betas.join(","))
-    {
-        request.headers_mut().insert(HeaderName::from_static(name), betas);
-    }
+    ask_for(taken.as_ref().filter(|_| !is_bedrock), request.headers_mut());
     Ok(Encoded::new(request, dropped))
 }
 
