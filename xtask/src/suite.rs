@@ -373,7 +373,7 @@ fn python_test(step: &str, script: &str) -> Result<(), End> {
     finish(step, test)
 }
 
-/// A Python that has what tests/sdk/requirements.txt names.
+/// A Python that has what tests/sdk/requirements.txt names, and what that brings along as constraints.txt pins it.
 fn python() -> Result<PathBuf, End> {
     let Some(system) = tools::on_path("python3") else {
         let message = "there is no `python3` on the path";
@@ -381,8 +381,10 @@ fn python() -> Result<PathBuf, End> {
     };
     let folder = tools::root().join("target/venv");
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let wanted = fs::read(tools::root().join("tests/sdk/requirements.txt"))
-        .map_err(|error| format!("tests/sdk/requirements.txt: {error}"))?;
+    let mut wanted = Vec::new();
+    for file in ["tests/sdk/requirements.txt", "tests/sdk/constraints.txt"] {
+        wanted.extend(fs::read(tools::root().join(file)).map_err(|error| format!("{file}: {error}"))?);
+    }
     let stamp = folder.join("installed-requirements.txt");
     if !fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         let mut make = tools::command(system);
@@ -396,6 +398,8 @@ fn python() -> Result<PathBuf, End> {
             "--disable-pip-version-check",
             "-r",
             "tests/sdk/requirements.txt",
+            "-c",
+            "tests/sdk/constraints.txt",
         ]);
         process::run("pip", &mut install, "Check the network, then run this step again.")?;
         fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
