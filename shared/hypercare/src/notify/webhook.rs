@@ -8,13 +8,11 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{Method, Request, header};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::Error;
+use super::{Error, Letter, Wire};
 use crate::FieldError;
 use crate::notice::{Kind, Notice};
 use crate::time::rfc3339;
@@ -58,27 +56,20 @@ impl fmt::Debug for Secret {
 }
 
 /// The request that delivers the notice, signed for this attempt.
-pub fn request(
-    notice: &Notice,
-    url: &str,
-    secret: &Secret,
-    id: &str,
-    attempt_ms: i64,
-) -> Result<Request<Bytes>, Error> {
+pub(super) fn wire(letter: &Letter<'_>) -> Result<Wire, Error> {
+    let id = letter.id;
     if id.is_empty() || id.contains('.') {
         return Err(Error::Id);
     }
-    let body = body(notice);
-    let timestamp = attempt_ms.div_euclid(1000);
-    Ok(Request::builder()
-        .method(Method::POST)
-        .uri(url)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, super::USER_AGENT)
-        .header("webhook-id", id)
-        .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", secret.sign(id, timestamp, &body))
-        .body(body)?)
+    let secret = Secret::parse(letter.secret).map_err(|_| Error::Secret)?;
+    let body = body(letter.notice);
+    let timestamp = letter.attempt_ms.div_euclid(1000);
+    let headers = vec![
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", secret.sign(id, timestamp, &body)),
+    ];
+    Ok(Wire { url: letter.url.to_owned(), content_type: "application/json", headers, body })
 }
 
 #[derive(Serialize)]
@@ -111,11 +102,14 @@ struct Fact<'a> {
     value: &'a str,
 }
 
-fn body(notice: &Notice) -> Bytes {
+fn body(notice: &Notice) -> Vec<u8> {
     let event = Event {
         r#type: match notice.kind {
-            Kind::Firing => "alert.firing",
+            Kind::Acknowledged => "alert.acknowledged",
+            Kind::Change => "change.detected",
             Kind::Combined | Kind::Resolved => "alert.resolved",
+            Kind::Firing => "alert.firing",
+            Kind::Health => "watch.health",
             Kind::Test => "receiver.test",
         },
         timestamp: rfc3339(notice.occurred_ms),
@@ -132,13 +126,19 @@ fn body(notice: &Notice) -> Bytes {
             ended_at: notice.ended_ms.map(rfc3339),
         },
     };
-    Bytes::from(serde_json::to_vec(&event).expect("text always has a JSON form"))
+    serde_json::to_vec(&event).expect("text always has a JSON form")
 }
 
 const PREFIX: &str = "whsec_";
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
+    use bytes::Bytes;
+    use http::{Method, Request};
+
+    use super::super::{Address, ReceiverKind};
     use super::*;
     use crate::alert::{Fired, Reason, Resolved};
     use crate::notice::Subject;
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_request_is_signed_over_what_it_sends() {
-        let request = request(&firing(), URL, &secret(), "out_1", 1_767_226_000_999).unwrap();
+        let request = request(&firing(), URL, "out_1", 1_767_226_000_999).unwrap();
         let header = |name: &str| request.headers()[name].to_str().unwrap();
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), URL);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_attempt_changes_the_timestamp_and_nothing_else() {
-        let attempt = |attempt_ms| request(&firing(), URL, &secret(), "out_1", attempt_ms).unwrap();
+        let attempt = |attempt_ms| request(&firing(), URL, "out_1", attempt_ms).unwrap();
         let (first, second) = (attempt(0), attempt(5_000));
         assert_eq!(first.body(), second.body());
         assert_eq!(first.headers()["webhook-id"], second.headers()["webhook-id"]);
@@ -185,7 +185,7 @@ mod tests {
             r#""labels":{"route":"/v1/chat/completions","tenant_id":"tn_1"},"#,
             r#""started_at":"2026-01-01T00:00:00Z","ended_at":null}}"#,
         );
-        assert_eq!(body(&firing()), expected);
+        assert_eq!(body(&firing()), expected.as_bytes());
     }
 
     #[test]
@@ -242,16 +242,32 @@ mod tests {
     #[test]
     fn an_id_that_would_blur_what_is_signed_is_refused() {
         for id in ["", "a.b"] {
-            assert!(matches!(request(&firing(), URL, &secret(), id, 0), Err(Error::Id)), "{id}");
+            assert!(matches!(request(&firing(), URL, id, 0), Err(Error::Id)), "{id}");
         }
-        assert!(matches!(request(&firing(), URL, &secret(), "a\nb", 0), Err(Error::Request(_))));
-        assert!(matches!(request(&firing(), "no url", &secret(), "out_1", 0), Err(Error::Request(_))));
+        assert!(matches!(request(&firing(), URL, "a\nb", 0), Err(Error::Request(_))));
+        assert!(matches!(request(&firing(), "no url", "out_1", 0), Err(Error::Request(_))));
     }
 
     const URL: &str = "https://example.com/hook";
 
     fn secret() -> Secret {
         Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()
+    }
+
+    fn request(notice: &Notice, url: &str, id: &str, attempt_ms: i64) -> Result<Request<Bytes>, Error> {
+        let address = Address {
+            url: url.to_owned(),
+            secret: Some(secret().expose()),
+            settings: serde_json::Value::Null,
+        };
+        super::super::request(
+            ReceiverKind::Webhook,
+            &address,
+            "team",
+            slice::from_ref(notice),
+            id,
+            attempt_ms,
+        )
     }
 
     fn firing() -> Notice {
