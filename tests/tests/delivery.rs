@@ -485,6 +485,69 @@ fn an_address_can_be_changed_and_is_checked_as_when_it_was_made() {
     assert!(matches!(unknown, Error::NotFound(_)));
 }
 
+#[test]
+fn a_name_that_leads_inside_is_refused_where_a_resolver_says_so() {
+    let dns = "https://dns.example/query";
+    let answers = |a: &[&str], aaaa: &[&str]| {
+        [("A", 1, a), ("AAAA", 28, aaaa)].map(|(word, number, addresses)| {
+            let data = addresses
+                .iter()
+                .map(|address| json!({"name": "hooks.example", "type": number, "data": address}));
+            let alias = json!({"name": "hooks.example", "type": 5, "data": "other.example."});
+            let list: Vec<_> = [alias].into_iter().chain(data).collect();
+            (
+                format!("{dns}?name=hooks.example&type={word}"),
+                json!({"Status": 0, "Answer": list}).to_string(),
+            )
+        })
+    };
+    let expect = |host: &MemoryHost, a: &[&str], aaaa: &[&str]| {
+        for (url, answer) in answers(a, aaaa) {
+            host.upstream.expect("GET", &url, Answer::text(200, &answer));
+        }
+    };
+    let host = MemoryHost::with(&[("RECEIVER_DNS", dns)]);
+    let create =
+        || block_on(receiver::create(&host, &webhook_at(HOOK), 0)).map(|created| created.receiver.id);
+    for (a, aaaa) in [
+        (&["127.0.0.1"][..], &[][..]),
+        (&["1.1.1.1", "10.0.0.1"], &[]),
+        (&["169.254.169.254"], &[]),
+        (&["1.1.1.1"], &["::1"]),
+        (&["1.1.1.1"], &["64:ff9b::a00:1"]),
+        (&["1.1.1.1"], &["2002:a00:1::"]),
+        (&["1.1.1.1"], &["::ffff:10.0.0.1"]),
+    ] {
+        expect(&host, a, aaaa);
+        let error = create().unwrap_err();
+        assert_eq!(error.to_string(), "url must stand for public addresses", "{a:?} {aaaa:?}");
+    }
+    for url in answers(&[], &[]).map(|(url, _)| url) {
+        host.upstream.expect("GET", &url, Answer::text(500, "{}"));
+    }
+    assert_eq!(create().unwrap_err().to_string(), "url has a host name that cannot be looked up now");
+    expect(&host, &["1.1.1.1"], &["2606:4700:4700::1111"]);
+    let id = create().unwrap();
+    // What it stands for may be different each time.
+    for (a, status, result) in
+        [("1.1.1.1", "delivered", "HTTP 200"), ("10.0.0.1", "dead", "the address's name leads inside")]
+    {
+        expect(&host, &[a], &[]);
+        if status == "delivered" {
+            host.upstream.expect("POST", HOOK, Answer::text(200, ""));
+        }
+        let test = block_on(deliver::test(&host, &id, host.now_ms())).unwrap();
+        assert_eq!((test.status, test.result.as_str()), (status, result));
+        host.advance(1_000);
+    }
+    // An address is no name, and a listed host is asked of nobody.
+    let listed =
+        MemoryHost::with(&[("RECEIVER_DNS", dns), ("ALLOW_LOCAL_RECEIVERS", "beside.internal:9093")]);
+    for url in ["https://1.1.1.1/x", "http://beside.internal:9093/x"] {
+        assert!(block_on(receiver::create(&listed, &webhook_at(url), 0)).is_ok(), "{url}");
+    }
+}
+
 /// As many alerts fire at once, each a tenant's; the next tick tells of them.
 fn storm(watch: &mut Watch, alerts: usize) {
     for n in 0..alerts {

@@ -19,6 +19,7 @@ use crate::{
     Error, Host,
     ports::{Body, FetchError, Limits},
     receiver,
+    resolve::{self, Place},
     store::{
         outbox::{self, Attempt, Claimed, Settled, Verdict},
         receivers,
@@ -37,7 +38,10 @@ pub struct Deliveries {
 /// Makes the attempts that are due, as many as a tick should.
 pub async fn deliver_due<H: Host>(host: &H) -> Result<Deliveries, Error> {
     let mut deliveries = Deliveries::default();
-    let mut left = MOST_ATTEMPTS;
+    let mut left = match host.config().receiver_dns {
+        Some(_) => MOST_WITH_LOOKUPS,
+        None => MOST_ATTEMPTS,
+    };
     while left > 0 {
         let claimed = outbox::claim(host, left.min(AT_ONCE), host.now_ms(), LEASE_MS).await?;
         if claimed.is_empty() {
@@ -293,6 +297,11 @@ async fn attempt<H: Host>(host: &H, claimed: &[&Claimed]) -> Answer {
         Ok(request) => request,
         Err(answer) => return answer,
     };
+    match resolve::place_of(host, &request.uri().to_string()).await {
+        Place::Public => {}
+        Place::Private => return Answer::refused("the address's name leads inside"),
+        Place::Unknown => return Answer::retry("the address's name cannot be looked up"),
+    }
     let fetch = pin!(host.fetch(request, LIMITS));
     // The limits are for silences; this one is for all of it.
     let fetched = match select(fetch, pin!(host.sleep(LIMITS.first_byte_ms))).await {
@@ -369,6 +378,8 @@ const MOST_FAILURES: i64 = 5;
 const LEAST_WAIT_MS: i64 = 5_000;
 /// An invocation on Cloudflare's free plan has 50 requests and 50 statements.
 const MOST_ATTEMPTS: usize = 20;
+/// Each then takes three requests.
+const MOST_WITH_LOOKUPS: usize = 12;
 /// An isolate has six open connections.
 const AT_ONCE: usize = 6;
 /// Longer than an attempt with all its limits.

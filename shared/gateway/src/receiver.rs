@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Host,
     ports::{Random, Statement},
+    resolve::{self, Place},
     secret::Secrets,
     store::{
         outbox::DROP_OF_RECEIVERS,
@@ -102,6 +103,7 @@ pub async fn create<H: Host>(host: &H, new: &New, now_ms: i64) -> Result<Created
     let (url, secret) = (new.url.as_deref(), new.secret.as_deref());
     let address =
         Address::check(new.kind, url, secret, new.settings.clone(), &config.allowed_receivers, random(host))?;
+    check_place(host, &address.url).await?;
     let mut stored = Stored {
         id: host.memory().new_id("rcv_", now_ms, host),
         tenant_id: new.tenant_id.clone(),
@@ -143,6 +145,7 @@ pub async fn update<H: Host>(host: &H, id: &str, change: Change, now_ms: i64) ->
         let settings = change.settings.unwrap_or_else(|| settings_of(&stored));
         let (url, secret) = (url.as_deref(), secret.as_deref());
         let address = Address::check(kind, url, secret, settings, &config.allowed_receivers, random(host))?;
+        check_place(host, &address.url).await?;
         seal(host, secrets, &address, &mut stored);
     }
     stored.per_minute = change.per_minute.unwrap_or(stored.per_minute);
@@ -164,6 +167,14 @@ pub async fn update<H: Host>(host: &H, id: &str, change: Change, now_ms: i64) ->
         host.batch(vec![drop]).await?;
     }
     Ok(shown(stored, Some(secrets)))
+}
+
+async fn check_place<H: Host>(host: &H, url: &str) -> Result<(), Error> {
+    match resolve::place_of(host, url).await {
+        Place::Public => Ok(()),
+        Place::Private => Err(field("url", "must stand for public addresses")),
+        Place::Unknown => Err(field("url", "has a host name that cannot be looked up now")),
+    }
 }
 
 fn checked_name(name: &str) -> Result<String, Error> {

@@ -1,6 +1,7 @@
 //! Mail, through the HTTP API of who delivers it.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -134,8 +135,10 @@ fn resend(letter: &Letter<'_>, mail: &Mail) -> Wire {
         "headers": {"References": mail.thread},
     });
     let mut wire = bearer(letter, &body);
-    // The same on every attempt: it sends once.
-    wire.headers.push(("idempotency-key", letter.id.to_owned()));
+    // What is the same on another attempt is sent once. What goes together then may be more.
+    let hash = Sha256::digest(&wire.body);
+    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    wire.headers.push(("idempotency-key", format!("{}_{hash}", letter.id)));
     wire
 }
 
