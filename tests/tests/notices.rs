@@ -5,13 +5,11 @@
 use std::{fmt::Write as _, slice};
 
 use hypercare::{
-    alert::{Fired, Reason, Resolved},
     notice::{Kind, Notice, Subject},
     notify::{self, Address, Allowed, ReceiverKind},
-    rule::{Severity, shipped},
 };
 use serde_json::{Value, json};
-use tests::watch::receiver_at;
+use tests::notices::{DEMO, HOSTILE, NOW_MS, firing, firing_for, resolved, sent, storm, told};
 
 #[test]
 fn notices_go_out_as_written_down() {
@@ -114,6 +112,7 @@ const LIMITS: &[Limit] = &[
     Limit(ReceiverKind::IncidentIo, "", Unit::Bytes, 512_000),
     Limit(ReceiverKind::Alertmanager, "", Unit::Bytes, 512_000),
     Limit(ReceiverKind::Email, "/subject", Unit::Utf16, 998),
+    Limit(ReceiverKind::Webhook, "", Unit::Bytes, 20_000),
 ];
 
 #[test]
@@ -144,13 +143,7 @@ fn no_notice_is_longer_than_its_receiver_takes() {
 
 #[test]
 fn five_hundred_alerts_are_one_message_that_says_how_many() {
-    let storm: Vec<Notice> = (0..500)
-        .map(|n| Notice {
-            summary: format!("tenant {n}: 5xx share {n} % > 1 % on /v1/chat/completions (5 min, 412 calls)"),
-            episode_id: format!("ep_{n}"),
-            ..firing()
-        })
-        .collect();
+    let storm = storm(500);
     keeps_limits(&storm, "a storm");
     use ReceiverKind::*;
     let shown = [Slack, Discord, Telegram, Teams, GoogleChat, Email].map(|kind| {
@@ -168,8 +161,7 @@ fn five_hundred_alerts_are_one_message_that_says_how_many() {
 
 #[test]
 fn text_of_others_means_nothing_to_any_service() {
-    let evil = "<!channel> <@U1> @everyone <at>all</at> <users/all> **b** _i_ `c` [x](https://evil.example) {{DATE(2026-01-01T00:00:00Z)}} <script>alert(1)</script> \u{202e}\u{0}\u{1b}[31m שלום 😀 &amp; \\ \"";
-    let subject = Subject { tenant_id: "tn_1", tenant_name: evil, route: "/v1/chat/completions" };
+    let subject = Subject { tenant_name: HOSTILE, ..DEMO };
     let notice = firing_for(&subject, "error-share");
     for kind in ReceiverKind::all() {
         let text = texts(&body_of(kind, slice::from_ref(&notice))).join("\n");
@@ -259,74 +251,6 @@ fn keeps_limits(notices: &[Notice], what: &str) {
     }
 }
 
-/// Every kind of notice there is.
-fn told() -> Vec<(&'static str, Vec<Notice>)> {
-    let page = firing_for(&DEMO, "slow-response");
-    let health = Notice::receiver_disabled("ops <team>", "5 deliveries in a row failed: HTTP 404", NOW_MS);
-    let acknowledged =
-        Notice { kind: Kind::Acknowledged, summary: "Ann looks after it".to_owned(), ..firing() };
-    let change = Notice {
-        kind: Kind::Change,
-        title: "Release 1.2".to_owned(),
-        summary: "release 1.2 is out".to_owned(),
-        rule_id: String::new(),
-        episode_id: String::new(),
-        facts: vec![("Release".to_owned(), "1.2".to_owned())],
-        ..firing()
-    };
-    vec![
-        ("firing", vec![firing()]),
-        ("firing page", vec![page.clone()]),
-        ("resolved", vec![resolved(Kind::Resolved)]),
-        ("combined", vec![resolved(Kind::Combined)]),
-        ("acknowledged", vec![acknowledged]),
-        ("change", vec![change]),
-        ("health", vec![health.clone()]),
-        ("test", vec![Notice::test("team", NOW_MS)]),
-        ("together", vec![firing(), page, resolved(Kind::Resolved), health]),
-    ]
-}
-
-fn firing() -> Notice {
-    firing_for(&DEMO, "error-share")
-}
-
-fn firing_for(subject: &Subject<'_>, rule: &str) -> Notice {
-    let rule = shipped(rule).unwrap();
-    let value = if rule.severity == Severity::Page { 640.0 } else { 0.032 };
-    let fired = Fired { since_ms: NOW_MS - 300_000, opened_ms: NOW_MS, value, count: 412 };
-    Notice::firing(&rule, "ep_1", Some(subject), &fired)
-}
-
-fn resolved(kind: Kind) -> Notice {
-    let resolved = Resolved {
-        since_ms: NOW_MS - 300_000,
-        opened_ms: NOW_MS,
-        resolved_ms: NOW_MS + 600_000,
-        value: Some(0.004),
-        worst: 0.124,
-        reason: Reason::Recovered,
-    };
-    let make = if kind == Kind::Combined { Notice::combined } else { Notice::resolved };
-    make(&shipped("error-share").unwrap(), "ep_1", Some(&DEMO), &resolved)
-}
-
-fn sent(kind: ReceiverKind, notices: &[Notice]) -> http::Request<bytes::Bytes> {
-    let url = match kind {
-        ReceiverKind::Email => "https://api.resend.com/emails".to_owned(),
-        _ => format!("https://{}.example/hook?key=k", kind.word().replace('_', "-")),
-    };
-    let url = if receiver_has_own_paths(kind) { url.replace("/hook?key=k", "") } else { url };
-    let new = receiver_at(kind, &url);
-    let (url, secret) = (new.url.as_deref(), new.secret.as_deref());
-    let address = Address::check(kind, url, secret, new.settings, &Allowed::Nothing, [7; 32]).unwrap();
-    notify::request(kind, &address, "team", notices, "out_1", NOW_MS).unwrap()
-}
-
-fn receiver_has_own_paths(kind: ReceiverKind) -> bool {
-    matches!(kind, ReceiverKind::Opsgenie | ReceiverKind::Pagerduty | ReceiverKind::Telegram)
-}
-
 fn body_of(kind: ReceiverKind, notices: &[Notice]) -> Value {
     serde_json::from_slice(sent(kind, notices).body()).unwrap()
 }
@@ -367,7 +291,3 @@ fn texts(value: &Value) -> Vec<String> {
         _ => Vec::new(),
     }
 }
-
-const DEMO: Subject<'_> = Subject { tenant_id: "tn_1", tenant_name: "demo", route: "/v1/chat/completions" };
-/// 2026-01-01T00:05:00Z
-const NOW_MS: i64 = 1_767_225_900_000;

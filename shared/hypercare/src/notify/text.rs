@@ -62,25 +62,34 @@ impl Style {
         let times = [("Since", Some(notice.started_ms)), ("Until", notice.ended_ms)];
         let times = times.into_iter().filter_map(|(name, ms)| Some((name.to_owned(), (self.date)(ms?))));
         let times: Vec<_> = times.collect();
-        let length = |(name, value): &(String, String)| (self.units)(name) + (self.units)(value);
-        let mut left = self.room - times.iter().map(&length).sum::<usize>() - ROOM_FOR_MORE;
+        let length: usize = times.iter().map(|pair| self.length(pair)).sum();
+        let mut pairs = self.facts(notice, self.most - times.len(), self.room - length);
+        pairs.extend(times);
+        pairs
+    }
+
+    /// The same without the times, in so many places and so much room.
+    pub(super) fn facts(&self, notice: &Notice, most: usize, room: usize) -> Vec<(String, String)> {
+        let mut left = room - ROOM_FOR_MORE;
         let mut pairs = Vec::new();
         for (name, value) in &notice.facts {
             let pair = (self.fit(name, self.name), self.fit(value, self.value));
             let is_last = pairs.len() + 1 == notice.facts.len();
-            let places = self.most - times.len() - usize::from(!is_last);
-            if pairs.len() == places || length(&pair) > left {
+            if pairs.len() == most - usize::from(!is_last) || self.length(&pair) > left {
                 break;
             }
-            left -= length(&pair);
+            left -= self.length(&pair);
             pairs.push(pair);
         }
         let more = notice.facts.len() - pairs.len();
         if more > 0 {
             pairs.push((String::new(), format!("… (+{more} more)")));
         }
-        pairs.extend(times);
         pairs
+    }
+
+    fn length(&self, (name, value): &(String, String)) -> usize {
+        (self.units)(name) + (self.units)(value)
     }
 }
 

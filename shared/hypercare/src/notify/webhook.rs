@@ -12,7 +12,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::{Error, Letter, Wire};
+use super::{
+    Error, Letter, Wire,
+    text::{Style, json_bytes, literal},
+};
 use crate::FieldError;
 use crate::notice::{Kind, Notice};
 use crate::time::rfc3339;
@@ -85,21 +88,21 @@ struct Data<'a> {
     kind: Kind,
     #[serde(skip_serializing_if = "str::is_empty")]
     episode_id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    rule_id: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rule_id: String,
     severity: &'static str,
-    title: &'a str,
-    summary: &'a str,
-    facts: Vec<Fact<'a>>,
-    labels: BTreeMap<&'a str, &'a str>,
+    title: String,
+    summary: String,
+    facts: Vec<Fact>,
+    labels: BTreeMap<String, String>,
     started_at: String,
     ended_at: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Fact<'a> {
-    name: &'a str,
-    value: &'a str,
+struct Fact {
+    name: String,
+    value: String,
 }
 
 fn body(notice: &Notice) -> Vec<u8> {
@@ -116,12 +119,16 @@ fn body(notice: &Notice) -> Vec<u8> {
         data: Data {
             kind: notice.kind,
             episode_id: &notice.episode_id,
-            rule_id: &notice.rule_id,
+            rule_id: STYLE.fit(&notice.rule_id, 200),
             severity: notice.severity.word(),
-            title: &notice.title,
-            summary: &notice.summary,
-            facts: notice.facts.iter().map(|(name, value)| Fact { name, value }).collect(),
-            labels: notice.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            title: STYLE.fit(&notice.title, 500),
+            summary: STYLE.fit(&notice.summary, 2_000),
+            facts: STYLE
+                .facts(notice, STYLE.most, STYLE.room)
+                .into_iter()
+                .map(|(name, value)| Fact { name, value })
+                .collect(),
+            labels: notice.labels.iter().take(20).map(label).collect(),
             started_at: rfc3339(notice.started_ms),
             ended_at: notice.ended_ms.map(rfc3339),
         },
@@ -129,6 +136,20 @@ fn body(notice: &Notice) -> Vec<u8> {
     serde_json::to_vec(&event).expect("text always has a JSON form")
 }
 
+fn label((name, value): &(String, String)) -> (String, String) {
+    (STYLE.fit(name, 100), STYLE.fit(value, 250))
+}
+
+/// Twenty kilobytes are recommended, for all of it.
+const STYLE: Style = Style {
+    units: json_bytes,
+    escape: literal,
+    date: rfc3339,
+    most: 60,
+    name: 100,
+    value: 1_000,
+    room: 6_000,
+};
 const PREFIX: &str = "whsec_";
 
 #[cfg(test)]
