@@ -46,8 +46,15 @@ pub(crate) async fn answer<H: Host>(
         }
         ("GET", ["receivers"]) => receivers::list_receivers(host).await,
         ("POST", ["receivers"]) => receivers::create_receiver(incoming, host).await,
+        ("PATCH", ["receivers", receiver]) => receivers::update_receiver(receiver, incoming, host).await,
         ("DELETE", ["receivers", receiver]) => receivers::delete_receiver(receiver, host).await,
         ("POST", ["receivers", receiver, "test"]) => receivers::test_receiver(receiver, host).await,
+        ("GET", ["receivers", receiver, "deliveries"]) => {
+            receivers::list_deliveries(receiver, incoming, host).await
+        }
+        ("POST", ["receivers", receiver, "deliveries", delivery, "redeliver"]) => {
+            receivers::redeliver(receiver, delivery, host).await
+        }
         ("GET", ["rules"]) => watch::list_rules(host).await,
         ("PUT", ["rules", rule]) => watch::put_rule(rule, incoming, host).await,
         ("GET", ["alerts"]) => watch::list_alerts(incoming, host).await,

@@ -104,7 +104,7 @@ pub(super) async fn find_call<H: Host>(id: &str, host: &H) -> Answer {
 }
 
 /// A page of a list, with where the next one begins if this one is full.
-fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
+pub(super) fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
     let is_full = data.len() as i64 == limit;
     let cursor = next.filter(|_| is_full).map(|(ms, id)| format!("{ms}.{id}"));
     let mut page = list_of(data);
@@ -112,12 +112,12 @@ fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String
     page
 }
 
-fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> {
+pub(super) fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> {
     let Some(text) = query.text("cursor") else { return Ok(None) };
     let parsed = text.split_once('.').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
     parsed.map(Some).ok_or_else(|| wrong("cursor", "`cursor` must be the `next_cursor` of the page before."))
 }
 
-fn limit(query: &mut Query) -> Result<i64, Error> {
+pub(super) fn limit(query: &mut Query) -> Result<i64, Error> {
     Ok(query.integer("limit", 1..=500)?.unwrap_or(50))
 }

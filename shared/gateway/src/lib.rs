@@ -24,6 +24,7 @@ pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;
+mod resolve;
 pub mod secret;
 pub mod store;
 pub mod tick;
