@@ -1,17 +1,24 @@
 //! What is too old goes, a little with every tick, and nothing else does.
 
-use gateway::store::retention::delete_old;
+use gateway::store::retention::{self, all, due};
 use serde_json::json;
 use tests::{MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
+
+fn delete_old(host: &MemoryHost, now_ms: i64) -> usize {
+    block_on(retention::delete_old(host, all(), now_ms)).unwrap()
+}
 
 #[test]
 fn each_thing_is_kept_as_long_as_it_should_be() {
     for (table, days, insert) in [
         ("calls", 14.0, CALL),
         ("call_payloads", 3.0, "INSERT INTO call_payloads VALUES (?1, 'tn_a', ?2, 'full', '', '', '', 0)"),
-        ("rollups", 2.0, ROLLUP_MINUTE),
-        ("rollups", 90.0, ROLLUP_HOUR),
-        ("rollups", 400.0, ROLLUP_DAY),
+        ("rollups", 2.0, &rollup("rollups", "minute")),
+        ("rollups", 90.0, &rollup("rollups", "hour")),
+        ("rollups", 400.0, &rollup("rollups", "day")),
+        ("breakdowns", 2.0, &rollup("breakdowns", "minute")),
+        ("breakdowns", 90.0, &rollup("breakdowns", "hour")),
+        ("breakdowns", 400.0, &rollup("breakdowns", "day")),
         (
             "outbox",
             30.0,
@@ -29,16 +36,16 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
         ),
         ("episodes", 400.0, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, ?2)"),
         ("episodes", f64::MAX, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)"),
-        ("journal_losses", 30.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
+        ("journal_losses", 400.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
     ] {
         let host = MemoryHost::new();
         host.db.sql(insert, &[json!("1"), json!(NEW_YEAR_MS)]);
         let rows = || host.db.sql(&format!("SELECT * FROM {table}"), &[]).len();
         let over_ms = NEW_YEAR_MS.saturating_add((days * 86_400_000.0) as i64).min(i64::MAX / 2);
-        assert_eq!(block_on(delete_old(&host, over_ms)).unwrap(), 0, "{insert}");
+        assert_eq!(delete_old(&host, over_ms), 0, "{insert}");
         assert_eq!(rows(), 1, "{insert}");
         let gone = usize::from(days < f64::MAX);
-        assert_eq!(block_on(delete_old(&host, over_ms + 1)).unwrap(), gone, "{insert}");
+        assert_eq!(delete_old(&host, over_ms + 1), gone, "{insert}");
         assert_eq!(rows(), 1 - gone, "{insert}");
     }
 }
@@ -51,15 +58,15 @@ fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
         "INSERT INTO outbox VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
         &[],
     );
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
+    assert_eq!(delete_old(&host, NEW_YEAR_MS), 0);
     host.db.sql("UPDATE episodes SET resolved_ms = ?1", &[json!(NEW_YEAR_MS)]);
     host.db.sql("UPDATE episodes SET opened_ms = ?1", &[json!(NEW_YEAR_MS)]);
     // While that is on its way, too.
     let sql = "INSERT INTO outbox VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
     host.db.sql(sql, &[]);
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
+    assert_eq!(delete_old(&host, NEW_YEAR_MS), 0);
     host.db.sql("UPDATE outbox SET status = 'delivered'", &[]);
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 2);
+    assert_eq!(delete_old(&host, NEW_YEAR_MS), 2);
 }
 
 #[test]
@@ -71,11 +78,21 @@ fn a_backlog_goes_in_chunks_the_oldest_first() {
         INSERT INTO journal_losses SELECT 'l' || n, n, 1, '' FROM n";
     host.db.sql(sql, &[json!(count)]);
     let before = host.db.batches();
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 5_000);
+    assert_eq!(delete_old(&host, NEW_YEAR_MS), 5_000);
     assert_eq!(host.db.batches() - before, 5);
     let left = host.db.sql("SELECT min(at_ms) AS oldest, count(*) AS n FROM journal_losses", &[]);
     assert_eq!(left, [json!({ "oldest": 5_001, "n": 500 })]);
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 500);
+    assert_eq!(delete_old(&host, NEW_YEAR_MS), 500);
+}
+
+#[test]
+fn everything_has_its_turn_within_five_minutes() {
+    let turns: Vec<_> = (0..5).map(|minute| due(NEW_YEAR_MS + minute * 60_000)).collect();
+    for deletion in all() {
+        assert!(turns.iter().any(|due| due.contains(&deletion)), "{}", deletion.0);
+    }
+    // Calls and their content are deleted as fast as they come.
+    assert!(turns.iter().all(|due| due.contains(&all()[0]) && due.contains(&all()[1]) && due.len() <= 4));
 }
 
 #[test]
@@ -91,6 +108,17 @@ const CALL: &str = "
                        status, outcome, started_ms, duration_ms, overhead_ms, duration_bucket, usage_estimated,
                        price_version, stream, cache_status, release, trace_id)
     VALUES (?1, '', '', '', '', '', '', '', '[]', 200, 'ok', ?2, 0, 0, 0, 0, '', 0, '', '', '')";
-const ROLLUP_MINUTE: &str = "INSERT INTO rollups VALUES ('minute', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
-const ROLLUP_HOUR: &str = "INSERT INTO rollups VALUES ('hour', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
-const ROLLUP_DAY: &str = "INSERT INTO rollups VALUES ('day', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
+
+/// A row of zeros.
+fn rollup(table: &str, grain: &str) -> String {
+    let columns = MemoryHost::new().db.sql("SELECT name, type FROM pragma_table_info(?1)", &[json!(table)]);
+    let value = |column: &serde_json::Value| match (column["name"].as_str().unwrap(), column["type"].as_str()) {
+        ("grain", _) => format!("'{grain}'"),
+        ("bucket_ms", _) => "?2".to_owned(),
+        ("tenant_id", _) => "?1".to_owned(),
+        (_, Some("INTEGER")) => "0".to_owned(),
+        _ => "''".to_owned(),
+    };
+    let values: Vec<String> = columns.iter().map(value).collect();
+    format!("INSERT INTO {table} VALUES ({})", values.join(", "))
+}

@@ -1,5 +1,6 @@
 //! The admin API, under `/admin/v1`: tenants, keys, aliases, prices, receivers, rules, and what was recorded.
 
+mod baselines;
 mod fields;
 mod identity;
 mod prices;
@@ -52,6 +53,13 @@ pub(crate) async fn answer<H: Host>(
         ("PUT", ["rules", rule]) => watch::put_rule(rule, incoming, host).await,
         ("GET", ["alerts"]) => watch::list_alerts(incoming, host).await,
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
+        ("GET", ["baselines"]) => baselines::list_baselines(host).await,
+        ("GET", ["baselines", name]) => baselines::find_baseline(name, host).await,
+        ("PUT", ["baselines", name]) => baselines::put_baseline(name, incoming, host).await,
+        ("DELETE", ["baselines", name]) => baselines::delete_baseline(name, host).await,
+        ("GET", ["baselines", name, "comparison"]) => {
+            baselines::compare_baseline(name, incoming, host).await
+        }
         ("GET", ["calls"]) => watch::list_calls(incoming, host).await,
         ("GET", ["calls", call]) => watch::find_call(call, host).await,
         (method, _) => Err(no_route(method, incoming.uri().path())),

@@ -4,6 +4,7 @@
 //! small modules that take values and return them.
 
 pub mod auth;
+pub mod baseline;
 pub mod call;
 pub mod config;
 pub mod credential;
@@ -25,6 +26,7 @@ pub mod receiver;
 pub mod record;
 pub mod secret;
 pub mod store;
+pub mod tags;
 pub mod tick;
 pub mod trace;
 pub mod watch;

@@ -101,7 +101,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("deliveries", error),
     }
-    match store::retention::delete_old(host, now_ms).await {
+    match store::retention::delete_old(host, store::retention::due(now_ms), now_ms).await {
         Ok(deleted) => report.deleted = deleted,
         Err(error) => failed("retention", error.into()),
     }
@@ -133,6 +133,9 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
         done.buckets += counted.buckets;
         done.too_late += counted.too_old;
     }
+    if now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(BREAKDOWN_MINUTES) == 0 {
+        done.buckets += store::rollups::count_breakdowns(host, now_ms).await?;
+    }
     if done.too_late > 0 {
         host.log(&format!("rollups: {} hours and days changed too late to be counted again", done.too_late));
     }
@@ -140,3 +143,5 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
 }
 
 const MINUTES_AT_ONCE: usize = 20;
+/// How often hours and days of the breakdowns are counted.
+const BREAKDOWN_MINUTES: i64 = 10;

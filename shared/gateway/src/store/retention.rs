@@ -5,13 +5,31 @@ use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement};
 
+/// One kind of thing: how its oldest are deleted, and how long it is kept.
+pub type Deletion = (&'static str, i64);
+
+/// Every kind.
+pub fn all() -> Vec<&'static Deletion> {
+    BY_CALL.iter().chain(&IN_TURN).collect()
+}
+
+/// The kinds whose turn it is in this minute. What grows with each call has every turn; a tick has few statements for
+/// the rest.
+pub fn due(now_ms: i64) -> Vec<&'static Deletion> {
+    let turn = now_ms.div_euclid(60_000).rem_euclid(TURNS) as usize;
+    BY_CALL.iter().chain(IN_TURN.iter().skip(turn).step_by(TURNS as usize)).collect()
+}
+
 /// Deletes what is too old, as much as a tick should; returns how many rows that were.
-pub async fn delete_old(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+pub async fn delete_old(
+    db: &impl Database,
+    mut due: Vec<&Deletion>,
+    now_ms: i64,
+) -> Result<usize, PortError> {
     let mut deleted = 0;
-    let mut due: Vec<&(&str, i64)> = DELETIONS.iter().collect();
     for _ in 0..ROUNDS {
         let statement =
-            |(sql, kept_ms): &&(&str, i64)| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
+            |(sql, kept_ms): &&Deletion| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
         let results = db.batch(due.iter().map(statement).collect()).await?;
         deleted += results.iter().map(Vec::len).sum::<usize>();
         // What came back full has more.
@@ -45,14 +63,16 @@ const NOTICES_MS: i64 = 30 * DAY_MS;
 /// Episodes that are over.
 const EPISODES_MS: i64 = 400 * DAY_MS;
 /// Reports of lost records.
-const LOSSES_MS: i64 = 30 * DAY_MS;
+const LOSSES_MS: i64 = DAYS_MS;
 
 const DAY_MS: i64 = 86_400_000;
 const CHUNK: i64 = 1_000;
 const ROUNDS: usize = 5;
+/// How many minutes it takes until everything had its turn.
+const TURNS: i64 = 5;
 
-/// Each with how long it is kept. ?1 is the moment before which things are too old, ?2 how many go.
-const DELETIONS: [(&str, i64); 8] = [
+/// ?1 is the moment before which things are too old, ?2 how many go.
+const BY_CALL: [Deletion; 2] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -64,9 +84,20 @@ const DELETIONS: [(&str, i64); 8] = [
          RETURNING 1 AS gone",
         PAYLOADS_MS,
     ),
+];
+
+/// Likewise, in turn.
+const IN_TURN: [Deletion; 9] = [
     (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
+              WHERE grain = 'minute' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        MINUTES_MS,
+    ),
+    (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
               WHERE grain = 'minute' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
          RETURNING 1 AS gone",
         MINUTES_MS,
@@ -79,8 +110,22 @@ const DELETIONS: [(&str, i64); 8] = [
         HOURS_MS,
     ),
     (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
+              WHERE grain = 'hour' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        HOURS_MS,
+    ),
+    (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
+              WHERE grain = 'day' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        DAYS_MS,
+    ),
+    (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
               WHERE grain = 'day' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
          RETURNING 1 AS gone",
         DAYS_MS,
