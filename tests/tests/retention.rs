@@ -1,5 +1,7 @@
 //! What is too old goes, a little with every tick, and nothing else does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
+
 use gateway::store::retention::{self, all, due};
 use serde_json::json;
 use tests::{MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
@@ -112,7 +114,8 @@ const CALL: &str = "
 /// A row of zeros.
 fn rollup(table: &str, grain: &str) -> String {
     let columns = MemoryHost::new().db.sql("SELECT name, type FROM pragma_table_info(?1)", &[json!(table)]);
-    let value = |column: &serde_json::Value| match (column["name"].as_str().unwrap(), column["type"].as_str()) {
+    let value = |column: &serde_json::Value| match (column["name"].as_str().unwrap(), column["type"].as_str())
+    {
         ("grain", _) => format!("'{grain}'"),
         ("bucket_ms", _) => "?2".to_owned(),
         ("tenant_id", _) => "?1".to_owned(),

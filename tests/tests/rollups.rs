@@ -184,6 +184,145 @@ fn a_model_its_provider_does_not_know_makes_no_row_of_its_own() {
 }
 
 #[test]
+fn what_is_over_the_bound_is_counted_as_other_and_nothing_is_lost() {
+    let host = MemoryHost::new();
+    // A hundred and twenty keys, tags and models; the later ones have more calls.
+    let all: Vec<Record> = (0..120).flat_map(|n| (0..=n / 40).map(move |call| of_many(n, call))).collect();
+    let (first, late) = all.split_at(90);
+    store(&host, first);
+    count_all(&host, NEW_YEAR_MS + 60_000);
+    let labels = |table: &str, label: &str, grain: &str| {
+        let of = if table == "breakdowns" { " AND dimension = 'key_id'" } else { "" };
+        let sql = format!(
+            "SELECT {label} AS label, sum(calls) AS calls FROM {table} WHERE grain = ?1{of} GROUP BY 1"
+        );
+        let rows = host.db.sql(&sql, &[json!(grain)]);
+        let pair = |row: &Value| (row["label"].as_str().unwrap().to_owned(), row["calls"].as_i64().unwrap());
+        rows.iter().map(pair).collect::<BTreeMap<_, _>>()
+    };
+    for (table, label) in [("breakdowns", "label"), ("rollups", "model")] {
+        assert!(!labels(table, label, "minute").contains_key("other"), "{table}");
+    }
+    store(&host, late);
+    count_all(&host, NEW_YEAR_MS + 60_000);
+    for (table, label) in [("breakdowns", "label"), ("rollups", "model")] {
+        for grain in ["minute", "hour", "day"] {
+            let found = labels(table, label, grain);
+            assert_eq!(found.len(), 101, "{table} {grain}");
+            assert_eq!(found.values().sum::<i64>(), all.len() as i64, "{table} {grain}");
+            // Those with one call, the last by name.
+            assert_eq!(found["other"], 20, "{table} {grain}: {found:?}");
+            assert!(found.iter().all(|(label, calls)| *calls == 1 || !label.ends_with("000")), "{found:?}");
+        }
+    }
+    // It makes no difference that there were fewer at first.
+    let at_once = MemoryHost::new();
+    store(&at_once, &all);
+    count_all(&at_once, NEW_YEAR_MS + 60_000);
+    assert_eq!(dump(&host), dump(&at_once));
+    // What one tenant makes of it does not touch another.
+    store(&host, &[record("tn_b", NEW_YEAR_MS)]);
+    count_all(&host, NEW_YEAR_MS + 60_000);
+    let sql =
+        "SELECT label FROM breakdowns WHERE grain = 'day' AND tenant_id = 'tn_b' AND dimension = 'key_id'";
+    assert_eq!(host.db.sql(sql, &[]), [json!({ "label": "key_1" })]);
+}
+
+fn of_many(n: i64, call: i64) -> Record {
+    let mut record = record("tn_a", NEW_YEAR_MS + n * 10 + call);
+    record.key_id = format!("key_{n:03}");
+    record.target_model = format!("model-{n:03}");
+    record.tags = Some([("feature".to_owned(), format!("f{n}"))].into());
+    record
+}
+
+#[test]
+fn a_day_counted_anew_from_its_records_is_the_same_to_the_byte() {
+    // More keys in some minutes than are told apart, and calls that come hours late.
+    let mut records = mixed_calls(NEW_YEAR_MS, 300);
+    records.extend((0..150).map(|n| of_many(n, 0)));
+    let day_after_ms = NEW_YEAR_MS + DAY_MS;
+    let lived = MemoryHost::new();
+    for (n, batch) in records.chunks(45).enumerate() {
+        store(&lived, batch);
+        let now_ms = NEW_YEAR_MS + (n as i64 + 1) * HOUR_MS + 5_000;
+        lived.set_now(now_ms);
+        block_on(gateway::tick::tick(&lived, now_ms)).unwrap();
+    }
+    count_all(&lived, day_after_ms);
+    let as_lived = dump(&lived);
+
+    let replayed = MemoryHost::new();
+    store(&replayed, &records);
+    count_all(&replayed, day_after_ms);
+    assert_eq!(dump(&replayed), as_lived);
+
+    // A week later only calls are left to count from, and they give the same hours.
+    let hours = |host: &MemoryHost| {
+        ["rollups", "breakdowns"]
+            .map(|table| host.db.sql(&format!("SELECT * FROM {table} WHERE grain = 'hour'"), &[]))
+    };
+    let week_after_ms = NEW_YEAR_MS + 7 * DAY_MS;
+    let late = MemoryHost::new();
+    store(&late, &records);
+    count_all(&late, week_after_ms);
+    assert_eq!(hours(&late), hours(&lived));
+    let sql = "SELECT (SELECT count(*) FROM rollups WHERE grain = 'minute') + (SELECT count(*) FROM breakdowns WHERE grain = 'minute') AS n";
+    assert_eq!(late.db.sql(sql, &[]), [json!({ "n": 0 })]);
+}
+
+#[test]
+fn percentiles_merged_by_the_database_are_within_two_per_cent() {
+    let host = MemoryHost::new();
+    let mut random = 7_u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    // From milliseconds to minutes, over two days, two tenants and three models.
+    let records: Vec<Record> = (0..3_000)
+        .map(|n| {
+            let at_ms = NEW_YEAR_MS + (next() * 2.0 * DAY_MS as f64) as i64;
+            let mut record = record(["tn_a", "tn_b"][n % 2], at_ms);
+            record.id = format!("call_{n}");
+            record.target_model = format!("model-{}", n % 3);
+            record.duration_ms = (2.0 / (1.0 - next()).powf(1.5)) as i64 + 2;
+            record.wait_ms = Some((next() * 700.0) as i64 + 1);
+            record
+        })
+        .collect();
+    store(&host, &records);
+    count_all(&host, NEW_YEAR_MS + 2 * DAY_MS);
+    let query = |grain| Query {
+        from_ms: NEW_YEAR_MS,
+        to_ms: NEW_YEAR_MS + 2 * DAY_MS,
+        grain,
+        series: series("", &[]),
+    };
+    let [first, second] = &block_on(metrics::query(&host, &query(Grain::Day))).unwrap()[..] else {
+        panic!("two days");
+    };
+    for (day, point) in [first, second].into_iter().enumerate() {
+        let of_day =
+            |record: &&Record| Grain::Day.bucket_of(record.started_ms) == NEW_YEAR_MS + day as i64 * DAY_MS;
+        let durations: Vec<i64> = records.iter().filter(of_day).map(|record| record.duration_ms).collect();
+        let waits: Vec<i64> = records.iter().filter(of_day).filter_map(|record| record.wait_ms).collect();
+        for (name, q) in
+            [("p50_ms", 0.5), ("p90_ms", 0.9), ("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms", 0.999)]
+        {
+            for (measure, values) in [("duration", &durations), ("wait", &waits)] {
+                let (found, exact) = (point[measure][name].as_f64().unwrap(), quantile(values, q));
+                // They are shown to a tenth.
+                assert!(
+                    (found - exact).abs() <= exact * 0.02 + 0.05,
+                    "{measure} {name}: {found}, not {exact}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn metrics_tell_apart_what_they_are_asked_to() {
     let host = MemoryHost::new();
     let records = mixed_calls(NEW_YEAR_MS, 300);
@@ -209,7 +348,10 @@ fn metrics_tell_apart_what_they_are_asked_to() {
     assert_eq!(all["audio_output_tokens"], sum(&|record| record.audio_output_tokens.unwrap_or(0) as i64));
     assert_eq!(all["cost_microusd"], sum(&|record| record.cost_microusd.unwrap_or(0)));
     assert_eq!(all["without_cost"], sum(&|record| i64::from(record.cost_microusd.is_none())));
-    assert_eq!(all["cache_hits"], sum(&|record| i64::from(record.cache_status == "hit")));
+    assert_eq!(
+        all["cache_hits"],
+        sum(&|record| i64::from(["hit", "stale"].contains(&record.cache_status.as_str())))
+    );
     assert_eq!(all["limited_tries"], sum(&|record| (record.attempts.len() / 2) as i64));
     assert_eq!((&all["records_lost"], &lost["records_lost"]), (&json!(3), &json!(2)));
     assert_eq!((&lost["calls"], &lost["duration"]["p50_ms"]), (&json!(0), &Value::Null));
@@ -222,7 +364,8 @@ fn metrics_tell_apart_what_they_are_asked_to() {
     let is = |outcome: &'static str| move |record: &&Record| word(record.outcome) == outcome;
     let parts = ask("tenant,outcome", &[]);
     assert_eq!(parts.iter().map(|point| point["calls"].as_i64().unwrap()).sum::<i64>(), 300);
-    let found = parts.iter().find(|point| point["tenant_id"] == "tn_a" && point["outcome"] == "error").unwrap();
+    let found =
+        parts.iter().find(|point| point["tenant_id"] == "tn_a" && point["outcome"] == "error").unwrap();
     let of_a = || records.iter().filter(|record| record.tenant_id == "tn_a");
     assert_eq!(found["calls"], of_a().filter(is("error")).count());
     assert_eq!(found["error_share"], 1.0);
@@ -267,7 +410,10 @@ fn metrics_tell_apart_what_they_are_asked_to() {
         let (value, (calls, _)) = expected(&mut records.iter()).pop_first().unwrap();
         assert_eq!(ask("", &[(by, &value)])[0]["calls"], calls, "only {by} {value}");
         let tenants = ask(&format!("tenant,{by}"), &[]);
-        assert!(tenants.iter().all(|point| point["tenant_id"].is_string() && point[label].is_string()), "{by}");
+        assert!(
+            tenants.iter().all(|point| point["tenant_id"].is_string() && point[label].is_string()),
+            "{by}"
+        );
     }
 }
 
@@ -292,7 +438,11 @@ fn a_query_that_asks_too_much_is_refused_by_field() {
         assert_eq!(error.param(), message.split(' ').next());
     }
     assert!(block_on(metrics::query(&host, &day)).unwrap().is_empty());
-    assert!(block_on(metrics::query(&host, &by("tenant,key", &[("key", "x"), ("tenant", "y")]))).unwrap().is_empty());
+    assert!(
+        block_on(metrics::query(&host, &by("tenant,key", &[("key", "x"), ("tenant", "y")])))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -438,7 +588,8 @@ fn recount(records: &[Record], table: &str, grain: &str) -> BTreeMap<String, Val
                 ("release", Some(&record.release)),
             ];
             let named = named.into_iter().map(|(name, value)| (name.to_owned(), value));
-            let known = named.chain(tags).filter_map(|(name, value)| Some((name, value.filter(|v| !v.is_empty())?)));
+            let known =
+                named.chain(tags).filter_map(|(name, value)| Some((name, value.filter(|v| !v.is_empty())?)));
             known.map(|(name, value)| [&name, tenant.as_str(), value].join("|")).collect()
         };
         let said_nothing = record.output_tokens.is_none() || record.usage_estimated;
@@ -630,6 +781,7 @@ fn mark_all_dirty(host: &MemoryHost) {
 }
 
 fn dump(host: &MemoryHost) -> String {
-    let rollups = host.db.dump("rollups", "grain, bucket_ms, tenant_id, route, provider_name, model, outcome");
+    let rollups =
+        host.db.dump("rollups", "grain, bucket_ms, tenant_id, route, provider_name, model, outcome");
     rollups + &host.db.dump("breakdowns", "grain, bucket_ms, dimension, tenant_id, label")
 }

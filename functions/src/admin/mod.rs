@@ -57,9 +57,7 @@ pub(crate) async fn answer<H: Host>(
         ("GET", ["baselines", name]) => baselines::find_baseline(name, host).await,
         ("PUT", ["baselines", name]) => baselines::put_baseline(name, incoming, host).await,
         ("DELETE", ["baselines", name]) => baselines::delete_baseline(name, host).await,
-        ("GET", ["baselines", name, "comparison"]) => {
-            baselines::compare_baseline(name, incoming, host).await
-        }
+        ("GET", ["baselines", name, "comparison"]) => baselines::compare_baseline(name, incoming, host).await,
         ("GET", ["calls"]) => watch::list_calls(incoming, host).await,
         ("GET", ["calls", call]) => watch::find_call(call, host).await,
         (method, _) => Err(no_route(method, incoming.uri().path())),

@@ -114,3 +114,6 @@ CREATE TABLE baselines (
     series     TEXT NOT NULL,
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Those that are open are counted for every scrape.
+CREATE INDEX episodes_open ON episodes (rule_id, severity) WHERE resolved_ms IS NULL;

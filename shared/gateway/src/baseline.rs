@@ -54,7 +54,12 @@ pub async fn put(db: &impl Database, new: New, now_ms: i64) -> Result<Value, Err
         from_ms: query.from_ms,
         to_ms: query.to_ms,
         by: query.series.by.iter().map(|dimension| dimension.word().into_owned()).collect(),
-        only: query.series.only.iter().map(|(dimension, value)| (dimension.word().into_owned(), json!(value))).collect(),
+        only: query
+            .series
+            .only
+            .iter()
+            .map(|(dimension, value)| (dimension.word().into_owned(), json!(value)))
+            .collect(),
         series: series.into_iter().map(|row| Value::Object(row.0)).collect(),
         created_ms: now_ms,
     };
@@ -140,7 +145,8 @@ pub async fn compare(
 fn change(then: &Value, now: &Value) -> Value {
     let compared = COMPARED.iter().map(|pointer| {
         let of = |side: &Value| side.pointer(pointer).and_then(Value::as_f64);
-        let change = of(then).zip(of(now)).filter(|(then, _)| *then != 0.0).map(|(then, now)| now / then - 1.0);
+        let change =
+            of(then).zip(of(now)).filter(|(then, _)| *then != 0.0).map(|(then, now)| now / then - 1.0);
         let name = pointer[1..].replace('/', ".");
         (name, json!(change.map(|change| (change * 10_000.0).round() / 10_000.0)))
     });

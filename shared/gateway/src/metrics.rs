@@ -318,7 +318,8 @@ pub(crate) const SPREADS: [(&str, &str, &str, &str); 5] = [
     ("upstream", "upstream_count", "upstream_sum_ms", "upstream_histogram"),
     ("wait", "wait_count", "wait_sum_ms", "wait_histogram"),
 ];
-const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)];
+const QUANTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)];
 
 /// A day of minutes, two months of hours, four years of days.
 pub(crate) const MOST_BUCKETS: i64 = 1_500;

@@ -77,7 +77,11 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
 
     page.counter("hypergate_calls_total", "Calls by how they ended");
     for row in &today {
-        page.sample("hypergate_calls_total", &labels(row, &[("outcome", row.text("outcome"))]), row.int("calls"));
+        page.sample(
+            "hypergate_calls_total",
+            &labels(row, &[("outcome", row.text("outcome"))]),
+            row.int("calls"),
+        );
     }
     // The rest is not told apart by outcome.
     let by_series = sum_up(&today)?;
@@ -236,7 +240,11 @@ const COUNTERS: [(&str, &str, &str); 10] = [
     ("hypergate_cache_hits_total", "Calls answered from the cache", "cache_hits"),
     ("hypergate_cache_misses_total", "Calls looked up in the cache in vain", "cache_misses"),
     ("hypergate_limited_calls_total", "Calls refused here because there were too many", "limited_here"),
-    ("hypergate_limited_tries_total", "Tries that providers refused because there were too many", "limited_tries"),
+    (
+        "hypergate_limited_tries_total",
+        "Tries that providers refused because there were too many",
+        "limited_tries",
+    ),
     ("hypergate_retries_total", "Tries after a call's first", "retries"),
     ("hypergate_fallbacks_total", "Calls whose tries went to more than one target", "fallbacks"),
 ];

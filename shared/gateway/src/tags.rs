@@ -72,7 +72,10 @@ mod tests {
         for (headers, expected) in [
             (&[][..], ""),
             (&[("x-hypergate-prompt-version", "v7")], "v7"),
-            (&[("X-Hypergate-Tag-Feature", " search "), ("x-hypergate-tag-a_1-b", "2")], " a_1-b=2 feature=search"),
+            (
+                &[("X-Hypergate-Tag-Feature", " search "), ("x-hypergate-tag-a_1-b", "2")],
+                " a_1-b=2 feature=search",
+            ),
             (&[("x-hypergate-tag-", "x"), ("x-hypergate-tag-a.b", "x"), ("x-hypergate-tag-empty", " ")], ""),
             (&[(&format!("x-hypergate-tag-{}", "a".repeat(33)), "x")], ""),
             (&[("x-hypergate-prompt-version", &long)], &"é".repeat(64)),

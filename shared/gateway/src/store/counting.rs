@@ -110,7 +110,8 @@ impl Family {
         let mut names = "calls".to_owned();
         if counts {
             let sums = SUMS[1..].iter().map(counted);
-            let outcomes = OUTCOMES.iter().map(|(column, outcome)| format!(", outcome = '{outcome}' AS {column}"));
+            let outcomes =
+                OUTCOMES.iter().map(|(column, outcome)| format!(", outcome = '{outcome}' AS {column}"));
             let buckets = HISTOGRAMS.iter().map(|(_, bucket)| format!(", {bucket}"));
             of_call.extend(sums.chain(outcomes).chain(buckets));
             let columns = SUMS[1..].iter().chain(&OUTCOMES).map(|(column, _)| *column);
@@ -130,24 +131,24 @@ impl Family {
                  OR response_model IS NOT NULL THEN target_model ELSE '' END AS model, outcome",
             );
         }
-        let parts = DIMENSIONS.iter().map(|dimension| {
-            format!(
-                "SELECT bucket_ms, '{dimension}' AS dimension, tenant_id, {dimension} AS label, {names} FROM base
-                 WHERE {dimension} <> '' UNION ALL "
-            )
-        });
+        // As an object: a compound of queries has five parts at most on D1.
+        let named =
+            DIMENSIONS.iter().map(|dimension| format!("'{dimension}', {dimension}")).collect::<Vec<_>>();
         format!(
-            "WITH base AS MATERIALIZED ({base}) {parts}
+            "WITH base AS MATERIALIZED ({base})
+             SELECT bucket_ms, named.key AS dimension, tenant_id, named.value AS label, {names}
+             FROM base CROSS JOIN json_each(base.named) AS named WHERE named.value <> ''
+             UNION ALL
              SELECT bucket_ms, 'tag.' || tag.key, tenant_id, tag.value, {names}
              FROM base CROSS JOIN json_each(base.tags) AS tag",
-            base = calls(&format!("{}, tags", DIMENSIONS.join(", "))),
-            parts = parts.collect::<String>(),
+            base = calls(&format!("json_object({}) AS named, tags", named.join(", "))),
         )
     }
 
     /// Rows from calls.
     fn counted(&self, calls: &str) -> String {
-        let columns: Vec<&str> = self.sums().into_iter().chain(HISTOGRAMS.map(|(_, bucket)| bucket)).collect();
+        let columns: Vec<&str> =
+            self.sums().into_iter().chain(HISTOGRAMS.map(|(_, bucket)| bucket)).collect();
         let keys = self.all_keys();
         let bars = |(_, bucket): &(&str, &str)| {
             format!(
@@ -212,7 +213,10 @@ impl Family {
     fn grouped(&self, with: &str, keys: &str, more: &str, bars: impl Fn(&(&str, &str)) -> String) -> String {
         let sums: Vec<String> =
             self.sums().into_iter().map(|column| format!("sum({column}) AS {column}")).collect();
-        let mut sql = format!("WITH {with}, sums AS (SELECT {keys}, {}{more} FROM source GROUP BY {keys})", sums.join(", "));
+        let mut sql = format!(
+            "WITH {with}, sums AS (SELECT {keys}, {}{more} FROM source GROUP BY {keys})",
+            sums.join(", ")
+        );
         let (mut columns, mut joins) = (String::new(), String::new());
         for histogram in &HISTOGRAMS {
             let (column, bucket) = histogram;

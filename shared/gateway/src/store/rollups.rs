@@ -182,12 +182,16 @@ fn run(statements: &mut Vec<Statement>, sql: [String; 2], buckets: &[i64]) {
 
 fn mark(grain: Grain) -> String {
     let grain = grain.word();
-    format!("INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT '{grain}', value FROM json_each(?1)")
+    format!(
+        "INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT '{grain}', value FROM json_each(?1)"
+    )
 }
 
 fn clean(grain: Grain) -> String {
     let grain = grain.word();
-    format!("DELETE FROM dirty_buckets WHERE grain = '{grain}' AND bucket_ms IN (SELECT value FROM json_each(?1))")
+    format!(
+        "DELETE FROM dirty_buckets WHERE grain = '{grain}' AND bucket_ms IN (SELECT value FROM json_each(?1))"
+    )
 }
 
 /// What alert rules look at.
@@ -337,7 +341,8 @@ pub async fn merged(db: &impl Database, selection: &Selection<'_>) -> Result<Vec
     let (family, from) = match dimension {
         None => {
             let (from, to, grain) = (param(json!(from_ms)), param(json!(to_ms)), grain.word());
-            let from = format!("rollups WHERE grain = '{grain}' AND bucket_ms >= ?{from} AND bucket_ms < ?{to}");
+            let from =
+                format!("rollups WHERE grain = '{grain}' AND bucket_ms >= ?{from} AND bucket_ms < ?{to}");
             (&ROLLUPS, from)
         }
         // Bucket by bucket, since a bucket has rows of other dimensions as well.
