@@ -1,7 +1,5 @@
 //! `/admin/v1/metrics` and `/admin/v1/baselines`, and the tags that calls are told apart by.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
-
 use gateway::tags::MOST_TAGS;
 use serde_json::{Value, json};
 use tests::{Answer, Gateway, gateway::OPENAI};

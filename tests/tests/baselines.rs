@@ -31,7 +31,7 @@ fn a_baseline_outlives_what_it_was_taken_from() {
 
     // A year later nothing else is left of it.
     let later_ms = NEW_YEAR_MS + 400 * DAY_MS;
-    while block_on(retention::delete_old(&host, retention::all(), later_ms + DAY_MS)).unwrap() > 0 {}
+    while block_on(retention::delete_old(&host, later_ms + DAY_MS)).unwrap() > 0 {}
     play(&host, later_ms, 5, 450);
     let (from_ms, to_ms) = (Some(later_ms), Some(later_ms + 5 * MINUTE_MS));
     let compared =

@@ -2,13 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
-use gateway::store::retention::{self, all, due};
+use gateway::store::retention::{delete_due, delete_old};
 use serde_json::json;
 use tests::{MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
-
-fn delete_old(host: &MemoryHost, now_ms: i64) -> usize {
-    block_on(retention::delete_old(host, all(), now_ms)).unwrap()
-}
 
 #[test]
 fn each_thing_is_kept_as_long_as_it_should_be() {
@@ -44,10 +40,10 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
         host.db.sql(insert, &[json!("1"), json!(NEW_YEAR_MS)]);
         let rows = || host.db.sql(&format!("SELECT * FROM {table}"), &[]).len();
         let over_ms = NEW_YEAR_MS.saturating_add((days * 86_400_000.0) as i64).min(i64::MAX / 2);
-        assert_eq!(delete_old(&host, over_ms), 0, "{insert}");
+        assert_eq!(block_on(delete_old(&host, over_ms)).unwrap(), 0, "{insert}");
         assert_eq!(rows(), 1, "{insert}");
         let gone = usize::from(days < f64::MAX);
-        assert_eq!(delete_old(&host, over_ms + 1), gone, "{insert}");
+        assert_eq!(block_on(delete_old(&host, over_ms + 1)).unwrap(), gone, "{insert}");
         assert_eq!(rows(), 1 - gone, "{insert}");
     }
 }
@@ -60,15 +56,15 @@ fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
         "INSERT INTO outbox VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
         &[],
     );
-    assert_eq!(delete_old(&host, NEW_YEAR_MS), 0);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
     host.db.sql("UPDATE episodes SET resolved_ms = ?1", &[json!(NEW_YEAR_MS)]);
     host.db.sql("UPDATE episodes SET opened_ms = ?1", &[json!(NEW_YEAR_MS)]);
     // While that is on its way, too.
     let sql = "INSERT INTO outbox VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
     host.db.sql(sql, &[]);
-    assert_eq!(delete_old(&host, NEW_YEAR_MS), 0);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
     host.db.sql("UPDATE outbox SET status = 'delivered'", &[]);
-    assert_eq!(delete_old(&host, NEW_YEAR_MS), 2);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 2);
 }
 
 #[test]
@@ -80,21 +76,30 @@ fn a_backlog_goes_in_chunks_the_oldest_first() {
         INSERT INTO journal_losses SELECT 'l' || n, n, 1, '' FROM n";
     host.db.sql(sql, &[json!(count)]);
     let before = host.db.batches();
-    assert_eq!(delete_old(&host, NEW_YEAR_MS), 5_000);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 5_000);
     assert_eq!(host.db.batches() - before, 5);
     let left = host.db.sql("SELECT min(at_ms) AS oldest, count(*) AS n FROM journal_losses", &[]);
     assert_eq!(left, [json!({ "oldest": 5_001, "n": 500 })]);
-    assert_eq!(delete_old(&host, NEW_YEAR_MS), 500);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 500);
 }
 
 #[test]
-fn everything_has_its_turn_within_five_minutes() {
-    let turns: Vec<_> = (0..5).map(|minute| due(NEW_YEAR_MS + minute * 60_000)).collect();
-    for deletion in all() {
-        assert!(turns.iter().any(|due| due.contains(&deletion)), "{}", deletion.0);
+fn everything_has_its_turn_within_five_minutes_and_calls_have_every_turn() {
+    let host = MemoryHost::new();
+    let tables = ["rollups", "breakdowns"];
+    for grain in ["minute", "hour", "day"] {
+        tables.map(|table| host.db.sql(&rollup(table, grain), &[json!("1"), json!(0)]));
     }
-    // Calls and their content are deleted as fast as they come.
-    assert!(turns.iter().all(|due| due.contains(&all()[0]) && due.contains(&all()[1]) && due.len() <= 4));
+    host.db.sql("INSERT INTO journal_losses VALUES ('l', 0, 1, '')", &[]);
+    let mut deleted = 0;
+    for minute in 0..5 {
+        host.db.sql(CALL, &[json!(format!("call_{minute}")), json!(0)]);
+        let before = host.db.statements();
+        deleted += block_on(delete_due(&host, NEW_YEAR_MS + minute * 60_000)).unwrap();
+        assert!(host.db.statements() - before <= 5, "minute {minute}");
+        assert!(host.db.sql("SELECT 1 FROM calls", &[]).is_empty(), "minute {minute}");
+    }
+    assert_eq!(deleted, 6 + 1 + 5);
 }
 
 #[test]

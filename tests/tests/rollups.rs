@@ -117,7 +117,7 @@ fn a_late_call_never_makes_a_bucket_smaller() {
         store(&host, &[record("tn_a", first_ms), record("tn_a", first_ms + 60_000)]);
         count_all(&host, first_ms + 120_000);
         let now_ms = first_ms + late_ms;
-        while block_on(retention::delete_old(&host, retention::all(), now_ms)).unwrap() > 0 {}
+        while block_on(retention::delete_old(&host, now_ms)).unwrap() > 0 {}
         let calls = || {
             let sql =
                 "SELECT coalesce(sum(calls), 0) AS calls FROM rollups WHERE grain = ?1 AND bucket_ms = ?2";
@@ -143,7 +143,7 @@ fn a_day_whose_hours_are_going_is_left_as_it_is() {
     count_all(&host, NEW_YEAR_MS + DAY_MS);
     // Retention has taken the morning, not yet the evening.
     let now_ms = NEW_YEAR_MS + 90 * DAY_MS + 10 * HOUR_MS;
-    while block_on(retention::delete_old(&host, retention::all(), now_ms)).unwrap() > 0 {}
+    while block_on(retention::delete_old(&host, now_ms)).unwrap() > 0 {}
     let rows = || host.db.sql("SELECT grain, calls FROM rollups ORDER BY grain", &[]);
     let before = [json!({ "grain": "day", "calls": 2 }), json!({ "grain": "hour", "calls": 1 })];
     assert_eq!(rows(), before);

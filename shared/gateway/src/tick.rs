@@ -103,7 +103,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     }
     // A tick has few statements; one that counts breakdowns leaves this to the next.
     if !counts_breakdowns(now_ms) {
-        match store::retention::delete_old(host, store::retention::due(now_ms), now_ms).await {
+        match store::retention::delete_due(host, now_ms).await {
             Ok(deleted) => report.deleted = deleted,
             Err(error) => failed("retention", error.into()),
         }

@@ -5,31 +5,25 @@ use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement};
 
-/// One kind of thing: how its oldest are deleted, and how long it is kept.
-pub type Deletion = (&'static str, i64);
-
-/// Every kind.
-pub fn all() -> Vec<&'static Deletion> {
-    BY_CALL.iter().chain(&IN_TURN).collect()
+/// Deletes what is too old, as much as at once should be; returns how many rows that were.
+pub async fn delete_old(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    delete(db, DELETIONS.iter().collect(), now_ms).await
 }
 
-/// The kinds whose turn it is in this minute. What grows with each call has every turn; a tick has few statements for
-/// the rest.
-pub fn due(now_ms: i64) -> Vec<&'static Deletion> {
+/// The same of those kinds whose turn it is in this minute. What grows with each call has every turn; a tick has few
+/// statements for the rest.
+pub async fn delete_due(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
     let turn = now_ms.div_euclid(60_000).rem_euclid(TURNS) as usize;
-    BY_CALL.iter().chain(IN_TURN.iter().skip(turn).step_by(TURNS as usize)).collect()
+    let (by_call, in_turn) = DELETIONS.split_at(BY_CALL);
+    let due = by_call.iter().chain(in_turn.iter().skip(turn).step_by(TURNS as usize));
+    delete(db, due.collect(), now_ms).await
 }
 
-/// Deletes what is too old, as much as a tick should; returns how many rows that were.
-pub async fn delete_old(
-    db: &impl Database,
-    mut due: Vec<&Deletion>,
-    now_ms: i64,
-) -> Result<usize, PortError> {
+async fn delete(db: &impl Database, mut due: Vec<&(&str, i64)>, now_ms: i64) -> Result<usize, PortError> {
     let mut deleted = 0;
     for _ in 0..ROUNDS {
         let statement =
-            |(sql, kept_ms): &&Deletion| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
+            |(sql, kept_ms): &&(&str, i64)| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
         let results = db.batch(due.iter().map(statement).collect()).await?;
         deleted += results.iter().map(Vec::len).sum::<usize>();
         // What came back full has more.
@@ -70,9 +64,12 @@ const CHUNK: i64 = 1_000;
 const ROUNDS: usize = 5;
 /// How many minutes it takes until everything had its turn.
 const TURNS: i64 = 5;
+/// How many kinds grow with each call.
+const BY_CALL: usize = 2;
 
-/// ?1 is the moment before which things are too old, ?2 how many go.
-const BY_CALL: [Deletion; 2] = [
+/// Each with how long it is kept, first what grows with each call. ?1 is the moment before which things are too old,
+/// ?2 how many go.
+const DELETIONS: [(&str, i64); 11] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -84,10 +81,6 @@ const BY_CALL: [Deletion; 2] = [
          RETURNING 1 AS gone",
         PAYLOADS_MS,
     ),
-];
-
-/// Likewise, in turn.
-const IN_TURN: [Deletion; 9] = [
     (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
