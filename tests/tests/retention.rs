@@ -86,9 +86,10 @@ fn a_backlog_goes_in_chunks_the_oldest_first() {
 #[test]
 fn everything_has_its_turn_within_five_minutes_and_calls_have_every_turn() {
     let host = MemoryHost::new();
-    let tables = ["rollups", "breakdowns"];
     for grain in ["minute", "hour", "day"] {
-        tables.map(|table| host.db.sql(&rollup(table, grain), &[json!("1"), json!(0)]));
+        for table in ["rollups", "breakdowns"] {
+            host.db.sql(&rollup(table, grain), &[json!("1"), json!(0)]);
+        }
     }
     host.db.sql("INSERT INTO journal_losses VALUES ('l', 0, 1, '')", &[]);
     let mut deleted = 0;

@@ -11,6 +11,7 @@ pub mod credential;
 pub mod deliver;
 pub mod error;
 pub mod form;
+pub mod guard;
 pub mod journal;
 pub mod lines;
 pub mod live;
