@@ -135,6 +135,35 @@ fn a_baseline_is_kept_compared_with_and_forgotten() {
     }
 }
 
+#[test]
+fn lists_come_as_csv() {
+    let gateway = Gateway::default();
+    for _ in 0..3 {
+        gateway.chat_with(&gateway.key, &[("x-hypergate-tag-feature", "=1+1")], body("demo/echo"));
+    }
+    let token = ("authorization", "Bearer admin-token");
+    let csv = |path: &str, more: &[(&str, &str)]| {
+        let headers = [&[token], more].concat();
+        let answered = gateway.request("GET", &format!("/admin/v1/{path}"), &headers, "");
+        assert_eq!(answered.headers["content-type"], "text/csv; charset=utf-8", "{path}");
+        answered
+    };
+    let calls = csv("calls?limit=2&format=csv", &[]);
+    let text = String::from_utf8(calls.body().to_vec()).unwrap();
+    let (head, rows) = text.split_once("\r\n").unwrap();
+    assert!(head.starts_with("attempts,audio_input_tokens,") && head.contains(",tags.feature,"), "{head}");
+    assert_eq!((rows.matches("\r\n").count(), rows.matches(",'=1+1,").count()), (2, 2), "{rows}");
+    let next = calls.headers["x-hypergate-next-cursor"].to_str().unwrap();
+    let rest = csv(&format!("calls?limit=2&cursor={next}"), &[("accept", "text/csv")]);
+    assert_eq!(String::from_utf8(rest.body().to_vec()).unwrap().lines().count(), 2);
+    for list in ["alerts", "baselines", "metrics", "prices", "receivers", "rules", "tenants"] {
+        csv(&format!("{list}?format=csv"), &[]);
+    }
+    assert_eq!(gateway.admin("GET", "calls?format=json", &Value::Null).json()["object"], "list");
+    let refused = gateway.admin("GET", "calls?format=xml", &Value::Null);
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]["param"]), (400, &json!("format")));
+}
+
 fn body(model: &str) -> String {
     json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }).to_string()
 }

@@ -120,8 +120,19 @@ impl Fields {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads what follows the `?`.
+    /// Reads what follows the `?`, without `format`, which is the same everywhere.
     pub(super) fn parse(query: Option<&str>) -> Self {
+        let mut query = Self::all(query);
+        query.0.retain(|(name, _)| name != "format");
+        query
+    }
+
+    /// The format asked for.
+    pub(super) fn format(query: Option<&str>) -> Option<String> {
+        Self::all(query).text("format")
+    }
+
+    fn all(query: Option<&str>) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))

@@ -1,6 +1,7 @@
 //! The admin API, under `/admin/v1`: tenants, keys, aliases, prices, receivers, rules, and what was recorded.
 
 mod baselines;
+mod csv;
 mod fields;
 mod identity;
 mod prices;
@@ -19,6 +20,12 @@ pub(crate) async fn answer<H: Host>(
     incoming: &Incoming,
     host: &H,
 ) -> Result<Response<Bytes>, Error> {
+    let wants_csv = csv::is_wanted(incoming)?;
+    let answer = json_answer(path, incoming, host).await?;
+    Ok(if wants_csv { csv::of(answer) } else { answer })
+}
+
+async fn json_answer<H: Host>(path: &str, incoming: &Incoming, host: &H) -> Result<Response<Bytes>, Error> {
     let parts: Vec<&str> = path.split('/').collect();
     match (incoming.method().as_str(), parts.as_slice()) {
         ("GET", ["tenants"]) => identity::list_tenants(host).await,

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, deliver, store, watch};
+use crate::{Error, Host, deliver, heartbeat, store, watch};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,11 +109,14 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
     }
     // Whoever watches the watch sees a failing step as a tick that does not finish.
-    if report.failed_steps.is_empty()
-        && let Err(error) = store::schedule::finish(host, minute_ms).await
-    {
-        host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
-        report.failed_steps.push("finish");
+    if report.failed_steps.is_empty() {
+        match store::schedule::finish(host, minute_ms).await {
+            Ok(()) => heartbeat::beat(host).await,
+            Err(error) => {
+                host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
+                report.failed_steps.push("finish");
+            }
+        }
     }
     Ok(report)
 }
