@@ -4,6 +4,7 @@
 //! small modules that take values and return them.
 
 pub mod auth;
+pub mod baseline;
 pub mod call;
 pub mod config;
 pub mod credential;
@@ -11,6 +12,7 @@ pub mod deliver;
 pub mod error;
 pub mod form;
 pub mod guard;
+pub mod heartbeat;
 pub mod journal;
 pub mod lines;
 pub mod live;
@@ -27,6 +29,7 @@ pub mod record;
 mod resolve;
 pub mod secret;
 pub mod store;
+pub mod tags;
 pub mod tick;
 pub mod trace;
 pub mod watch;

@@ -1,7 +1,9 @@
 //! SQL, one file a subject. Each query is written once and runs wherever SQLite's dialect is spoken.
 
 pub mod alerts;
+pub mod baselines;
 pub mod calls;
+pub mod counting;
 pub mod health;
 pub mod identity;
 pub mod migrations;
