@@ -44,10 +44,13 @@ pub struct Evaluation {
 /// are not `counted`, the rules on calls stay where they are.
 pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<Evaluation, Error> {
     let Standing { overrides, evaluated, alerts } = alerts::standing(host).await?;
-    let rules = default_pack().map(|rule| {
-        let stored = overrides.iter().find(|stored| stored.rule_id == rule.id);
-        merged(&rule, stored).map_or(rule, |(rule, _)| rule)
-    });
+    let rules: Vec<Rule> = default_pack()
+        .into_iter()
+        .map(|rule| {
+            let stored = overrides.iter().find(|stored| stored.rule_id == rule.id);
+            merged(&rule, stored).map_or(rule, |(rule, _)| rule)
+        })
+        .collect();
     let to_ms = minute_of(now_ms - SETTLE_MS) - MINUTE_MS;
     let oldest_ms = to_ms - (MOST_MINUTES - 1) * MINUTE_MS;
     let due: Vec<Due<'_>> = rules
@@ -87,7 +90,7 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let mut outcome = Outcome::default();
     for due in &due {
         outcome.rules.push(Advance {
-            rule_id: due.rule.id.to_owned(),
+            rule_id: due.rule.id.to_string(),
             from_ms: due.from_ms,
             to_ms: due.to_ms,
         });
@@ -100,7 +103,7 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let advanced = alerts::write(host, &outcome, now_ms).await?;
 
     let counts = |rule_id: &String| advanced.contains(rule_id);
-    let looked_at = due.iter().filter(|due| counts(&due.rule.id.to_owned()));
+    let looked_at = due.iter().filter(|due| counts(&due.rule.id.to_string()));
     let evaluation = Evaluation {
         minutes: looked_at.clone().map(|due| (due.to_ms - due.first_ms) / MINUTE_MS + 1).max().unwrap_or(0)
             as usize,
@@ -139,7 +142,7 @@ pub async fn rules(db: &impl Database) -> Result<Vec<RuleView>, Error> {
             None => RuleView { rule, overrides: None, updated_ms: None },
         }
     };
-    Ok(default_pack().map(view).into())
+    Ok(default_pack().into_iter().map(view).collect())
 }
 
 /// Changes a rule, in place of what was changed about it before. Episodes of a rule that is switched off
@@ -294,7 +297,7 @@ fn evaluate_rule<'a>(
             }
             state = State::default();
         }
-        let rule_id = rule.id.to_owned();
+        let rule_id = rule.id.to_string();
         if !state.is_inactive() {
             let memory = serde_json::to_string(&state).expect("a state is JSON");
             let (tenant_id, route) = key.clone();
@@ -331,7 +334,7 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
         let mut close = |id: &str, resolved_ms: i64, told: &Notice, untold: &Notice| {
             let mut notice = json!(told);
             notice["combined"] = json!(untold);
-            let rule_id = rule.id.to_owned();
+            let rule_id = rule.id.to_string();
             outcome.closed.push(Closed {
                 id: id.to_owned(),
                 rule_id,
@@ -346,7 +349,7 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
                 outcome.opened.push(Opened {
                     id,
                     fingerprint: fingerprint.clone(),
-                    rule_id: rule.id.to_owned(),
+                    rule_id: rule.id.to_string(),
                     tenant_id: tenant_id.clone(),
                     route: route.clone(),
                     severity: rule.severity.word().to_owned(),
@@ -390,8 +393,8 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
 
 fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String {
     match rule.scope {
-        Scope::Route => fingerprint(rule.id, &[("tenant_id", tenant_id), ("route", route)]),
-        Scope::System => fingerprint(rule.id, &[]),
+        Scope::Route => fingerprint(&rule.id, &[("tenant_id", tenant_id), ("route", route)]),
+        Scope::System => fingerprint(&rule.id, &[]),
     }
 }
 

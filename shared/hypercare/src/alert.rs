@@ -134,10 +134,11 @@ pub fn step(rule: &Rule, state: State, seen: Observation, minute_ms: i64) -> (St
         return (state, None);
     }
     let (phase, change) = match (state.phase, seen) {
-        (Phase::Inactive, Observation::Breached { value, count }) => {
+        (phase, Observation::Broken { .. }) => (phase, None),
+        (Phase::Inactive, Observation::Breached { value, count, .. }) => {
             breached(rule, minute_ms, 1, value, count, minute_ms)
         }
-        (Phase::Pending { since_ms, breached: before }, Observation::Breached { value, count }) => {
+        (Phase::Pending { since_ms, breached: before }, Observation::Breached { value, count, .. }) => {
             breached(rule, since_ms, before + 1, value, count, minute_ms)
         }
         (Phase::Inactive | Phase::Pending { .. }, _) => (Phase::Inactive, None),
@@ -166,12 +167,13 @@ fn still(rule: &Rule, firing: Firing, seen: Observation, minute_ms: i64) -> (Pha
     let Firing { since_ms, opened_ms, worst, healthy, quiet } = firing;
     let (next, value) = match seen {
         Observation::Breached { value, .. } => {
-            (Firing { worst: worst.max(value), healthy: 0, quiet: 0, ..firing }, Some(value))
+            (Firing { worst: rule.side.worse(worst, value), healthy: 0, quiet: 0, ..firing }, Some(value))
         }
         Observation::Healthy { value, .. } => {
             (Firing { healthy: healthy + 1, quiet: 0, ..firing }, Some(value))
         }
         Observation::NoData { .. } => (Firing { quiet: quiet + 1, ..firing }, None),
+        Observation::Broken { .. } => (firing.clone(), None),
     };
     let reason = if next.healthy > rule.keep_firing_minutes {
         Reason::Recovered
@@ -212,11 +214,11 @@ const SILENCE_MS: i64 = 24 * 60 * crate::time::MINUTE_MS;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::{Minute, observe, series};
+    use crate::detect::{Level, Minute, observe, series};
     use crate::rule::shipped;
     use crate::time::MINUTE_MS;
 
-    //  seen:    . healthy   ! breached  ? no data
+    //  seen:    . healthy   ! breached  ? no data  x broken
     //  stands:  - inactive  p pending   F fired    f firing   R resolved
 
     #[test]
@@ -258,6 +260,12 @@ mod tests {
     #[test]
     fn minutes_without_calls_do_not_count_as_healthy() {
         assert_eq!(timeline("!.??.??.", 0, 2), "FffffffR");
+    }
+
+    #[test]
+    fn a_rule_that_cannot_look_changes_nothing() {
+        assert_eq!(timeline(".xx!x!x!x.x.", 2, 1), "---ppppFfffR");
+        assert_eq!(timeline(&format!("!{}.", "x".repeat(20)), 0, 0), format!("F{}R", "f".repeat(20)));
     }
 
     #[test]
@@ -470,8 +478,12 @@ mod tests {
     /// A breach is as bad as it is late.
     fn observation(seen: char, minute: usize) -> Observation {
         match seen {
-            '!' => Observation::Breached { value: minute as f64, count: 100 },
-            '.' => Observation::Healthy { value: 0.0, count: 100 },
+            '!' => {
+                let level = Level::Critical;
+                Observation::Breached { value: minute as f64, count: 100, baseline: None, level }
+            }
+            '.' => Observation::Healthy { value: 0.0, count: 100, baseline: None },
+            'x' => Observation::Broken { message: "the rule cannot look".to_owned() },
             _ => Observation::NoData { count: 0 },
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{BASELINE_MINUTES, Measure, Rule};
+use crate::rule::{BASELINE_MINUTES, Measure, NoData, Rule};
 use crate::time::MINUTE_MS;
 
 /// One whole minute of a series. A minute without a row is a minute of zeros.
@@ -60,27 +60,48 @@ pub fn series(rows: impl IntoIterator<Item = (i64, Minute)>, minute_ms: i64, min
 }
 
 /// What a rule saw at one minute.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
-    /// The measure is beyond the threshold.
+    /// The measure is beyond a threshold.
     Breached {
         /// The measure.
         value: f64,
         /// The calls it was taken from.
         count: i64,
+        /// What it is compared with, where that is not the threshold: what is usual here.
+        baseline: Option<f64>,
+        /// Which threshold.
+        level: Level,
     },
-    /// The measure is not beyond the threshold.
+    /// The measure is not beyond a threshold.
     Healthy {
         /// The measure.
         value: f64,
         /// The calls it was taken from.
         count: i64,
+        /// What it is compared with.
+        baseline: Option<f64>,
     },
-    /// Too few calls to say.
+    /// Too few calls to say, and the rule does not take that for a zero.
     NoData {
         /// The calls there were.
         count: i64,
     },
+    /// The rule could not look. That says nothing about the calls: an alert neither opens nor closes.
+    Broken {
+        /// Why, as a sentence.
+        message: String,
+    },
+}
+
+/// How far beyond its thresholds a measure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Beyond the warning threshold.
+    Warning,
+    /// Beyond the threshold.
+    Critical,
 }
 
 /// What the rule sees at the last of these minutes (`series` of `Rule::history_minutes`).
@@ -102,10 +123,11 @@ pub fn observe(rule: &Rule, minutes: &[Minute], firing: bool) -> Observation {
             let baseline = before.iter().rev().take(BASELINE_MINUTES as usize);
             let busy = baseline.filter(|minute| minute.calls > 0).count();
             let value = busy as f64 / BASELINE_MINUTES as f64;
+            let baseline = Some(value);
             if calls > 0 {
-                Observation::Healthy { value, count: calls }
+                Observation::Healthy { value, count: calls, baseline }
             } else if firing || value >= rule.threshold {
-                Observation::Breached { value, count: 0 }
+                Observation::Breached { value, count: 0, baseline, level: Level::Critical }
             } else {
                 Observation::NoData { count: 0 }
             }
@@ -115,25 +137,32 @@ pub fn observe(rule: &Rule, minutes: &[Minute], firing: bool) -> Observation {
 
 fn judge_mean(rule: &Rule, sum: i64, count: i64, firing: bool) -> Observation {
     let enough = if firing { 1 } else { rule.min_count.max(1) };
-    if count < enough {
-        return Observation::NoData { count };
+    if count >= enough {
+        judge(rule, sum as f64 / count as f64, count, firing)
+    } else if rule.no_data == NoData::Zero {
+        judge(rule, 0.0, count, firing)
+    } else {
+        Observation::NoData { count }
     }
-    judge(rule, sum as f64 / count as f64, count, firing)
 }
 
+/// The value against the rule's thresholds.
 fn judge(rule: &Rule, value: f64, count: i64, firing: bool) -> Observation {
-    let threshold = rule.resolve_threshold.filter(|_| firing).unwrap_or(rule.threshold);
-    if value > threshold {
-        Observation::Breached { value, count }
-    } else {
-        Observation::Healthy { value, count }
+    let is_beyond = |threshold| rule.side.is_beyond(value, threshold);
+    let lowest = rule.warning_threshold.unwrap_or(rule.threshold);
+    let limit = rule.resolve_threshold.filter(|_| firing).unwrap_or(lowest);
+    if !is_beyond(limit) {
+        return Observation::Healthy { value, count, baseline: None };
     }
+    let is_warning = rule.warning_threshold.is_some() && !is_beyond(rule.threshold);
+    let level = if is_warning { Level::Warning } else { Level::Critical };
+    Observation::Breached { value, count, baseline: None, level }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::shipped;
+    use crate::rule::{Side, shipped};
 
     #[test]
     fn the_error_share_is_taken_over_the_window() {
@@ -172,6 +201,55 @@ mod tests {
         assert_eq!(at(450, false), "healthy 450 of 30");
         assert_eq!(at(450, true), "breached 450 of 30");
         assert_eq!(at(400, true), "healthy 400 of 30");
+    }
+
+    #[test]
+    fn between_the_thresholds_lies_a_warning() {
+        let rule = Rule {
+            warning_threshold: Some(300.0),
+            resolve_threshold: Some(200.0),
+            ..shipped("slow-response").unwrap()
+        };
+        let at = |rule: &Rule, wait_ms: i64, firing| {
+            let minute = Minute { calls: 30, wait_count: 30, wait_sum_ms: 30 * wait_ms, ..Minute::default() };
+            text(observe(rule, &[minute], firing))
+        };
+        for (wait_ms, firing, expected) in [
+            (300, false, "healthy 300 of 30"),
+            (301, false, "warning 301 of 30"),
+            (500, false, "warning 500 of 30"),
+            (501, false, "breached 501 of 30"),
+            (250, true, "warning 250 of 30"),
+            (200, true, "healthy 200 of 30"),
+        ] {
+            assert_eq!(at(&rule, wait_ms, firing), expected);
+        }
+        let below = Rule {
+            threshold: 100.0,
+            warning_threshold: Some(200.0),
+            resolve_threshold: None,
+            side: Side::Below,
+            ..rule
+        };
+        for (wait_ms, expected) in
+            [(99, "breached 99 of 30"), (100, "warning 100 of 30"), (200, "healthy 200 of 30")]
+        {
+            assert_eq!(at(&below, wait_ms, false), expected);
+        }
+    }
+
+    #[test]
+    fn too_few_calls_are_a_zero_only_where_the_rule_says_so() {
+        let few = errors("9/10");
+        for (no_data, expected) in [
+            (NoData::Last, "no data of 10"),
+            (NoData::Notify(10), "no data of 10"),
+            (NoData::Show, "no data of 10"),
+            (NoData::Zero, "healthy 0 of 10"),
+        ] {
+            let rule = Rule { no_data, ..shipped("error-share").unwrap() };
+            assert_eq!(text(observe(&rule, &few, false)), expected);
+        }
     }
 
     #[test]
@@ -243,9 +321,13 @@ mod tests {
 
     fn text(observation: Observation) -> String {
         match observation {
-            Observation::Breached { value, count } => format!("breached {value} of {count}"),
-            Observation::Healthy { value, count } => format!("healthy {value} of {count}"),
+            Observation::Breached { value, count, level: Level::Warning, .. } => {
+                format!("warning {value} of {count}")
+            }
+            Observation::Breached { value, count, .. } => format!("breached {value} of {count}"),
+            Observation::Healthy { value, count, .. } => format!("healthy {value} of {count}"),
             Observation::NoData { count } => format!("no data of {count}"),
+            Observation::Broken { message } => message,
         }
     }
 

@@ -215,9 +215,9 @@ fn about(
     Notice {
         kind,
         episode_id: episode_id.to_owned(),
-        rule_id: rule.id.to_owned(),
+        rule_id: rule.id.to_string(),
         severity: rule.severity,
-        title: rule.title.to_owned(),
+        title: rule.title.to_string(),
         summary: subject.map(|subject| plain(subject.tenant_name) + ": ").unwrap_or_default(),
         facts: subject
             .map(|subject| vec![pair("Tenant", subject.tenant_name), pair("Route", subject.route)])

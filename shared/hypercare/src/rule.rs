@@ -2,6 +2,8 @@
 //!
 //! Four rules are shipped and switched on. Their numbers may be overridden, each within limits.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,17 +13,21 @@ use crate::FieldError;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rule {
     /// Stable name, part of every fingerprint.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// What a notice is headed with.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// Whether the rule is evaluated at all.
     pub enabled: bool,
     /// What is measured.
     pub measure: Measure,
-    /// The measure is breached above this; `Measure::Silence` says how it differs.
+    /// The measure is breached beyond this; `Measure::Silence` says how it differs.
     pub threshold: f64,
-    /// A firing alert is healthy at or below this; nothing means the threshold itself.
+    /// Beyond this, and not beyond the threshold, the breach is a warning; nothing means that none is.
+    pub warning_threshold: Option<f64>,
+    /// A firing alert is healthy unless it is beyond this; nothing means the lowest of the thresholds.
     pub resolve_threshold: Option<f64>,
+    /// On which side of its thresholds the measure is beyond them.
+    pub side: Side,
     /// Fewer calls than this in the window do not open an alert. They may keep one open.
     pub min_count: i64,
     /// How many minutes are measured together.
@@ -30,6 +36,8 @@ pub struct Rule {
     pub for_minutes: i64,
     /// How many evaluated minutes must have been healthy before an alert resolves; 0 resolves at the first.
     pub keep_firing_minutes: i64,
+    /// What a minute means that has too few calls to say.
+    pub no_data: NoData,
     /// Whom it concerns.
     pub severity: Severity,
     /// What has a state of its own.
@@ -49,6 +57,49 @@ pub enum Measure {
     /// No calls in the window, where there used to be: breached if at least the threshold's share of
     /// the `BASELINE_MINUTES` before the window had calls. Calls, and nothing else, end it.
     Silence,
+}
+
+/// On which side of a threshold a measure is beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Greater values are worse.
+    Above,
+    /// Smaller values are worse.
+    Below,
+}
+
+impl Side {
+    /// Whether a value is beyond a threshold. A value at it is not.
+    pub fn is_beyond(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Side::Above => value > threshold,
+            Side::Below => value < threshold,
+        }
+    }
+
+    /// The worse of two values.
+    pub fn worse(self, a: f64, b: f64) -> f64 {
+        match self {
+            Side::Above => a.max(b),
+            Side::Below => a.min(b),
+        }
+    }
+}
+
+/// What a minute means that has too few calls to say. Stored and sent as `zero`, `last`, `show`, or
+/// `{"notify":10}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoData {
+    /// What the minute before meant.
+    Last,
+    /// That this many of them in a row are an alert.
+    Notify(i64),
+    /// Nothing; it is shown as it is. Enough of them end an alert.
+    Show,
+    /// That the measure is zero.
+    Zero,
 }
 
 /// Whether somebody should get up, or look at it in the morning.
@@ -72,25 +123,28 @@ pub enum Scope {
 }
 
 /// The shipped rules.
-pub fn default_pack() -> [Rule; 4] {
+pub fn default_pack() -> Vec<Rule> {
     let common = Rule {
-        id: "",
-        title: "",
+        id: "".into(),
+        title: "".into(),
         enabled: true,
         measure: Measure::ErrorShare,
         threshold: 0.0,
+        warning_threshold: None,
         resolve_threshold: None,
+        side: Side::Above,
         min_count: 1,
         window_minutes: 5,
         for_minutes: 0,
         keep_firing_minutes: 5,
+        no_data: NoData::Show,
         severity: Severity::Page,
         scope: Scope::Route,
     };
-    [
+    vec![
         Rule {
-            id: "error-share",
-            title: "High 5xx share",
+            id: "error-share".into(),
+            title: "High 5xx share".into(),
             measure: Measure::ErrorShare,
             threshold: 0.01,
             min_count: 50,
@@ -99,8 +153,8 @@ pub fn default_pack() -> [Rule; 4] {
             ..common.clone()
         },
         Rule {
-            id: "no-calls",
-            title: "Calls have stopped",
+            id: "no-calls".into(),
+            title: "Calls have stopped".into(),
             measure: Measure::Silence,
             threshold: 0.5,
             window_minutes: 10,
@@ -109,15 +163,15 @@ pub fn default_pack() -> [Rule; 4] {
             ..common.clone()
         },
         Rule {
-            id: "records-lost",
-            title: "Call records were lost",
+            id: "records-lost".into(),
+            title: "Call records were lost".into(),
             measure: Measure::Lost,
             scope: Scope::System,
             ..common.clone()
         },
         Rule {
-            id: "slow-response",
-            title: "Slow responses",
+            id: "slow-response".into(),
+            title: "Slow responses".into(),
             measure: Measure::MeanWait,
             threshold: 500.0,
             // Four a minute: below that, the mean is the story of single calls.
@@ -155,7 +209,25 @@ impl Rule {
                 return Err(FieldError::new("threshold", format!("must be from {lowest} to {highest}")));
             }
             rule.threshold = threshold;
+            rule.warning_threshold = None;
             rule.resolve_threshold = None;
+        }
+        for (field, chosen, place) in [
+            ("warning_threshold", overrides.warning_threshold, &mut rule.warning_threshold),
+            ("resolve_threshold", overrides.resolve_threshold, &mut rule.resolve_threshold),
+        ] {
+            let Some(chosen) = chosen else { continue };
+            if silence {
+                return Err(FieldError::new(field, "does not apply to this rule"));
+            }
+            // Neither is further out than what fires, or an alert would resolve while it is breached.
+            if !(lowest..=highest).contains(&chosen) || rule.side.is_beyond(chosen, rule.threshold) {
+                return Err(FieldError::new(
+                    field,
+                    format!("must be from {lowest} to {highest} and not beyond the threshold"),
+                ));
+            }
+            *place = Some(chosen);
         }
         if let Some(min_count) = overrides.min_count {
             let limits = if counts { Some((1, 1_000_000)) } else { None };
@@ -171,6 +243,19 @@ impl Rule {
             // How long a silence must last is its window; meanwhile the habit would be forgotten.
             let limits = if silence { None } else { Some((0, 240)) };
             rule.for_minutes = within("for_minutes", minutes, limits)?;
+        }
+        if let Some(minutes) = overrides.keep_firing_minutes {
+            rule.keep_firing_minutes = within("keep_firing_minutes", minutes, Some((0, 240)))?;
+        }
+        if let Some(no_data) = overrides.no_data {
+            // A silence is itself what no data means, and no lost records are a zero.
+            if !counts {
+                return Err(FieldError::new("no_data", "does not apply to this rule"));
+            }
+            if let NoData::Notify(minutes) = no_data {
+                within("no_data", minutes, Some((1, 1440)))?;
+            }
+            rule.no_data = no_data;
         }
         Ok(rule)
     }
@@ -202,6 +287,18 @@ pub struct Override {
     /// `Rule::for_minutes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_minutes: Option<i64>,
+    /// `Rule::warning_threshold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning_threshold: Option<f64>,
+    /// `Rule::resolve_threshold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolve_threshold: Option<f64>,
+    /// `Rule::keep_firing_minutes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_firing_minutes: Option<i64>,
+    /// `Rule::no_data`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_data: Option<NoData>,
 }
 
 impl Override {
@@ -211,18 +308,38 @@ impl Override {
         let Ok(Value::Object(fields)) = serde_json::from_slice(json) else {
             return Err(FieldError::new("body", "must be a JSON object"));
         };
-        let known = ["enabled", "threshold", "min_count", "window_minutes", "for_minutes"];
+        let known = [
+            "enabled",
+            "threshold",
+            "min_count",
+            "window_minutes",
+            "for_minutes",
+            "warning_threshold",
+            "resolve_threshold",
+            "keep_firing_minutes",
+            "no_data",
+        ];
         if let Some(unknown) = fields.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(FieldError::new("body", format!("has an unknown field {unknown:?}")));
         }
         let field = |name| fields.get(name).filter(|value| !value.is_null());
         let whole = |name| read(name, field(name), Value::as_i64, "must be a whole number");
+        let number = |name| read(name, field(name), Value::as_f64, "must be a number");
         Ok(Override {
             enabled: read("enabled", field("enabled"), Value::as_bool, "must be true or false")?,
-            threshold: read("threshold", field("threshold"), Value::as_f64, "must be a number")?,
+            threshold: number("threshold")?,
             min_count: whole("min_count")?,
             window_minutes: whole("window_minutes")?,
             for_minutes: whole("for_minutes")?,
+            warning_threshold: number("warning_threshold")?,
+            resolve_threshold: number("resolve_threshold")?,
+            keep_firing_minutes: whole("keep_firing_minutes")?,
+            no_data: read(
+                "no_data",
+                field("no_data"),
+                NoData::parse,
+                r#"must be "last", "show", "zero" or {"notify": minutes}"#,
+            )?,
         })
     }
 }
@@ -248,6 +365,13 @@ fn within(field: &'static str, number: i64, limits: Option<(i64, i64)>) -> Resul
     }
 }
 
+impl NoData {
+    /// Reads what somebody sent, or what was stored.
+    pub fn parse(json: &Value) -> Option<NoData> {
+        NoData::deserialize(json).ok()
+    }
+}
+
 impl Severity {
     /// As stored and sent.
     pub fn word(self) -> &'static str {
@@ -268,13 +392,11 @@ mod tests {
     #[test]
     fn the_shipped_rules_are_on_and_have_names_of_their_own() {
         let pack = default_pack();
-        assert_eq!(
-            pack.each_ref().map(|rule| rule.id),
-            ["error-share", "no-calls", "records-lost", "slow-response"]
-        );
+        let ids: Vec<&str> = pack.iter().map(|rule| &*rule.id).collect();
+        assert_eq!(ids, ["error-share", "no-calls", "records-lost", "slow-response"]);
         for rule in &pack {
             assert!(rule.enabled && !rule.title.is_empty(), "{}", rule.id);
-            assert_eq!(shipped(rule.id).as_ref(), Some(rule));
+            assert_eq!(shipped(&rule.id).as_ref(), Some(rule));
         }
         assert_eq!(shipped("error"), None);
     }
@@ -289,6 +411,9 @@ mod tests {
                 min_count: counted.then_some(rule.min_count),
                 window_minutes: Some(rule.window_minutes),
                 for_minutes: (rule.id != "no-calls").then_some(rule.for_minutes),
+                keep_firing_minutes: Some(rule.keep_firing_minutes),
+                no_data: counted.then_some(rule.no_data),
+                ..Override::default()
             };
             assert_eq!(rule.with(&same), Ok(rule));
         }
@@ -296,14 +421,15 @@ mod tests {
 
     #[test]
     fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
-        let minutes = default_pack().map(|rule| rule.history_minutes());
+        let minutes: Vec<i64> = default_pack().iter().map(Rule::history_minutes).collect();
         assert_eq!(minutes, [5, 70, 5, 5]);
     }
 
     #[test]
     fn an_override_changes_what_it_names() {
         let json =
-            br#"{"enabled":false,"threshold":0.05,"min_count":200,"window_minutes":10,"for_minutes":0}"#;
+            br#"{"enabled":false,"threshold":0.05,"min_count":200,"window_minutes":10,"for_minutes":0,
+                 "warning_threshold":0.02,"resolve_threshold":0.01,"keep_firing_minutes":7,"no_data":{"notify":9}}"#;
         let rule = shipped("error-share").unwrap();
         let changed = rule.with(&Override::parse(json).unwrap()).unwrap();
         let expected = Rule {
@@ -312,6 +438,10 @@ mod tests {
             min_count: 200,
             window_minutes: 10,
             for_minutes: 0,
+            warning_threshold: Some(0.02),
+            resolve_threshold: Some(0.01),
+            keep_firing_minutes: 7,
+            no_data: NoData::Notify(9),
             ..rule.clone()
         };
         assert_eq!(changed, expected);
@@ -319,10 +449,15 @@ mod tests {
     }
 
     #[test]
-    fn a_new_threshold_takes_the_place_of_both() {
-        let rule = Rule { resolve_threshold: Some(400.0), ..shipped("slow-response").unwrap() };
+    fn a_new_threshold_takes_the_place_of_all() {
+        let rule = Rule {
+            warning_threshold: Some(450.0),
+            resolve_threshold: Some(400.0),
+            ..shipped("slow-response").unwrap()
+        };
         let changed = rule.with(&Override { threshold: Some(300.0), ..Override::default() }).unwrap();
-        assert_eq!((changed.threshold, changed.resolve_threshold), (300.0, None));
+        let thresholds = (changed.threshold, changed.warning_threshold, changed.resolve_threshold);
+        assert_eq!(thresholds, (300.0, None, None));
     }
 
     #[test]
@@ -349,6 +484,25 @@ mod tests {
             ("error-share", r#"{"window_minutes":61}"#, "window_minutes must be from 1 to 60"),
             ("error-share", r#"{"for_minutes":-1}"#, "for_minutes must be from 0 to 240"),
             ("no-calls", r#"{"for_minutes":5}"#, "for_minutes does not apply to this rule"),
+            (
+                "error-share",
+                r#"{"warning_threshold":0.02}"#,
+                "warning_threshold must be from 0 to 1 and not beyond the threshold",
+            ),
+            (
+                "error-share",
+                r#"{"threshold":0.1,"resolve_threshold":0.2}"#,
+                "resolve_threshold must be from 0 to 1 and not beyond the threshold",
+            ),
+            ("no-calls", r#"{"resolve_threshold":0.2}"#, "resolve_threshold does not apply to this rule"),
+            ("error-share", r#"{"keep_firing_minutes":241}"#, "keep_firing_minutes must be from 0 to 240"),
+            (
+                "error-share",
+                r#"{"no_data":"none"}"#,
+                r#"no_data must be "last", "show", "zero" or {"notify": minutes}"#,
+            ),
+            ("error-share", r#"{"no_data":{"notify":0}}"#, "no_data must be from 1 to 1440"),
+            ("no-calls", r#"{"no_data":"zero"}"#, "no_data does not apply to this rule"),
             ("error-share", r#"{"enabled":1}"#, "enabled must be true or false"),
             ("error-share", r#"{"treshold":1}"#, r#"body has an unknown field "treshold""#),
             ("error-share", "[]", "body must be a JSON object"),
