@@ -125,7 +125,11 @@ fn a_series_without_calls_goes_on_until_its_alert_ends() {
     watch.webhook(None, HOOK);
     assert_eq!(timeline_of(&watch.play("e 12_")), "F---------R--");
     assert_eq!(watch.heard(HOOK), ["firing", "resolved"]);
-    assert_eq!(watch.host.db.sql("SELECT * FROM alerts", &[]).len(), 0);
+    // Its changes of sides are remembered for an hour.
+    let states = |watch: &Watch| watch.host.db.sql("SELECT state FROM alerts", &[]);
+    assert_eq!(states(&watch), [serde_json::json!({ "state": "no_data" })]);
+    watch.play("60_");
+    assert!(states(&watch).is_empty());
 }
 
 #[test]
@@ -294,7 +298,7 @@ fn the_end_of_what_died_on_its_way_is_told_all_the_same() {
     watch.webhook(None, HOOK);
     watch.calls("tn_a", 'e');
     // The gateway goes down after it has sent and before it has noted so: claim, …, send, settle.
-    watch.host.db.die_at_batch(9, tests::Fault::BeforeBegin);
+    watch.host.db.die_at_batch(12, tests::Fault::BeforeBegin);
     watch.mortal_minute("tn_b", '_');
     assert_eq!(watch.outbox(), ["firing pending 1 -"]);
     assert_eq!(watch.heard(HOOK), ["firing"]);

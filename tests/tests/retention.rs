@@ -27,8 +27,17 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
             f64::MAX,
             "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'pending', 1, 0, '', ?2, NULL)",
         ),
-        ("episodes", 400.0, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, ?2)"),
-        ("episodes", f64::MAX, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)"),
+        ("episodes", 400.0, "INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, ?2)"),
+        ("episodes", f64::MAX, "INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)"),
+        (
+            "episode_events",
+            400.0,
+            "INSERT INTO episode_events VALUES (?1, 'ep_1', ?2, 'note', NULL, '')",
+        ),
+        ("notice_groups", 400.0, "INSERT INTO notice_groups VALUES (?1, 'rcv_1', ?2, ?2)"),
+        ("changes", 400.0, "INSERT INTO changes VALUES (?1, ?2, 'other', '', '', '', '', NULL, NULL)"),
+        ("silences", 400.0, "INSERT INTO silences VALUES (?1, 'silence', '[]', 0, ?2, NULL, '', '', 0, NULL)"),
+        ("silences", f64::MAX, "INSERT INTO silences VALUES (?1, 'silence', '[]', 0, ?2, 1, '', '', 0, NULL)"),
         ("journal_losses", 30.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
     ] {
         let host = MemoryHost::new();
@@ -46,7 +55,7 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
 #[test]
 fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
     let host = MemoryHost::new();
-    host.db.sql("INSERT INTO episodes VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);
+    host.db.sql("INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);
     host.db.sql(
         "INSERT INTO outbox VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
         &[],

@@ -3,6 +3,7 @@
 //! This is the only crate that awaits. What it needs of the world is in [`ports`]; what it decides is in
 //! small modules that take values and return them.
 
+pub mod attend;
 pub mod auth;
 pub mod call;
 pub mod config;

@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hypercare::{
-    alert::{Change, Fired, Resolved, State, episode_id, fingerprint, step},
-    detect::{Minute, observe, series},
+    alert::{
+        BROKEN_MINUTES, Change, Fired, How, MOST_TURNS, Reason, Resolved, State, episode_id, fingerprint,
+        step,
+    },
+    detect::{Level, Minute, Observation, observe, series},
     notice::{Kind, Notice, Subject},
-    rule::{Measure, Override, Rule, Scope, default_pack, shipped},
+    rule::{Measure, NoData, Override, Rule, Scope, Severity, default_pack, shipped},
     time::{MINUTE_MS, minute_of},
 };
 use serde::Serialize;
@@ -20,7 +23,9 @@ use crate::{
     Error, Host,
     ports::Database,
     store::{
-        alerts::{self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, StoredOverride},
+        alerts::{
+            self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, StoredOverride, Worsened,
+        },
         identity,
         rollups::{self, Watched},
         schedule::CLOCK_ERROR_MS,
@@ -95,8 +100,8 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
             to_ms: due.to_ms,
         });
         let stored = alerts.iter().filter(|alert| alert.rule_id == due.rule.id);
-        for unreadable in evaluate_rule(due, stored, &seen, &shut_out, &mut outcome, &mut changes) {
-            host.log(&format!("alert {unreadable}: its stored state cannot be read; it stays as it is"));
+        for broken in evaluate_rule(due, stored, &seen, &shut_out, &mut outcome, &mut changes) {
+            host.log(&format!("rule {}: {broken}", due.rule.id));
         }
     }
     tell(host, &changes, &mut outcome).await?;
@@ -177,6 +182,12 @@ struct Due<'a> {
     to_ms: i64,
 }
 
+impl Due<'_> {
+    fn minutes(&self) -> impl Iterator<Item = i64> + use<> {
+        (self.first_ms..=self.to_ms).step_by(MINUTE_MS as usize)
+    }
+}
+
 /// Minutes by tenant and route.
 type SeriesMinutes = BTreeMap<(String, String), Vec<(i64, Minute)>>;
 
@@ -237,8 +248,13 @@ struct Changed<'a> {
 }
 
 enum What {
-    Fired(Fired),
+    Fired(Fired, How),
+    Worsened(Fired, How),
     Resolved(Resolved),
+    /// The rule could not look, and why.
+    Broken(Fired, String),
+    /// It can again.
+    Mended(Resolved),
     /// The rule was switched off, or its tenant shut out, while the alert was open.
     SwitchedOff {
         opened_ms: i64,
@@ -246,8 +262,7 @@ enum What {
     },
 }
 
-/// Steps every series of a rule through its minutes. Returns the fingerprints of those whose stored state
-/// cannot be read.
+/// Steps every series of a rule through its minutes. Returns why it could not look at some of them.
 fn evaluate_rule<'a>(
     due: &Due<'a>,
     stored: impl Iterator<Item = &'a Alert>,
@@ -255,24 +270,33 @@ fn evaluate_rule<'a>(
     shut_out: &BTreeSet<String>,
     outcome: &mut Outcome,
     changes: &mut Vec<Changed<'a>>,
-) -> Vec<&'a str> {
+) -> BTreeSet<String> {
     let rule = due.rule;
-    let stored: BTreeMap<(String, String), &Alert> =
+    let mut stored: BTreeMap<(String, String), &Alert> =
         stored.map(|alert| ((alert.tenant_id.clone(), alert.route.clone()), alert)).collect();
+    let health = stored.remove(&itself());
     let seen = seen.by(rule);
     // Series with calls, and those with a state, which must go on even if there is nothing to see.
     let keys: BTreeSet<&(String, String)> =
         if rule.enabled { seen.keys().chain(stored.keys()).collect() } else { stored.keys().collect() };
-    let mut unreadable = Vec::new();
+    let mut broken = BTreeMap::<i64, String>::new();
     for key in keys {
         let alert = stored.get(key).copied();
         let mut state = match alert.map(|alert| serde_json::from_str::<State>(&alert.memory)) {
             None => State::default(),
             Some(Ok(state)) => state,
-            Some(Err(_)) => {
-                unreadable.extend(alert.map(|alert| alert.fingerprint.as_str()));
+            // A rule that is switched off forgets it.
+            Some(Err(_)) if rule.enabled => {
+                let of = alert.map(|alert| alert.fingerprint.as_str()).unwrap_or_default();
+                for minute_ms in due.minutes() {
+                    broken.insert(
+                        minute_ms,
+                        format!("the stored state of alert {of} cannot be read; it stays as it is"),
+                    );
+                }
                 continue;
             }
+            Some(Err(_)) => State::default(),
         };
         let fingerprint = alert.map_or_else(|| fingerprint_of(rule, key), |alert| alert.fingerprint.clone());
         let mut changed = |what| {
@@ -280,14 +304,18 @@ fn evaluate_rule<'a>(
         };
         if rule.enabled && !shut_out.contains(&key.0) {
             let minutes = seen.get(key).map_or(&[][..], Vec::as_slice);
-            for minute_ms in (due.first_ms..=due.to_ms).step_by(MINUTE_MS as usize) {
+            for minute_ms in due.minutes() {
                 let history = series(minutes.iter().copied(), minute_ms, rule.history_minutes());
                 let observation = observe(rule, &history, state.is_firing());
+                if let Observation::Broken { message } = &observation {
+                    broken.insert(minute_ms, message.clone());
+                }
                 let (next, change) = step(rule, state, observation, minute_ms);
                 state = next;
                 match change {
                     None => {}
-                    Some(Change::Fired(fired)) => changed(What::Fired(fired)),
+                    Some(Change::Fired(fired, how)) => changed(What::Fired(fired, how)),
+                    Some(Change::Worsened(fired, how)) => changed(What::Worsened(fired, how)),
                     Some(Change::Resolved(resolved)) => changed(What::Resolved(resolved)),
                 }
             }
@@ -297,23 +325,81 @@ fn evaluate_rule<'a>(
             }
             state = State::default();
         }
-        let rule_id = rule.id.to_string();
-        if !state.is_inactive() {
-            let memory = serde_json::to_string(&state).expect("a state is JSON");
-            let (tenant_id, route) = key.clone();
-            outcome.alerts.push(Alert {
-                fingerprint,
-                rule_id,
-                tenant_id,
-                route,
-                state: state.word().to_owned(),
-                memory,
-            });
-        } else if alert.is_some() {
-            outcome.inactive.push(Inactive { fingerprint, rule_id });
-        }
+        remember(rule, key, fingerprint, &state, alert.is_some(), outcome);
     }
-    unreadable
+    if health.is_some() || !broken.is_empty() {
+        look_at_itself(due, health, &broken, outcome, changes);
+    }
+    broken.into_values().collect()
+}
+
+/// Puts down where a series stands, if there is something to remember.
+fn remember(
+    rule: &Rule,
+    (tenant_id, route): &(String, String),
+    fingerprint: String,
+    state: &State,
+    is_stored: bool,
+    outcome: &mut Outcome,
+) {
+    let rule_id = rule.id.to_string();
+    if !state.is_inactive() {
+        let memory = serde_json::to_string(state).expect("a state is JSON");
+        let (tenant_id, route, state) = (tenant_id.clone(), route.clone(), state.word().to_owned());
+        outcome.alerts.push(Alert { fingerprint, rule_id, tenant_id, route, state, memory });
+    } else if is_stored {
+        outcome.inactive.push(Inactive { fingerprint, rule_id });
+    }
+}
+
+/// Whether the rule itself is in order: an alert of its own, which fires when the rule could not look for some
+/// minutes in a row.
+fn look_at_itself<'a>(
+    due: &Due<'a>,
+    stored: Option<&Alert>,
+    broken: &BTreeMap<i64, String>,
+    outcome: &mut Outcome,
+    changes: &mut Vec<Changed<'a>>,
+) {
+    let rule = due.rule;
+    let watched = Rule {
+        for_minutes: BROKEN_MINUTES - 1,
+        keep_firing_minutes: 0,
+        no_data: NoData::Show,
+        measure: Measure::Lost,
+        ..rule.clone()
+    };
+    let fingerprint = fingerprint(&rule.id, &[("watch", "rule")]);
+    let mut state =
+        stored.and_then(|alert| serde_json::from_str::<State>(&alert.memory).ok()).unwrap_or_default();
+    let mut changed =
+        |what| changes.push(Changed { rule, key: itself(), fingerprint: fingerprint.clone(), what });
+    if rule.enabled {
+        for minute_ms in due.minutes() {
+            let message = broken.get(&minute_ms);
+            let seen = match message {
+                Some(_) => {
+                    Observation::Breached { value: 1.0, count: 0, baseline: None, level: Level::Critical }
+                }
+                None => Observation::Healthy { value: 0.0, count: 0, baseline: None },
+            };
+            let (next, change) = step(&watched, state, seen, minute_ms);
+            state = next;
+            match change {
+                Some(Change::Fired(fired, _)) => {
+                    changed(What::Broken(fired, message.cloned().unwrap_or_default()));
+                }
+                Some(Change::Resolved(resolved)) => changed(What::Mended(resolved)),
+                Some(Change::Worsened(..)) | None => {}
+            }
+        }
+    } else {
+        if let Some(opened_ms) = state.opened_ms() {
+            changed(What::SwitchedOff { opened_ms, at_ms: due.to_ms });
+        }
+        state = State::default();
+    }
+    remember(rule, &itself(), fingerprint, &state, stored.is_some(), outcome);
 }
 
 /// Puts changes into words.
@@ -330,7 +416,7 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
             id => names.get(id).map_or(id, String::as_str),
         };
         let subject = Subject { tenant_id, tenant_name, route };
-        let subject = (*key != SYSTEM).then_some(&subject);
+        let subject = (*key != SYSTEM && *key != itself()).then_some(&subject);
         let mut close = |id: &str, resolved_ms: i64, told: &Notice, untold: &Notice| {
             let mut notice = json!(told);
             notice["combined"] = json!(untold);
@@ -342,26 +428,61 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
                 notice: notice.to_string(),
             });
         };
+        let mut open = |notice: Notice, opened_ms: i64, is_flapping: bool| {
+            let mut labels: BTreeMap<&str, &str> =
+                notice.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            labels.insert("rule", &rule.id);
+            labels.insert("severity", notice.severity.word());
+            outcome.opened.push(Opened {
+                id: notice.episode_id.clone(),
+                fingerprint: fingerprint.clone(),
+                rule_id: rule.id.to_string(),
+                tenant_id: tenant_id.clone(),
+                route: route.clone(),
+                severity: notice.severity.word().to_owned(),
+                summary: notice.summary.clone(),
+                labels: json!(labels).to_string(),
+                flapping: i64::from(is_flapping),
+                opened_ms,
+                notice: json!(notice).to_string(),
+            });
+        };
         match what {
-            What::Fired(fired) => {
+            What::Fired(fired, how) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
-                let notice = Notice::firing(rule, &id, subject, fired);
-                outcome.opened.push(Opened {
+                open(firing(rule, &id, subject, fired, how), fired.opened_ms, how.flapping);
+            }
+            What::Broken(fired, message) => {
+                let id = episode_id(fingerprint, fired.opened_ms);
+                let notice = broken(rule, &id, fired, message);
+                open(notice, fired.opened_ms, false);
+            }
+            What::Worsened(fired, how) => {
+                let id = episode_id(fingerprint, fired.opened_ms);
+                let notice = firing(rule, &id, subject, fired, how);
+                outcome.worsened.push(Worsened {
                     id,
-                    fingerprint: fingerprint.clone(),
                     rule_id: rule.id.to_string(),
-                    tenant_id: tenant_id.clone(),
-                    route: route.clone(),
-                    severity: rule.severity.word().to_owned(),
+                    severity: notice.severity.word().to_owned(),
                     summary: notice.summary.clone(),
-                    opened_ms: fired.opened_ms,
                     notice: json!(notice).to_string(),
                 });
             }
             What::Resolved(resolved) => {
                 let id = episode_id(fingerprint, resolved.opened_ms);
-                let told = Notice::resolved(rule, &id, subject, resolved);
-                close(&id, resolved.resolved_ms, &told, &Notice::combined(rule, &id, subject, resolved));
+                let mut told = Notice::resolved(rule, &id, subject, resolved);
+                let mut untold = Notice::combined(rule, &id, subject, resolved);
+                if resolved.reason == Reason::DataAgain {
+                    for notice in [&mut told, &mut untold] {
+                        notice.facts.retain(|(name, _)| name != "Worst");
+                    }
+                }
+                close(&id, resolved.resolved_ms, &told, &untold);
+            }
+            What::Mended(resolved) => {
+                let id = episode_id(fingerprint, resolved.opened_ms);
+                let told = mended(rule, &id, resolved);
+                close(&id, resolved.resolved_ms, &told, &Notice { kind: Kind::Combined, ..told.clone() });
             }
             What::SwitchedOff { opened_ms, at_ms } => {
                 let id = episode_id(fingerprint, *opened_ms);
@@ -372,6 +493,53 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
         }
     }
     Ok(())
+}
+
+/// An alert fired, with all there is to say of how.
+fn firing(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, fired: &Fired, how: &How) -> Notice {
+    let is_warning = how.level == Level::Warning;
+    let rule = Rule {
+        threshold: rule.warning_threshold.filter(|_| is_warning).unwrap_or(rule.threshold),
+        severity: if is_warning { Severity::Ticket } else { rule.severity },
+        ..rule.clone()
+    };
+    let mut notice = Notice::firing(&rule, id, subject, fired);
+    if how.absent {
+        let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
+        let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
+        notice.summary = format!("{whose}no data for {} min{on}, which {} needs", fired.value, rule.id);
+        notice.facts.truncate(if subject.is_some() { 2 } else { 0 });
+        notice.facts.push(("Without data".to_owned(), format!("{} min", fired.value)));
+    }
+    if how.flapping {
+        notice.summary += ". It changes sides so often that it is held open until it is calm";
+        notice.facts.push(("Flapping".to_owned(), format!("more than {MOST_TURNS} changes within an hour")));
+    }
+    notice
+}
+
+/// A rule could not look.
+fn broken(rule: &Rule, id: &str, fired: &Fired, message: &str) -> Notice {
+    let mut notice = Notice::firing(rule, id, None, fired);
+    notice.severity = Severity::Ticket;
+    notice.title = "A rule cannot be evaluated".to_owned();
+    notice.summary =
+        format!("the rule {} cannot be evaluated, for {BROKEN_MINUTES} minutes now: {message}", rule.id);
+    notice.facts = vec![("Rule".to_owned(), rule.id.to_string())];
+    notice.labels = vec![("watch".to_owned(), "rule".to_owned())];
+    notice
+}
+
+/// A rule can look again.
+fn mended(rule: &Rule, id: &str, resolved: &Resolved) -> Notice {
+    let fired = Fired { since_ms: resolved.since_ms, opened_ms: resolved.opened_ms, value: 0.0, count: 0 };
+    Notice {
+        kind: Kind::Resolved,
+        summary: format!("the rule {} can be evaluated again", rule.id),
+        ended_ms: Some(resolved.resolved_ms),
+        occurred_ms: resolved.resolved_ms,
+        ..broken(rule, id, &fired, "")
+    }
 }
 
 /// An alert ended because its rule did.
@@ -396,6 +564,11 @@ fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String 
         Scope::Route => fingerprint(&rule.id, &[("tenant_id", tenant_id), ("route", route)]),
         Scope::System => fingerprint(&rule.id, &[]),
     }
+}
+
+/// The series of the rule itself.
+fn itself() -> (String, String) {
+    (String::new(), "(the rule itself)".to_owned())
 }
 
 /// The series of a rule on the gateway as a whole.

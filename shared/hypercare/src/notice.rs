@@ -182,6 +182,7 @@ fn closed(
         (Reason::NoCalls, Measure::ErrorShare) => {
             format!("no calls to measure any more{on}; 5xx share was up to {worst}")
         }
+        (Reason::DataAgain, _) => format!("data again{on} after {lasted} min without"),
         (Reason::NoCalls, _) => format!("no calls to measure any more{on}; mean wait was up to {worst}"),
         (Reason::Recovered, Measure::ErrorShare) => {
             format!("5xx share back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")

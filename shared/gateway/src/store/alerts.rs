@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::outbox;
+use super::{attention, outbox};
 use crate::ports::{Database, PortError, Statement, read_all, rows};
 
 /// What a deployment changed about a rule.
@@ -99,6 +99,8 @@ pub struct Outcome {
     pub inactive: Vec<Inactive>,
     /// Episodes that opened.
     pub opened: Vec<Opened>,
+    /// Episodes that became worse.
+    pub worsened: Vec<Worsened>,
     /// Episodes that closed.
     pub closed: Vec<Closed>,
 }
@@ -140,8 +142,27 @@ pub struct Opened {
     pub severity: String,
     /// One sentence.
     pub summary: String,
+    /// What it is about, JSON object.
+    pub labels: String,
+    /// 1: it is held open because it changed sides too often.
+    pub flapping: i64,
     /// The minute.
     pub opened_ms: i64,
+    /// The notice that says so, JSON.
+    pub notice: String,
+}
+
+/// An episode became worse.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Worsened {
+    /// The episode's id.
+    pub id: String,
+    /// The rule.
+    pub rule_id: String,
+    /// `page` or `ticket`, from now on.
+    pub severity: String,
+    /// One sentence.
+    pub summary: String,
     /// The notice that says so, JSON.
     pub notice: String,
 }
@@ -159,8 +180,9 @@ pub struct Closed {
     pub notice: String,
 }
 
-/// Writes what evaluation came to, with the notices it calls for, in one transaction. Returns the rules
-/// for which it took effect.
+/// Writes what evaluation came to, in one transaction, with the notices of what those who were told of the
+/// beginning must hear. Whom to tell of a beginning is for whoever attends to the episodes. Returns the rules for
+/// which it took effect.
 pub async fn write(db: &impl Database, outcome: &Outcome, now_ms: i64) -> Result<Vec<String>, PortError> {
     #[derive(Deserialize)]
     struct Row {
@@ -177,10 +199,15 @@ pub async fn write(db: &impl Database, outcome: &Outcome, now_ms: i64) -> Result
     add(standing_still(PUT_ALERTS), json!(outcome.alerts), &[]);
     add(standing_still(DELETE_ALERTS), json!(outcome.inactive), &[]);
     add(standing_still(OPEN_EPISODES), json!(outcome.opened), &[]);
-    add(standing_still(outbox::FIRING), json!(outcome.opened), &[json!(now_ms)]);
-    // After the notices of firing, for an episode that opened and closed between two ticks.
+    add(standing_still(WORSEN_EPISODES), json!(outcome.worsened), &[]);
+    add(standing_still(NOTE_WORSE), json!(outcome.worsened), &[json!(now_ms)]);
+    add(standing_still(TELL_WORSE), json!(outcome.worsened), &[json!(now_ms)]);
     add(standing_still(CLOSE_EPISODES), json!(outcome.closed), &[]);
     add(standing_still(outbox::RESOLVED), json!(outcome.closed), &[json!(now_ms)]);
+    add(standing_still(outbox::DROP_AGAIN), json!(outcome.closed), &[]);
+    if !(outcome.opened.is_empty() && outcome.closed.is_empty() && outcome.worsened.is_empty()) {
+        statements.push(Statement::new(attention::STIR, []));
+    }
     // Last, because the statements before depend on it.
     statements.push(Statement::new(ADVANCE_EVALUATIONS, [rules.clone()]));
     let results = db.batch(statements).await?;
@@ -334,12 +361,38 @@ const DELETE_ALERTS: &str = "
     DELETE FROM alerts WHERE fingerprint IN (SELECT item.value ->> 'fingerprint' FROM items)";
 
 const OPEN_EPISODES: &str = "
-    INSERT OR IGNORE INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms)
+    INSERT OR IGNORE INTO episodes
+        (id, fingerprint, rule_id, tenant_id, route, severity, summary, labels, flapping, opened_ms, notice)
     SELECT item.value ->> 'id', item.value ->> 'fingerprint', item.value ->> 'rule_id', item.value ->> 'tenant_id',
-           item.value ->> 'route', item.value ->> 'severity', item.value ->> 'summary', item.value ->> 'opened_ms'
+           item.value ->> 'route', item.value ->> 'severity', item.value ->> 'summary', item.value ->> 'labels',
+           item.value ->> 'flapping', item.value ->> 'opened_ms', item.value ->> 'notice'
     FROM items";
 
+/// It goes through the escalation of what it is now.
+const WORSEN_EPISODES: &str = "
+    UPDATE episodes SET severity = worse.severity, summary = worse.summary, notice = worse.notice, escalated = 0,
+           labels = json_set(labels, '$.severity', worse.severity)
+    FROM (SELECT item.value ->> 'id' AS id, item.value ->> 'severity' AS severity, item.value ->> 'summary' AS summary,
+                 item.value ->> 'notice' AS notice FROM items) AS worse
+    WHERE episodes.id = worse.id";
+
+const NOTE_WORSE: &str = "
+    INSERT OR IGNORE INTO episode_events (id, episode_id, at_ms, kind, detail)
+    SELECT item.value ->> 'id' || '/worse', item.value ->> 'id', ?3, 'worsened', item.value ->> 'summary' FROM items";
+
+/// To those who know that it fired.
+const TELL_WORSE: &str = "
+    INSERT OR IGNORE INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
+    SELECT item.value ->> 'id' || '_' || told.receiver_id || '_worse', item.value ->> 'id' || '/worse', told.receiver_id,
+           'firing', item.value ->> 'notice', 'pending', ?3, ?3
+    FROM items
+         JOIN episodes ON episodes.id = item.value ->> 'id' AND episodes.muted IS NULL
+         JOIN outbox AS told ON told.kind = 'firing' AND told.status IN ('delivered', 'pending')
+              AND (told.episode_id = episodes.id
+                   OR told.episode_id IN (SELECT group_id FROM notice_group_members WHERE episode_id = episodes.id))";
+
 const CLOSE_EPISODES: &str = "
-    UPDATE episodes SET resolved_ms = ended.resolved_ms
-    FROM (SELECT item.value ->> 'id' AS id, item.value ->> 'resolved_ms' AS resolved_ms FROM items) AS ended
+    UPDATE episodes SET resolved_ms = ended.resolved_ms, end_notice = ended.notice
+    FROM (SELECT item.value ->> 'id' AS id, item.value ->> 'resolved_ms' AS resolved_ms,
+                 item.value ->> 'notice' AS notice FROM items) AS ended
     WHERE episodes.id = ended.id";

@@ -1,6 +1,7 @@
 //! SQL, one file a subject. Each query is written once and runs wherever SQLite's dialect is spoken.
 
 pub mod alerts;
+pub mod attention;
 pub mod calls;
 pub mod health;
 pub mod identity;
