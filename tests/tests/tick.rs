@@ -152,8 +152,8 @@ fn a_tick_that_dies_anywhere_leaves_its_work_to_the_next() {
 
 #[test]
 fn a_step_that_fails_does_not_stop_the_others() {
-    // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, pending, circumstances, write,
-    // combine, claim, …
+    // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, pending, circumstances, changes,
+    // write, combine, claim, …
     for (n, step) in [
         (1, "rollups"),
         (2, "rollups"),
@@ -162,8 +162,9 @@ fn a_step_that_fails_does_not_stop_the_others() {
         (7, "attention"),
         (8, "attention"),
         (9, "attention"),
-        (10, "outbox"),
-        (11, "deliveries"),
+        (10, "attention"),
+        (11, "outbox"),
+        (12, "deliveries"),
     ] {
         let mut watch = Watch::new();
         watch.webhook(None, HOOK);

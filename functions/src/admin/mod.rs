@@ -1,5 +1,6 @@
 //! The admin API, under `/admin/v1`: tenants, keys, aliases, prices, receivers, rules, and what was recorded.
 
+mod alerts;
 mod fields;
 mod identity;
 mod prices;
@@ -19,7 +20,15 @@ pub(crate) async fn answer<H: Host>(
     host: &H,
 ) -> Result<Response<Bytes>, Error> {
     let parts: Vec<&str> = path.split('/').collect();
-    match (incoming.method().as_str(), parts.as_slice()) {
+    let answered = find(&parts, incoming, host).await?;
+    if !incoming.method().is_safe() {
+        alerts::note_change(incoming.method().as_str(), &parts, host).await;
+    }
+    Ok(answered)
+}
+
+async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<Response<Bytes>, Error> {
+    match (incoming.method().as_str(), parts) {
         ("GET", ["tenants"]) => identity::list_tenants(host).await,
         ("POST", ["tenants"]) => identity::create_tenant(incoming, host).await,
         ("GET", ["tenants", tenant]) => identity::find_tenant(tenant, host).await,
@@ -50,7 +59,20 @@ pub(crate) async fn answer<H: Host>(
         ("POST", ["receivers", receiver, "test"]) => receivers::test_receiver(receiver, host).await,
         ("GET", ["rules"]) => watch::list_rules(host).await,
         ("PUT", ["rules", rule]) => watch::put_rule(rule, incoming, host).await,
-        ("GET", ["alerts"]) => watch::list_alerts(incoming, host).await,
+        ("PUT", ["receivers", receiver, "habits"]) => alerts::put_habits(receiver, incoming, host).await,
+        ("GET", ["alerts"]) => alerts::list_alerts(incoming, host).await,
+        ("GET", ["episodes", episode]) => alerts::find_episode(episode, host).await,
+        ("POST", ["episodes", episode, action]) => {
+            alerts::act_on_episode(episode, action, incoming, host).await
+        }
+        ("GET", ["silences"]) => alerts::list_silences(host).await,
+        ("POST", ["silences"]) => alerts::create_silence(incoming, host).await,
+        ("DELETE", ["silences", silence]) => alerts::end_silence(silence, host).await,
+        ("GET", ["escalations"]) => alerts::list_escalations(host).await,
+        ("POST", ["escalations"]) => alerts::create_escalation(incoming, host).await,
+        ("DELETE", ["escalations", escalation]) => alerts::delete_escalation(escalation, host).await,
+        ("GET", ["changes"]) => alerts::list_changes(incoming, host).await,
+        ("POST", ["changes"]) => alerts::create_change(incoming, host).await,
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
         ("GET", ["calls"]) => watch::list_calls(incoming, host).await,
         ("GET", ["calls", call]) => watch::find_call(call, host).await,

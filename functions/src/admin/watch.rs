@@ -1,14 +1,11 @@
-//! What was recorded, counted and noticed: calls, metrics, rules, alerts.
+//! What was recorded and counted, and the rules on it: calls, metrics, rules.
 
 use bytes::Bytes;
 use gateway::{
     Error, Host,
     call::Incoming,
     metrics::{self, Dimension, Grain},
-    store::{
-        alerts::{self, EpisodeFilter},
-        calls::{self, Filter},
-    },
+    store::calls::{self, Filter},
     watch,
 };
 use http::Response;
@@ -27,25 +24,6 @@ pub(super) async fn list_rules<H: Host>(host: &H) -> Answer {
 pub(super) async fn put_rule<H: Host>(id: &str, incoming: &Incoming, host: &H) -> Answer {
     let settings = Override::parse(body(incoming, host)?)?;
     Ok(json_response(200, &watch::put_override(host, id, &settings, host.now_ms()).await?))
-}
-
-pub(super) async fn list_alerts<H: Host>(incoming: &Incoming, host: &H) -> Answer {
-    let mut query = Query::parse(incoming.uri().query());
-    let open = match query.text("state").as_deref() {
-        None => false,
-        Some("firing") => true,
-        Some(_) => return Err(wrong("state", "`state` must be `firing`, or absent for all.")),
-    };
-    let filter = EpisodeFilter {
-        tenant_id: query.text("tenant"),
-        open,
-        after: cursor(&mut query)?,
-        limit: limit(&mut query)?,
-    };
-    query.finish()?;
-    let episodes = alerts::episodes(host, &filter).await?;
-    let next = episodes.last().map(|last| (last.opened_ms, last.id.clone()));
-    Ok(json_response(200, &page(episodes, filter.limit, next)))
 }
 
 pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Answer {
@@ -104,7 +82,7 @@ pub(super) async fn find_call<H: Host>(id: &str, host: &H) -> Answer {
 }
 
 /// A page of a list, with where the next one begins if this one is full.
-fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
+pub(super) fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
     let is_full = data.len() as i64 == limit;
     let cursor = next.filter(|_| is_full).map(|(ms, id)| format!("{ms}.{id}"));
     let mut page = list_of(data);
@@ -112,12 +90,12 @@ fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String
     page
 }
 
-fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> {
+pub(super) fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> {
     let Some(text) = query.text("cursor") else { return Ok(None) };
     let parsed = text.split_once('.').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
     parsed.map(Some).ok_or_else(|| wrong("cursor", "`cursor` must be the `next_cursor` of the page before."))
 }
 
-fn limit(query: &mut Query) -> Result<i64, Error> {
+pub(super) fn limit(query: &mut Query) -> Result<i64, Error> {
     Ok(query.integer("limit", 1..=500)?.unwrap_or(50))
 }

@@ -3,6 +3,7 @@
 
 use hypercare::{
     attention::{self, Decision, Episode, Habits, Receiver, Situation, Telling, decide},
+    change::{self, Change, Numbers, WINDOW_MS},
     escalation::Policy,
     group,
     hours::Zone,
@@ -10,15 +11,19 @@ use hypercare::{
     notice::{Kind, Notice},
     rule::Severity,
     silence::{Silence, parse_matchers},
-    time::MINUTE_MS,
+    time::{MINUTE_MS, minute_of},
 };
 use serde_json::Value;
 
 use crate::{
     Error, Host,
-    store::attention::{
-        self as store, Attended, Circumstances, Ended, Event, Group, Hold, Listener, Live, Marked, Member,
-        NewNotice, Share, StoredPolicy, StoredSilence,
+    ports::Database,
+    store::{
+        attention::{
+            self as store, Attended, Circumstances, Ended, Event, Group, Hold, Listener, Live, Marked,
+            Member, NewNotice, Share, StoredPolicy, StoredSilence,
+        },
+        changes::{self, Compared, Side},
     },
 };
 
@@ -55,12 +60,117 @@ pub async fn attend<H: Host>(host: &H, now_ms: i64) -> Result<(), Error> {
         dependence: &dependence(&shares),
         held: &held,
     });
-    let mut attended = written(&decision, &pending.live, now_ms);
+    let mut live = pending.live;
+    let noted = associate(host, &decision, &mut live, now_ms).await?;
+    let mut attended = written(&decision, &live, now_ms);
+    for mark in &mut attended.marks {
+        mark.notice = noted.iter().find(|(id, _)| *id == mark.id).map(|(_, notice)| notice.clone());
+    }
     for group in &pending.ended {
         end(group, &mut attended, now_ms);
     }
     store::write(host, pending.stand, &attended, now_ms).await?;
     Ok(())
+}
+
+/// Adds to the notices of episodes that are told of for the first time what was changed before them. Returns
+/// those that became different.
+async fn associate<H: Host>(
+    host: &H,
+    decision: &Decision,
+    live: &mut [Live],
+    now_ms: i64,
+) -> Result<Vec<(String, String)>, Error> {
+    let is_first = |live: &&mut Live| {
+        let mut marks = decision.marks.iter();
+        live.told_ms.is_none() && marks.any(|mark| mark.episode_id == live.id && mark.told_ms.is_some())
+    };
+    let mut first: Vec<&mut Live> = live.iter_mut().filter(is_first).collect();
+    let Some(oldest_ms) = first.iter().map(|live| live.opened_ms).min() else { return Ok(Vec::new()) };
+    let changes = changes::between(host, oldest_ms - WINDOW_MS, now_ms, MOST_CHANGES).await?;
+    let found: Vec<Found> = first
+        .iter()
+        .map(|live| Found::of(&changes, &live.id, &live.tenant_id, &live.route, live.opened_ms))
+        .collect();
+    let compared = compare(host, &found).await?;
+    let mut noted = Vec::new();
+    for (live, found) in first.iter_mut().zip(&found) {
+        let facts = found.facts(&compared);
+        let added = |text: &mut Option<String>, place: &str| {
+            let mut notice: Value = serde_json::from_str(text.as_deref()?).ok()?;
+            let list = notice.pointer_mut(place)?.as_array_mut()?;
+            list.extend(facts.iter().map(|(name, value)| serde_json::json!([name, value])));
+            *text = Some(notice.to_string());
+            text.clone()
+        };
+        if !facts.is_empty() {
+            // Of one that is over already, the end is told in one with the beginning.
+            added(&mut live.end_notice, "/combined/facts");
+            noted.extend(added(&mut live.notice, "/facts").map(|notice| (live.id.clone(), notice)));
+        }
+    }
+    Ok(noted)
+}
+
+/// The changes an episode is associated with.
+pub(crate) struct Found {
+    episode_id: String,
+    opened_ms: i64,
+    /// Each with what to compare, if there are calls to compare.
+    pub(crate) changes: Vec<(Change, Option<Side>)>,
+}
+
+impl Found {
+    /// Those of `changes`.
+    pub(crate) fn of(
+        changes: &[Change],
+        episode_id: &str,
+        tenant_id: &str,
+        route: &str,
+        opened_ms: i64,
+    ) -> Self {
+        let side = |change: &Change| Side {
+            key: format!("{episode_id} {}", change.id),
+            tenant_id: tenant_id.to_owned(),
+            route: route.to_owned(),
+            from_ms: minute_of(change.at_ms) - COMPARED_MS,
+            at_ms: minute_of(change.at_ms),
+            to_ms: opened_ms,
+        };
+        let changes = change::associated(changes, tenant_id, opened_ms)
+            .into_iter()
+            .map(|change| (change.clone(), (!route.is_empty()).then(|| side(change))))
+            .collect();
+        Self { episode_id: episode_id.to_owned(), opened_ms, changes }
+    }
+
+    /// What there was before and after a change.
+    pub(crate) fn sides(&self, change: &Change, compared: &[Compared]) -> Option<(Numbers, Numbers)> {
+        let key = format!("{} {}", self.episode_id, change.id);
+        let at = |is_after: i64| {
+            let found = compared.iter().find(|row| row.key == key && row.is_after == is_after);
+            found.map(|row| row.numbers)
+        };
+        at(0).zip(at(1))
+    }
+
+    fn facts(&self, compared: &[Compared]) -> Vec<(String, String)> {
+        let fact = |(change, _): &(Change, Option<Side>)| {
+            let words = change::words(change, self.opened_ms, self.sides(change, compared));
+            ("Associated with".to_owned(), words)
+        };
+        self.changes.iter().map(fact).collect()
+    }
+}
+
+/// Compares before and after for all of them at once.
+pub(crate) async fn compare(host: &impl Database, found: &[Found]) -> Result<Vec<Compared>, Error> {
+    let sides: Vec<Side> =
+        found.iter().flat_map(|found| &found.changes).filter_map(|(_, side)| side.clone()).collect();
+    if sides.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(changes::compare(host, &sides).await?)
 }
 
 /// A row of the matrix as it is stored, if this release can read it.
@@ -246,5 +356,9 @@ fn end(group: &Ended, attended: &mut Attended, now_ms: i64) {
     });
 }
 
+/// How much before a change it is compared with what came after.
+const COMPARED_MS: i64 = 30 * MINUTE_MS;
+/// How many changes of an hour are considered.
+const MOST_CHANGES: i64 = 100;
 /// How long back it is looked for what depends on which provider.
 const DEPENDENCE_MS: i64 = 15 * MINUTE_MS;

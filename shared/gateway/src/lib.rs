@@ -9,6 +9,7 @@ pub mod call;
 pub mod config;
 pub mod credential;
 pub mod deliver;
+pub mod episode;
 pub mod error;
 pub mod form;
 pub mod journal;

@@ -9,11 +9,13 @@
 
 pub mod alert;
 pub mod attention;
+pub mod change;
 pub mod detect;
 pub mod escalation;
 pub mod group;
 pub mod histogram;
 pub mod hours;
+pub mod inbound;
 pub mod inhibit;
 pub mod notice;
 pub mod notify;

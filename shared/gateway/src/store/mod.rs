@@ -3,6 +3,8 @@
 pub mod alerts;
 pub mod attention;
 pub mod calls;
+pub mod changes;
+pub mod escalations;
 pub mod health;
 pub mod identity;
 pub mod migrations;
@@ -13,3 +15,4 @@ pub mod receivers;
 pub mod retention;
 pub mod rollups;
 pub mod schedule;
+pub mod silences;

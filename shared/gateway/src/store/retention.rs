@@ -1,6 +1,7 @@
 //! How long things are kept, and their deletion once that is over: oldest first, a thousand rows a
 //! statement, so that no deletion holds up the database or is cut off by its limits.
 
+use hypercare::time::MINUTE_MS;
 use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement};
@@ -8,7 +9,10 @@ use crate::ports::{Database, PortError, Statement};
 /// Deletes what is too old, as much as a tick should; returns how many rows that were.
 pub async fn delete_old(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
     let mut deleted = 0;
-    let mut due: Vec<&(&str, i64)> = DELETIONS.iter().collect();
+    // A tick has a bounded number of statements, and what is kept for a year can wait for an hour.
+    let is_seldom = now_ms.div_euclid(MINUTE_MS).rem_euclid(60) == SELDOM_MINUTE;
+    let mut due: Vec<&(&str, i64)> =
+        if is_seldom { SELDOM.iter().collect() } else { DELETIONS.iter().collect() };
     for _ in 0..ROUNDS {
         let statement =
             |(sql, kept_ms): &&(&str, i64)| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
@@ -52,7 +56,7 @@ const CHUNK: i64 = 1_000;
 const ROUNDS: usize = 5;
 
 /// Each with how long it is kept. ?1 is the moment before which things are too old, ?2 how many go.
-const DELETIONS: [(&str, i64); 13] = [
+const DELETIONS: [(&str, i64); 8] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -101,6 +105,19 @@ const DELETIONS: [(&str, i64); 13] = [
         EPISODES_MS,
     ),
     (
+        "DELETE FROM journal_losses WHERE id IN
+             (SELECT id FROM journal_losses WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        LOSSES_MS,
+    ),
+];
+
+/// The minute of the hour that is for what is deleted seldom.
+const SELDOM_MINUTE: i64 = 59;
+
+/// The same, once an hour.
+const SELDOM: [(&str, i64); 5] = [
+    (
         "DELETE FROM episode_events WHERE id IN
              (SELECT id FROM episode_events WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -131,11 +148,5 @@ const DELETIONS: [(&str, i64); 13] = [
              (SELECT id FROM silences WHERE coalesce(ended_ms, iif(every_ms IS NULL, ends_ms, ?1)) < ?1 LIMIT ?2)
          RETURNING 1 AS gone",
         EPISODES_MS,
-    ),
-    (
-        "DELETE FROM journal_losses WHERE id IN
-             (SELECT id FROM journal_losses WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
-         RETURNING 1 AS gone",
-        LOSSES_MS,
     ),
 ];
