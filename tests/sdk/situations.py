@@ -24,7 +24,15 @@ from google.genai import errors, types
 from mistralai.client import Mistral
 from mistralai.client import errors as mistral_errors
 
-MODELS = ["openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "gemini/gemini-2.5-flash"]
+MODELS = [
+    "openai/gpt-5-mini",
+    "anthropic/claude-haiku-4-5",
+    "gemini/gemini-2.5-flash",
+    # OpenAI serves its coding models by Responses alone.
+    "openai/gpt-5-codex",
+    "bedrock/amazon.nova-pro-v1:0",
+    "cohere/command-a-03-2025",
+]
 WORDS = "Hello there, dear friend."
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 RECIPE = {

@@ -12,6 +12,7 @@ pub mod deliver;
 pub mod episode;
 pub mod error;
 pub mod form;
+pub mod guard;
 pub mod journal;
 pub mod lines;
 pub mod live;

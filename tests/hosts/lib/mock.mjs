@@ -38,6 +38,8 @@ export async function startMock() {
       GEMINI_BASE_URL: mock.url,
       COHERE_API_KEY: 'sk-cohere',
       COHERE_BASE_URL: mock.url,
+      BEDROCK_API_KEY: 'sk-bedrock',
+      BEDROCK_BASE_URL: mock.url,
       VOYAGE_API_KEY: 'sk-voyage',
       VOYAGE_BASE_URL: `${mock.url}/v1`,
       OPENROUTER_API_KEY: 'sk-openrouter',

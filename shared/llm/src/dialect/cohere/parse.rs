@@ -7,9 +7,10 @@ use serde_json::Value;
 use crate::{
     Error,
     chat::{
-        Effort, Extra, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
+        Effort, Extra, Image, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
         ToolChoice, ToolResult,
     },
+    dialect::detail,
     fields::{self, At, Object, leave},
 };
 
@@ -206,11 +207,9 @@ fn image(object: &mut Object<'_>, extra: &mut Rest) -> Result<Part, Error> {
     };
     let url = image.required_text("url", "an `https://` address or a `data:` URL")?;
     let media = media(url, image.at.field("url"))?;
-    if image.map.get("detail").is_some_and(|detail| detail == "auto") {
-        image.map.remove("detail");
-    }
+    let detail = detail(&mut image);
     leave(image, extra);
-    Ok(Part::Image(media))
+    Ok(Part::Image(Image { detail, media }))
 }
 
 fn media(url: String, at: At<'_>) -> Result<Media, Error> {
@@ -430,7 +429,13 @@ mod tests {
             model: "a/b".to_owned(),
             messages: vec![
                 said(Role::System, vec![text("Be kind.")]),
-                said(Role::User, vec![text("What?"), Part::Image(image)]),
+                said(
+                    Role::User,
+                    vec![
+                        text("What?"),
+                        Part::Image(Image { detail: Some(crate::chat::Detail::Low), media: image }),
+                    ],
+                ),
                 said(
                     Role::Assistant,
                     vec![thought("Look.", None), thought("Hm", Some("s")), text("So"), Part::ToolCall(call)],
@@ -465,7 +470,6 @@ mod tests {
             extra: vec![
                 extra("citation_options", serde_json::json!({"mode": "FAST"}), None),
                 extra("documents", serde_json::json!(["d"]), Some(REFUSED[0].1)),
-                extra("messages[1].content[1].image_url.detail", "low".into(), None),
                 extra("messages[3].content[1].document.id", "d".into(), None),
                 extra("safety_mode", "OFF".into(), None),
             ],

@@ -7,13 +7,16 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
-    dialect::CALL_SIGNATURE,
+    dialect::{
+        CALL_SIGNATURE,
+        arguments::{self, Progress},
+    },
     eventstream,
     front::{ErrorBody, Writer},
 };
@@ -177,6 +180,7 @@ struct Call {
     signature: Option<String>,
     /// The arguments so far.
     text: String,
+    progress: Progress,
     /// How many bytes of them were sent.
     sent: usize,
 }
@@ -212,12 +216,14 @@ impl Stream {
             Event::ToolArguments { index, text } => {
                 if let Some(call) = self.calls.get_mut(*index as usize) {
                     call.text.push_str(text);
+                    call.progress.read(text);
                 }
                 self.pump(false, out);
             }
             Event::ToolCall { id, name, signature, .. } => {
                 let (id, name, signature) = (id.clone(), name.clone(), signature.clone());
-                self.calls.push(Call { id, name, signature, text: String::new(), sent: 0 });
+                let (text, progress) = (String::new(), Progress::default());
+                self.calls.push(Call { id, name, signature, text, progress, sent: 0 });
                 self.pump(false, out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
@@ -240,7 +246,7 @@ impl Stream {
             let more = self.begun < self.calls.len();
             let current = self.calls.get(self.begun.wrapping_sub(1)).filter(|_| self.open == Open::Call);
             match current {
-                Some(call) if !(all || more && is_json(&call.text)) => return,
+                Some(call) if !(all || more && call.progress.is_whole) => return,
                 Some(_) => self.close(out),
                 None if !more => return,
                 None => self.begin_call(out),
@@ -288,7 +294,7 @@ impl Stream {
             return;
         }
         let last = self.calls.get(self.begun.wrapping_sub(1)).filter(|_| self.open == Open::Call);
-        if last.is_some_and(|call| call.text.trim_ascii().is_empty()) {
+        if last.is_some_and(|call| call.progress.is_blank) {
             self.delta("toolUse", json!({ "input": "{}" }), out);
         }
         frame("contentBlockStop", json!({ "contentBlockIndex": self.block }), out);
@@ -371,10 +377,6 @@ fn frame(kind: &str, payload: impl Serialize, out: &mut Vec<u8>) {
     eventstream::write(&headers, &payload, out);
 }
 
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
 // --- wire ---
 
 #[derive(Serialize)]
@@ -432,11 +434,10 @@ struct Input(String);
 
 impl Serialize for Input {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = if self.0.trim_ascii().is_empty() { "{}" } else { &self.0 };
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(input) => input.serialize(serializer),
+        match arguments::json(&self.0) {
+            Some(input) => input.serialize(serializer),
             // What the model wrote is no JSON; a caller must at least see it.
-            Err(_) => serializer.serialize_str(text),
+            None => serializer.serialize_str(&self.0),
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Stream {
     items: Vec<Item>,
     /// The message or the thought that goes on.
     open: Option<usize>,
+    /// How many characters of text the last part of a message has.
+    said: usize,
     /// Where each tool call is among the items.
     calls: Vec<usize>,
     usage: Option<Usage>,
@@ -67,6 +69,7 @@ impl Stream {
             finish: None,
             items: Vec::new(),
             open: None,
+            said: 0,
             calls: Vec::new(),
             usage: None,
         }
@@ -155,6 +158,7 @@ impl Stream {
 
     fn say(&mut self, text: &str, refuses: bool, out: &mut Vec<u8>) {
         let at = self.part(refuses, out);
+        self.said += text.chars().count();
         let Some((place, content)) = self.content(at) else { return };
         let (name, fields) = match content {
             Content::OutputText { text: before, .. } => {
@@ -210,6 +214,7 @@ impl Stream {
             let fields = Fields { content_index: Some(parts.len()), ..Fields::default() };
             let part = content.clone();
             parts.push(content);
+            self.said = 0;
             let fields = Fields { part: Some(Part::Content(&part)), ..fields };
             self.tell("response.content_part.added", at, fields, out);
         }
@@ -219,7 +224,10 @@ impl Stream {
     /// The last part of a message, and its position.
     fn content(&mut self, at: usize) -> Option<(usize, &mut Content)> {
         match self.items.get_mut(at)? {
-            Item::Message { content, .. } => content.iter_mut().enumerate().last(),
+            Item::Message { content, .. } => {
+                let last = content.len().checked_sub(1)?;
+                Some((last, content.get_mut(last)?))
+            }
             _ => None,
         }
     }
@@ -227,8 +235,9 @@ impl Stream {
     /// A source, cited where the text stands now.
     fn cite(&mut self, citation: &Citation, out: &mut Vec<u8>) {
         let at = self.part(false, out);
-        let Some((place, Content::OutputText { text, annotations, .. })) = self.content(at) else { return };
-        let annotation = Annotation::new(citation, text.chars().count());
+        let said = self.said;
+        let Some((place, Content::OutputText { annotations, .. })) = self.content(at) else { return };
+        let annotation = Annotation::new(citation, said);
         let fields = Fields {
             content_index: Some(place),
             annotation_index: Some(annotations.len()),

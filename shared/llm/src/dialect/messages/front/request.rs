@@ -4,7 +4,7 @@
 //! that no other protocol has are kept in [`Request::extra`], nested ones under their path.
 
 mod block;
-mod option;
+pub(in crate::dialect) mod option;
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use self::block::{cache_control, content};
 use crate::{
     Error,
     chat::{Extra, Message, Part, Request, Role},
-    dialect::with_call_signatures,
+    dialect::{service_tier, with_call_signatures},
     fields::{self, Object, leave},
 };
 
@@ -56,6 +56,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: true,
         user: option::user(&mut body, &mut extra)?,
+        service_tier: service_tier(&mut body, "service_tier"),
         ..Request::default()
     };
     let says_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
@@ -275,8 +276,8 @@ mod tests {
                     Role::User,
                     vec![
                         text("Look."),
-                        Part::Image(data("image/png", "aGk=")),
-                        Part::Image(Media::Url("https://x/y.png".to_owned())),
+                        Part::Image(data("image/png", "aGk=").into()),
+                        Part::Image(Media::Url("https://x/y.png".to_owned()).into()),
                         text("C"),
                         Part::File(File {
                             cited: false,
@@ -310,7 +311,7 @@ mod tests {
                     Role::Tool,
                     vec![Part::ToolResult(ToolResult {
                         call_id: "t2".to_owned(),
-                        parts: vec![text("no"), Part::Image(Media::Url("https://x/z.png".to_owned()))],
+                        parts: vec![text("no"), Part::Image(Media::Url("https://x/z.png".to_owned()).into())],
                         is_error: true,
                     })],
                 ),
@@ -341,7 +342,6 @@ mod tests {
             stream: true,
             include_usage: true,
             user: Some("u1".to_owned()),
-            extra: vec![Extra { name: "service_tier".to_owned(), value: "auto".into(), instead: None }],
             ..Request::default()
         };
         assert_eq!(parse(body.as_bytes()), Ok(expected));
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn what_no_other_protocol_has_is_kept_under_its_path() {
-        let fields = r#""service_tier":"auto","mcp_servers":[],"metadata":{"team":"x"},"thinking":{"type":"adaptive","display":"omitted"},
+        let fields = r#""service_tier":"someday","mcp_servers":[],"metadata":{"team":"x"},"thinking":{"type":"adaptive","display":"omitted"},
             "tools":[{"name":"f","input_schema":{},"cache_control":{"type":"ephemeral"},"type":"custom"},{"type":"web_search_20250305","name":"web_search"}]"#;
         let extra = with(fields).expect("valid").extra;
         let names: Vec<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();
