@@ -197,7 +197,7 @@ impl Seen {
                 errors: row.errors,
                 wait_count: row.wait_count,
                 wait_sum_ms: row.wait_sum_ms,
-                lost: 0,
+                ..Minute::default()
             };
             seen.calls.entry((row.tenant_id, row.route)).or_default().push((row.bucket_ms, minute));
         }

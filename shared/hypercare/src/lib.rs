@@ -10,9 +10,11 @@
 pub mod alert;
 pub mod detect;
 pub mod histogram;
+pub mod measure;
 pub mod notice;
 pub mod notify;
 pub mod rule;
+pub mod stats;
 pub mod time;
 
 /// A value somebody entered that cannot be used, and the field it was entered in.

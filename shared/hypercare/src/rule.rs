@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::FieldError;
+pub use crate::measure::Measure;
+use crate::measure::Unit;
 
 /// One alert rule.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +22,8 @@ pub struct Rule {
     pub enabled: bool,
     /// What is measured.
     pub measure: Measure,
+    /// How that is judged.
+    pub method: Method,
     /// The measure is breached beyond this; `Measure::Silence` says how it differs.
     pub threshold: f64,
     /// Beyond this, and not beyond the threshold, the breach is a warning; nothing means that none is.
@@ -44,19 +48,29 @@ pub struct Rule {
     pub scope: Scope,
 }
 
-/// What a rule measures over its window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// The share of calls that ended in an error: a 5xx, or a stream cut short.
-    ErrorShare,
-    /// The number of records known to be lost. No calls are no reason to doubt a zero.
-    Lost,
-    /// The mean wait in milliseconds; `detect::wait_ms` says what counts as wait.
-    MeanWait,
-    /// No calls in the window, where there used to be: breached if at least the threshold's share of
-    /// the `BASELINE_MINUTES` before the window had calls. Calls, and nothing else, end it.
-    Silence,
+/// How a rule judges what it measures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Method {
+    /// Against what is usual at this hour of the week: thresholds are in spreads, above or below it.
+    Anomaly,
+    /// How fast the budget burns that the objective leaves, over the pairs of windows of
+    /// `stats::burn::SEVEN_DAYS`: thresholds are in multiples of a pair's rate.
+    BurnRate {
+        /// The share of calls that are to be good. The measure is the share that is bad.
+        objective: f64,
+    },
+    /// By its share of what the hour before the window would make of it.
+    Drop,
+    /// Whether small differences from what is usual add up (CUSUM): thresholds are in spreads.
+    Shift,
+    /// Against the thresholds themselves.
+    Threshold,
+    /// When a lasting trend of days reaches a limit: thresholds are in days from now.
+    Trend {
+        /// The limit, in the unit of the measure.
+        limit: f64,
+    },
 }
 
 /// On which side of a threshold a measure is beyond it.
@@ -129,6 +143,7 @@ pub fn default_pack() -> Vec<Rule> {
         title: "".into(),
         enabled: true,
         measure: Measure::ErrorShare,
+        method: Method::Threshold,
         threshold: 0.0,
         warning_threshold: None,
         resolve_threshold: None,
@@ -192,14 +207,8 @@ impl Rule {
     /// was chosen for the old one.
     pub fn with(&self, overrides: &Override) -> Result<Rule, FieldError> {
         let silence = self.measure == Measure::Silence;
-        let counts = matches!(self.measure, Measure::ErrorShare | Measure::MeanWait);
-        let (lowest, highest) = match self.measure {
-            Measure::ErrorShare => (0.0, 1.0),
-            Measure::Lost => (0.0, 1_000_000.0),
-            Measure::MeanWait => (1.0, 600_000.0),
-            // A series without a single call never had a habit to break.
-            Measure::Silence => (0.01, 1.0),
-        };
+        let counts = !matches!(self.measure, Measure::Lost | Measure::Silence);
+        let (lowest, highest) = self.limits();
         let mut rule = self.clone();
         if let Some(enabled) = overrides.enabled {
             rule.enabled = enabled;
@@ -260,11 +269,32 @@ impl Rule {
         Ok(rule)
     }
 
+    /// Between which numbers its thresholds make sense.
+    fn limits(&self) -> (f64, f64) {
+        match (self.method, self.measure) {
+            (Method::Anomaly | Method::Shift, _) => (-1_000.0, 1_000.0),
+            (Method::BurnRate { .. }, _) => (0.1, 100.0),
+            (Method::Drop, _) => (0.0, 1.0),
+            (Method::Trend { .. }, _) => (0.0, 365.0),
+            // A series without a single call never had a habit to break.
+            (Method::Threshold, Measure::Silence) => (0.01, 1.0),
+            (Method::Threshold, Measure::Lost) => (0.0, 1_000_000.0),
+            (Method::Threshold, measure) => match measure.unit() {
+                Unit::Count | Unit::Microusd => (0.0, 1e15),
+                Unit::Milliseconds if measure.parts().is_none_or(|(_, under)| under.is_some()) => {
+                    (1.0, 600_000.0)
+                }
+                Unit::Milliseconds => (0.0, 1e15),
+                Unit::Share => (0.0, 1.0),
+            },
+        }
+    }
+
     /// How many minutes of a series the rule needs to see, the evaluated one included.
     pub fn history_minutes(&self) -> i64 {
-        match self.measure {
-            Measure::Silence => self.window_minutes + BASELINE_MINUTES,
-            Measure::ErrorShare | Measure::Lost | Measure::MeanWait => self.window_minutes,
+        match (self.measure, self.method) {
+            (Measure::Silence, _) | (_, Method::Drop) => self.window_minutes + BASELINE_MINUTES,
+            _ => self.window_minutes,
         }
     }
 }
