@@ -4,6 +4,7 @@ mod fields;
 mod identity;
 mod prices;
 mod receivers;
+mod rules;
 mod watch;
 
 use bytes::Bytes;
@@ -48,8 +49,12 @@ pub(crate) async fn answer<H: Host>(
         ("POST", ["receivers"]) => receivers::create_receiver(incoming, host).await,
         ("DELETE", ["receivers", receiver]) => receivers::delete_receiver(receiver, host).await,
         ("POST", ["receivers", receiver, "test"]) => receivers::test_receiver(receiver, host).await,
-        ("GET", ["rules"]) => watch::list_rules(host).await,
-        ("PUT", ["rules", rule]) => watch::put_rule(rule, incoming, host).await,
+        ("GET", ["rules"]) => rules::list_rules(host).await,
+        ("POST", ["rules"]) => rules::create_rule(incoming, host).await,
+        ("POST", ["rules", "preview"]) => rules::preview_rule(incoming, host).await,
+        ("GET", ["rules", "quality"]) => rules::list_quality(incoming, host).await,
+        ("PUT", ["rules", rule]) => rules::put_rule(rule, incoming, host).await,
+        ("DELETE", ["rules", rule]) => rules::delete_rule(rule, host).await,
         ("GET", ["alerts"]) => watch::list_alerts(incoming, host).await,
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
         ("GET", ["calls"]) => watch::list_calls(incoming, host).await,

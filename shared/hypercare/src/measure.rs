@@ -147,6 +147,14 @@ impl Column {
     pub const WAIT_SUM_MS: Column = Column(3);
     /// Records lost.
     pub const LOST: Column = Column(4);
+    /// Those refused because there were too many.
+    pub const RATE_LIMITED: Column = Column(7);
+    /// Streamed calls.
+    pub const STREAMS: Column = Column(8);
+    /// Streams that ended well without saying their tokens.
+    pub const WITHOUT_USAGE: Column = Column(9);
+    /// What of the durations was the gateway's.
+    pub const OVERHEAD_SUM_MS: Column = Column(12);
     /// Every column there is.
     pub const ALL: [Column; COLUMNS.len()] = {
         let mut all = [Column(0); COLUMNS.len()];

@@ -7,7 +7,7 @@ use hypercare::stats::{
     exhaustion::exhaustion,
     knee::knee,
     normal::{student_95, two_sided},
-    robust::{Floor, usual},
+    robust::{Floor, usual, usual_at},
     share::{compare, discoveries, interval},
     shift::Cusum,
     surge::limit,
@@ -42,6 +42,7 @@ fn statistics_equal_those_of_scipy_and_statsmodels() {
         ("trend", 5),
         ("two_sided", 14),
         ("usual", 5),
+        ("usual_at", 4),
     ];
     assert_eq!(tested, expected);
 }
@@ -86,6 +87,11 @@ fn computed(function: &str, given: &Value) -> Value {
             let floor = Floor { absolute: number(1), relative: number(2) };
             let found = usual(&mut numbers(&given[0]), floor).unwrap();
             json!([found.median, found.spread, found.score(number(3))])
+        }
+        "usual_at" => {
+            let hours: Vec<_> = numbers(given).into_iter().map(Some).collect();
+            let (_, found) = usual_at(&hours, Floor { absolute: 0.0, relative: 0.0 }).unwrap();
+            json!([found.median, found.spread, found.count])
         }
         _ => panic!("{function} is not known"),
     }

@@ -43,6 +43,16 @@ for size, floor in [(1, 0.5), (2, 0.5), (9, 0.0), (40, 0.0), (41, 30.0)]:
     x = round(float(random.normal(200, 80)), 3)
     vector("usual", [values, floor, 0.05, x], [median, spread, (x - median) / spread])
 
+for size, width in [(700, 168), (400, 168), (200, 24), (50, 1)]:
+    hours = numpy.arange(size)
+    values = rounded(300 + 200 * (hours % 24 > 8) + 150 * (hours % 168 > 120) + random.normal(0, 15, size))
+    alike = {shift: [value for at, value in enumerate(values) if (size - at) % width == shift % width] for shift in (0, 1, -1)}
+    if width == 1:
+        alike = {0: alike[0]}
+    distances = [value - float(numpy.median(group)) for group in alike.values() for value in group]
+    spread = float(numpy.median(numpy.abs(distances))) / float(stats.norm.ppf(0.75))
+    vector("usual_at", values, [float(numpy.median(alike[0])), spread, len(distances)])
+
 for size, slope, ties in [(3, 1, False), (14, 2, False), (30, 0.3, False), (30, 0, True), (20, -1, True)]:
     values = rounded(100 + slope * numpy.arange(size) + random.normal(0, 4, size), 0 if ties else 3)
     test = pymannkendall.original_test(values)

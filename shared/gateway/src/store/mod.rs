@@ -11,4 +11,6 @@ pub mod prices;
 pub mod receivers;
 pub mod retention;
 pub mod rollups;
+pub mod rules;
 pub mod schedule;
+pub mod watched;

@@ -6,7 +6,7 @@ use crate::rule::{Rule, Severity};
 use crate::stats::{
     burn::{SEVEN_DAYS, rate},
     drift::{binned, psi},
-    robust::{Floor, Usual, comparable, usual},
+    robust::{Floor, Usual, usual, usual_at},
     shift::Cusum,
     trend::trend,
 };
@@ -23,9 +23,9 @@ pub struct Point {
 /// The newest hour against what is usual at this hour of the week, or while there are less than two
 /// weeks of history, of the day, or at all. The value is in spreads, the baseline is the usual value.
 pub fn anomaly(rule: &Rule, before: &[Option<f64>], now: Point, firing: bool) -> Observation {
-    let (_, mut values) = comparable(before);
-    match (now.value, usual_of(&mut values)) {
-        (Some(value), Some(usual)) => {
+    let usual = usual_at(before, FLOOR).filter(|(_, usual)| usual.count >= LEAST_VALUES);
+    match (now.value, usual) {
+        (Some(value), Some((_, usual))) => {
             enough(rule, finite(usual.score(value)), now.count, Some(usual.median), firing)
         }
         _ => nothing(rule, now.count, firing),
@@ -68,7 +68,7 @@ pub fn slow_trend(rule: &Rule, limit: f64, days: &[(f64, f64)], count: i64, firi
 }
 
 /// Whether the error budget burns too fast. `window` gives the bad calls and all calls of so many minutes.
-/// The value is in multiples of the rate that a pair of windows allows; the baseline is that rate.
+/// A window that had no calls in its first half is no such window yet, and says nothing. The value is in multiples of the rate that a pair of windows allows; the baseline is that rate.
 pub fn burn_rate(
     rule: &Rule,
     objective: f64,
@@ -78,6 +78,9 @@ pub fn burn_rate(
     let mut worst = Observation::NoData { count: 0 };
     for pair in SEVEN_DAYS {
         let (long, short) = (window(pair.long_minutes), window(pair.short_minutes));
+        if window(pair.long_minutes / 2).1 == long.1 {
+            continue;
+        }
         let rates = rate(long.0, long.1, objective).zip(rate(short.0, short.1, objective));
         let multiple = rates.map(|(long, short)| long.min(short) / pair.rate);
         let mut seen = match multiple {
@@ -109,8 +112,7 @@ pub fn drift(rule: &Rule, before: &Histogram, now: &Histogram, firing: bool) -> 
 }
 
 fn usual_of(values: &mut [f64]) -> Option<Usual> {
-    let floor = Floor { absolute: 0.0, relative: LEAST_SPREAD };
-    if values.len() < LEAST_VALUES { None } else { usual(values, floor) }
+    if values.len() < LEAST_VALUES { None } else { usual(values, FLOOR) }
 }
 
 /// Worse is more.
@@ -128,8 +130,8 @@ fn finite(score: f64) -> f64 {
     score.clamp(-MOST_SPREADS, MOST_SPREADS)
 }
 
-/// The least spread, as a share of the usual value.
-const LEAST_SPREAD: f64 = 0.1;
+/// A tenth of the usual value is never unusual.
+const FLOOR: Floor = Floor { absolute: 0.0, relative: 0.1 };
 /// Fewer values do not say what is usual.
 const LEAST_VALUES: usize = 5;
 const MOST_SPREADS: f64 = 1_000.0;
@@ -296,8 +298,11 @@ mod tests {
         ] {
             assert_eq!(word(&seen(&errors, 4_320)), expected);
         }
+        // A deployment of twenty minutes does not have an hour to judge.
+        assert_eq!(seen(&|_| 50, 20), Observation::NoData { count: 0 });
+        assert_eq!(word(&seen(&|_| 50, 40)), "Critical 13.44");
         assert_eq!(seen(&|_| 50, 0), Observation::NoData { count: 0 });
-        let few = burn_rate(&judged, 0.99, |_| (50, 99), false);
+        let few = burn_rate(&judged, 0.99, |minutes| (50, 39 + minutes.min(60)), false);
         assert_eq!(few, Observation::NoData { count: 0 });
     }
 

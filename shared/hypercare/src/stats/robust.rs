@@ -77,17 +77,34 @@ impl Season {
     }
 }
 
-/// The values to compare an hour with: those of the same hour in the seasons before, and of the hours
-/// next to it. `hours` are the hours before, the oldest first; an hour without a value is none.
-pub fn comparable(hours: &[Option<f64>]) -> (Season, Vec<f64>) {
+/// What is usual at an hour, given the hours before it, the oldest first; an hour without a value is none.
+///
+/// The median is that of the same hour in the seasons before. These are few, so how far values lie from
+/// their medians is taken from the hours next to it as well.
+pub fn usual_at(hours: &[Option<f64>], floor: Floor) -> Option<(Season, Usual)> {
     let first = hours.iter().position(Option::is_some).unwrap_or(hours.len());
     let history = &hours[first..];
     let season = Season::of(history.len());
     let width = season.hours();
-    let is_near = |ago: usize| width == 1 || (ago + 1) % width <= 2;
-    let ago = (1..=history.len()).rev();
-    let values = history.iter().zip(ago).filter(|(_, ago)| is_near(*ago));
-    (season, values.filter_map(|(value, _)| *value).collect())
+    // How many hours after a season began: that of the hour itself, of the one before, of the one after.
+    let mut phases = vec![0, 1 % width, (width - 1) % width];
+    phases.dedup();
+    let mut middle = None;
+    let mut distances = Vec::new();
+    for phase in phases {
+        let ago = (1..=history.len()).rev();
+        let values = history.iter().zip(ago).filter(|(_, ago)| ago % width == phase);
+        let mut values: Vec<f64> = values.filter_map(|(value, _)| *value).collect();
+        let of_phase = median(&mut values);
+        if phase == 0 {
+            middle = of_phase;
+        }
+        let of_phase = of_phase.unwrap_or_default();
+        distances.extend(values.into_iter().map(|value| (value - of_phase).abs()));
+    }
+    let (middle, spread) = (middle?, NORMAL * median(&mut distances)?);
+    let floor = floor.absolute.max(floor.relative * middle.abs());
+    Some((season, Usual { median: middle, spread: spread.max(floor), count: distances.len() }))
 }
 
 /// By this much the median distance of normal values falls short of their standard deviation.
