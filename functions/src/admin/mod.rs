@@ -5,6 +5,7 @@ mod fields;
 mod identity;
 mod prices;
 mod receivers;
+mod rules;
 mod watch;
 
 use bytes::Bytes;
@@ -57,8 +58,12 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
         ("POST", ["receivers"]) => receivers::create_receiver(incoming, host).await,
         ("DELETE", ["receivers", receiver]) => receivers::delete_receiver(receiver, host).await,
         ("POST", ["receivers", receiver, "test"]) => receivers::test_receiver(receiver, host).await,
-        ("GET", ["rules"]) => watch::list_rules(host).await,
-        ("PUT", ["rules", rule]) => watch::put_rule(rule, incoming, host).await,
+        ("GET", ["rules"]) => rules::list_rules(host).await,
+        ("POST", ["rules"]) => rules::create_rule(incoming, host).await,
+        ("POST", ["rules", "preview"]) => rules::preview_rule(incoming, host).await,
+        ("GET", ["rules", "quality"]) => rules::list_quality(incoming, host).await,
+        ("PUT", ["rules", rule]) => rules::put_rule(rule, incoming, host).await,
+        ("DELETE", ["rules", rule]) => rules::delete_rule(rule, host).await,
         ("PUT", ["receivers", receiver, "habits"]) => alerts::put_habits(receiver, incoming, host).await,
         ("GET", ["alerts"]) => alerts::list_alerts(incoming, host).await,
         ("GET", ["episodes", episode]) => alerts::find_episode(episode, host).await,

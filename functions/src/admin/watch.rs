@@ -1,4 +1,4 @@
-//! What was recorded and counted, and the rules on it: calls, metrics, rules.
+//! What was recorded and counted: calls, metrics.
 
 use bytes::Bytes;
 use gateway::{
@@ -6,25 +6,14 @@ use gateway::{
     call::Incoming,
     metrics::{self, Dimension, Grain},
     store::calls::{self, Filter},
-    watch,
 };
 use http::Response;
-use hypercare::rule::Override;
 use serde_json::{Value, json, to_value};
 
 use super::fields::{Query, wrong};
-use crate::route::{body, json_response, list_of};
+use crate::route::{json_response, list_of};
 
 type Answer = Result<Response<Bytes>, Error>;
-
-pub(super) async fn list_rules<H: Host>(host: &H) -> Answer {
-    Ok(json_response(200, &list_of(watch::rules(host).await?)))
-}
-
-pub(super) async fn put_rule<H: Host>(id: &str, incoming: &Incoming, host: &H) -> Answer {
-    let settings = Override::parse(body(incoming, host)?)?;
-    Ok(json_response(200, &watch::put_override(host, id, &settings, host.now_ms()).await?))
-}
 
 pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Answer {
     let mut query = Query::parse(incoming.uri().query());

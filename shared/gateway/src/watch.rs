@@ -11,23 +11,22 @@ use hypercare::{
         BROKEN_MINUTES, Change, Fired, How, MOST_TURNS, Reason, Resolved, State, episode_id, fingerprint,
         step,
     },
-    detect::{Level, Minute, Observation, observe, series},
+    detect::{Level, Observation},
     notice::{Kind, Notice, Subject},
-    rule::{Measure, NoData, Override, Rule, Scope, Severity, default_pack, shipped},
+    rule::{Measure, NoData, Rule, Scope, Severity},
     time::{MINUTE_MS, minute_of},
 };
-use serde::Serialize;
 use serde_json::json;
 
+pub use crate::rules::{RuleView, list as rules, put_override};
 use crate::{
     Error, Host,
     ports::Database,
+    rules::in_force,
+    sight::{Key, Look, SYSTEM, Sight},
     store::{
-        alerts::{
-            self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, StoredOverride, Worsened,
-        },
+        alerts::{self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, Worsened},
         identity,
-        rollups::{self, Watched},
         schedule::CLOCK_ERROR_MS,
     },
 };
@@ -48,14 +47,11 @@ pub struct Evaluation {
 /// Evaluates every rule for every minute that is complete and was not evaluated yet. If the newest minutes
 /// are not `counted`, the rules on calls stay where they are.
 pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<Evaluation, Error> {
-    let Standing { overrides, evaluated, alerts } = alerts::standing(host).await?;
-    let rules: Vec<Rule> = default_pack()
-        .into_iter()
-        .map(|rule| {
-            let stored = overrides.iter().find(|stored| stored.rule_id == rule.id);
-            merged(&rule, stored).map_or(rule, |(rule, _)| rule)
-        })
-        .collect();
+    let Standing { overrides, rules: own, evaluated, alerts } = alerts::standing(host).await?;
+    let (rules, unreadable) = in_force(&overrides, &own);
+    for (rule_id, error) in unreadable {
+        host.log(&format!("rule {rule_id}: it cannot be read and stays where it is: {error}"));
+    }
     let to_ms = minute_of(now_ms - SETTLE_MS) - MINUTE_MS;
     let oldest_ms = to_ms - (MOST_MINUTES - 1) * MINUTE_MS;
     let due: Vec<Due<'_>> = rules
@@ -70,17 +66,14 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
             (first_ms <= to_ms).then_some(Due { rule, from_ms, first_ms, to_ms })
         })
         .collect();
-    let Some(first_ms) = due.iter().map(|due| due.first_ms).min() else { return Ok(Evaluation::default()) };
-
-    let minutes_seen = |silence: bool| {
-        let seen =
-            due.iter().filter(|due| due.rule.enabled && (due.rule.measure == Measure::Silence) == silence);
-        seen.map(|due| due.rule.history_minutes()).max().unwrap_or(1)
-    };
-    let since_ms = |minutes: i64| first_ms - (minutes - 1) * MINUTE_MS;
-    let activity_ms = since_ms(minutes_seen(true));
-    let watched = rollups::watched(host, since_ms(minutes_seen(false)), activity_ms, to_ms).await?;
-    let seen = Seen::of(watched, activity_ms)?;
+    if due.is_empty() {
+        return Ok(Evaluation::default());
+    }
+    let looks: Vec<Look<'_>> = due
+        .iter()
+        .map(|Due { rule, first_ms, to_ms, .. }| Look { rule, first_ms: *first_ms, to_ms: *to_ms })
+        .collect();
+    let seen = Sight::read(host, &looks).await?;
 
     // Nobody calls as a tenant that is shut out; what was open about it ends.
     let shut_out: BTreeSet<String> = match alerts.is_empty() {
@@ -123,54 +116,6 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     Ok(evaluation)
 }
 
-/// A rule as it holds here.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RuleView {
-    /// The shipped rule with the deployment's changes.
-    #[serde(flatten)]
-    pub rule: Rule,
-    /// The changes; none: it is as shipped.
-    pub overrides: Option<Override>,
-    /// When they were made, unix milliseconds.
-    pub updated_ms: Option<i64>,
-}
-
-/// Every rule as it holds here.
-pub async fn rules(db: &impl Database) -> Result<Vec<RuleView>, Error> {
-    let stored = alerts::overrides(db).await?;
-    let view = |rule: Rule| {
-        let stored = stored.iter().find(|stored| stored.rule_id == rule.id);
-        match merged(&rule, stored).zip(stored) {
-            Some(((rule, overrides), stored)) => {
-                RuleView { rule, overrides: Some(overrides), updated_ms: Some(stored.updated_ms) }
-            }
-            None => RuleView { rule, overrides: None, updated_ms: None },
-        }
-    };
-    Ok(default_pack().into_iter().map(view).collect())
-}
-
-/// Changes a rule, in place of what was changed about it before. Episodes of a rule that is switched off
-/// are closed by the next tick.
-pub async fn put_override(
-    db: &impl Database,
-    rule_id: &str,
-    settings: &Override,
-    now_ms: i64,
-) -> Result<RuleView, Error> {
-    let shipped = shipped(rule_id).ok_or_else(|| Error::NotFound(format!("rule {rule_id}")))?;
-    let rule = shipped.with(settings)?;
-    let json = serde_json::to_string(settings).expect("an override is JSON");
-    alerts::put_override(db, rule_id, &json, now_ms).await?;
-    Ok(RuleView { rule, overrides: Some(settings.clone()), updated_ms: Some(now_ms) })
-}
-
-/// The rule with what is stored about it. What this release cannot read, or would not allow, is left out.
-fn merged(rule: &Rule, stored: Option<&StoredOverride>) -> Option<(Rule, Override)> {
-    let overrides = Override::parse(stored?.settings.as_bytes()).ok()?;
-    Some((rule.with(&overrides).ok()?, overrides))
-}
-
 /// A rule with minutes to evaluate.
 struct Due<'a> {
     rule: &'a Rule,
@@ -185,57 +130,6 @@ struct Due<'a> {
 impl Due<'_> {
     fn minutes(&self) -> impl Iterator<Item = i64> + use<> {
         (self.first_ms..=self.to_ms).step_by(MINUTE_MS as usize)
-    }
-}
-
-/// Minutes by tenant and route.
-type SeriesMinutes = BTreeMap<(String, String), Vec<(i64, Minute)>>;
-
-/// What there is to see.
-#[derive(Default)]
-struct Seen {
-    calls: SeriesMinutes,
-    activity: SeriesMinutes,
-    losses: SeriesMinutes,
-}
-
-impl Seen {
-    fn of(watched: Watched, activity_ms: i64) -> Result<Self, Error> {
-        let mut seen = Self::default();
-        for row in watched.series {
-            let minute = Minute {
-                calls: row.calls,
-                errors: row.errors,
-                wait_count: row.wait_count,
-                wait_sum_ms: row.wait_sum_ms,
-                lost: 0,
-            };
-            seen.calls.entry((row.tenant_id, row.route)).or_default().push((row.bucket_ms, minute));
-        }
-        for row in watched.activity {
-            let minutes: Vec<i64> = serde_json::from_str(&row.minutes).map_err(|error| {
-                crate::ports::PortError::new("database", format!("unexpected activity: {error}"))
-            })?;
-            let called = Minute { calls: 1, ..Minute::default() };
-            let minutes =
-                minutes.into_iter().map(|minute| (activity_ms + minute * MINUTE_MS, called)).collect();
-            seen.activity.insert((row.tenant_id, row.route), minutes);
-        }
-        let losses = watched
-            .losses
-            .into_iter()
-            .map(|row| (row.minute_ms, Minute { lost: row.lost, ..Minute::default() }));
-        // One series, there or not.
-        seen.losses.insert(SYSTEM, losses.collect());
-        Ok(seen)
-    }
-
-    fn by(&self, rule: &Rule) -> &SeriesMinutes {
-        match (rule.scope, rule.measure) {
-            (Scope::System, _) => &self.losses,
-            (Scope::Route, Measure::Silence) => &self.activity,
-            (Scope::Route, _) => &self.calls,
-        }
     }
 }
 
@@ -266,7 +160,7 @@ enum What {
 fn evaluate_rule<'a>(
     due: &Due<'a>,
     stored: impl Iterator<Item = &'a Alert>,
-    seen: &Seen,
+    seen: &Sight,
     shut_out: &BTreeSet<String>,
     outcome: &mut Outcome,
     changes: &mut Vec<Changed<'a>>,
@@ -275,12 +169,11 @@ fn evaluate_rule<'a>(
     let mut stored: BTreeMap<(String, String), &Alert> =
         stored.map(|alert| ((alert.tenant_id.clone(), alert.route.clone()), alert)).collect();
     let health = stored.remove(&itself());
-    let seen = seen.by(rule);
     // Series with calls, and those with a state, which must go on even if there is nothing to see.
-    let keys: BTreeSet<&(String, String)> =
-        if rule.enabled { seen.keys().chain(stored.keys()).collect() } else { stored.keys().collect() };
+    let mut keys = if rule.enabled { seen.keys(rule) } else { BTreeSet::new() };
+    keys.extend(stored.keys().cloned());
     let mut broken = BTreeMap::<i64, String>::new();
-    for key in keys {
+    for key in &keys {
         let alert = stored.get(key).copied();
         let mut state = match alert.map(|alert| serde_json::from_str::<State>(&alert.memory)) {
             None => State::default(),
@@ -302,11 +195,9 @@ fn evaluate_rule<'a>(
         let mut changed = |what| {
             changes.push(Changed { rule, key: key.clone(), fingerprint: fingerprint.clone(), what });
         };
-        if rule.enabled && !shut_out.contains(&key.0) {
-            let minutes = seen.get(key).map_or(&[][..], Vec::as_slice);
-            for minute_ms in due.minutes() {
-                let history = series(minutes.iter().copied(), minute_ms, rule.history_minutes());
-                let observation = observe(rule, &history, state.is_firing());
+        if rule.enabled && !shut_out.contains(&key.0) && is_concerned(rule, key) {
+            for minute_ms in due.minutes().filter(|minute_ms| rule.looks_at(*minute_ms)) {
+                let observation = seen.observe(rule, key, minute_ms, state.is_firing());
                 if let Observation::Broken { message } = &observation {
                     broken.insert(minute_ms, message.clone());
                 }
@@ -375,7 +266,7 @@ fn look_at_itself<'a>(
     let mut changed =
         |what| changes.push(Changed { rule, key: itself(), fingerprint: fingerprint.clone(), what });
     if rule.enabled {
-        for minute_ms in due.minutes() {
+        for minute_ms in due.minutes().filter(|minute_ms| rule.looks_at(*minute_ms)) {
             let message = broken.get(&minute_ms);
             let seen = match message {
                 Some(_) => {
@@ -400,6 +291,14 @@ fn look_at_itself<'a>(
         state = State::default();
     }
     remember(rule, &itself(), fingerprint, &state, stored.is_some(), outcome);
+}
+
+/// Whether a rule still looks at a series that has a state.
+fn is_concerned(rule: &Rule, key: &Key) -> bool {
+    match rule.scope {
+        Scope::Route => *key != SYSTEM && rule.concerns(&key.0, &key.1),
+        Scope::System => *key == SYSTEM,
+    }
 }
 
 /// Puts changes into words.
@@ -567,12 +466,9 @@ fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String 
 }
 
 /// The series of the rule itself.
-fn itself() -> (String, String) {
+fn itself() -> Key {
     (String::new(), "(the rule itself)".to_owned())
 }
-
-/// The series of a rule on the gateway as a whole.
-const SYSTEM: (String, String) = (String::new(), String::new());
 
 /// How long the records of a minute may take to arrive.
 const SETTLE_MS: i64 = 30_000;

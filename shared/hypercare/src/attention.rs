@@ -342,3 +342,218 @@ impl Heap {
         self.0.into_iter().map(telling).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::escalation::Step;
+    use crate::silence::parse_matchers;
+    use crate::time::MINUTE_MS;
+
+    //  each minute: a letter for each receiver that is told (A for what is told again), and otherwise
+    //  . nothing   s silenced   i inhibited   z snoozed
+
+    #[test]
+    fn who_is_not_muted_is_told_at_once_and_once() {
+        assert_eq!(Play::default().minutes(5), "a....");
+        let of_bob =
+            Play { receivers: vec![receiver("a", Some("tn_b")), receiver("b", None)], ..Play::default() };
+        assert_eq!(of_bob.minutes(3), "b..");
+    }
+
+    #[test]
+    fn a_silence_holds_it_back_until_it_is_over() {
+        let silenced = |from: i64, to: i64| Play { silenced: vec![(from, to)], ..Play::default() };
+        assert_eq!(silenced(0, 3).minutes(6), "sssa..");
+        // Once told is told.
+        assert_eq!(silenced(2, 4).minutes(6), "a.ss..");
+        let twice = Play { silenced: vec![(0, 2), (1, 4)], ..Play::default() };
+        assert_eq!(twice.minutes(6), "ssssa.");
+    }
+
+    #[test]
+    fn an_outage_holds_back_what_depends_on_it() {
+        let play = Play { outage: Some((0, 3)), ..Play::default() };
+        assert_eq!(play.minutes(6), "iiia..");
+        let other = Play { outage: Some((0, 3)), depends: 0.4, ..Play::default() };
+        assert_eq!(other.minutes(3), "a..");
+    }
+
+    #[test]
+    fn a_snooze_ends_with_a_reminder() {
+        let play = Play { snoozed: Some((2, 4)), ..Play::default() };
+        assert_eq!(play.minutes(7), "a.zzA..");
+        // A silence outlasts it.
+        let silenced = Play { snoozed: Some((2, 4)), silenced: vec![(3, 6)], ..Play::default() };
+        assert_eq!(silenced.minutes(8), "a.zsssA.");
+    }
+
+    #[test]
+    fn escalation_waits_and_stops() {
+        let policy = |repeats| Policy {
+            id: "esc_1".to_owned(),
+            rule: None,
+            severity: Some(Severity::Page),
+            steps: [(0, "b"), (3, "c")]
+                .map(|(wait_minutes, id)| Step { wait_minutes, receivers: vec![id.to_owned()] })
+                .to_vec(),
+            repeats,
+            repeat_after_minutes: 5,
+        };
+        let play = |repeats| Play {
+            receivers: ["a", "b", "c"].map(|id| receiver(id, None)).to_vec(),
+            policies: vec![policy(repeats)],
+            ..Play::default()
+        };
+        assert_eq!(play(0).minutes(8), "(ab)..c....");
+        assert_eq!(play(1).minutes(13), "(ab)..c....B..C.");
+        assert_eq!(Play { acknowledged: Some(2), ..play(1) }.minutes(13), "(ab)............");
+        assert_eq!(Play { acknowledged: Some(5), ..play(1) }.minutes(13), "(ab)..c.........");
+        // It waits from when somebody was told.
+        assert_eq!(Play { silenced: vec![(0, 2)], ..play(0) }.minutes(8), "ss(ab)..c..");
+        // And while nobody is to be told, it does not go on.
+        assert_eq!(Play { silenced: vec![(2, 6)], ..play(0) }.minutes(8), "(ab).ssssc.");
+        // Who is in the matrix does not hear of what the matrix does not name.
+        assert_eq!(Play { severity: Severity::Ticket, ..play(0) }.minutes(5), "a....");
+    }
+
+    #[test]
+    fn tickets_are_held_and_pages_are_not() {
+        let digest = |severity| {
+            let mut play = Play { severity, ..Play::default() };
+            play.receivers[0].habits.digest_minutes = Some(5);
+            play
+        };
+        assert_eq!(digest(Severity::Page).minutes(7), "a......");
+        assert_eq!(digest(Severity::Ticket).minutes(7), ".....a.");
+        // It is still held while it is silenced.
+        assert_eq!(Play { silenced: vec![(4, 6)], ..digest(Severity::Ticket) }.minutes(8), "....ssa.");
+    }
+
+    struct Play {
+        receivers: Vec<Receiver>,
+        policies: Vec<Policy>,
+        severity: Severity,
+        silenced: Vec<(i64, i64)>,
+        outage: Option<(i64, i64)>,
+        depends: f64,
+        /// At which minute somebody has it be quiet, and until when.
+        snoozed: Option<(i64, i64)>,
+        acknowledged: Option<i64>,
+    }
+
+    impl Default for Play {
+        fn default() -> Play {
+            Play {
+                receivers: vec![receiver("a", None)],
+                policies: vec![],
+                severity: Severity::Page,
+                silenced: vec![],
+                outage: None,
+                depends: 1.0,
+                snoozed: None,
+                acknowledged: None,
+            }
+        }
+    }
+
+    impl Play {
+        fn minutes(&self, minutes: i64) -> String {
+            let silence = |(from, to): &(i64, i64)| Silence {
+                id: "sil_1".to_owned(),
+                matchers: parse_matchers(&["tenant_id=tn_a".to_owned()]).unwrap(),
+                starts_ms: from * MINUTE_MS,
+                ends_ms: to * MINUTE_MS,
+                every_ms: None,
+            };
+            let silences: Vec<Silence> = self.silenced.iter().map(silence).collect();
+            let dependence = [Dependence {
+                tenant_id: "tn_a".to_owned(),
+                route: "/v1".to_owned(),
+                provider: "openai".to_owned(),
+                share: self.depends,
+            }];
+            let mut alert = episode("ep_1", self.severity, &[("tenant_id", "tn_a"), ("route", "/v1")]);
+            let mut held: Vec<(String, String, i64)> = Vec::new();
+            let mut shown = String::new();
+            for minute in 0..minutes {
+                let now_ms = minute * MINUTE_MS;
+                if let Some((at, until)) = self.snoozed
+                    && at == minute
+                {
+                    alert.snoozed_ms = Some(until * MINUTE_MS);
+                }
+                alert.is_acknowledged |= self.acknowledged == Some(minute);
+                let mut episodes = vec![alert.clone()];
+                if self.outage.is_some_and(|(from, to)| (from..to).contains(&minute)) {
+                    let outage = episode("ep_out", Severity::Page, &[("provider", "openai")]);
+                    episodes.push(Episode { told_ms: Some(0), ..outage });
+                }
+                let due: Vec<Held> = held
+                    .iter()
+                    .filter(|(.., due_ms)| *due_ms <= now_ms)
+                    .map(|(episode_id, receiver_id, _)| Held {
+                        episode_id: episode_id.clone(),
+                        receiver_id: receiver_id.clone(),
+                    })
+                    .collect();
+                let decision = decide(&Situation {
+                    now_ms,
+                    episodes: &episodes,
+                    silences: &silences,
+                    policies: &self.policies,
+                    receivers: &self.receivers,
+                    dependence: &dependence,
+                    held: &due,
+                });
+                held.extend(decision.holds);
+                held.retain(|(episode_id, receiver_id, _)| {
+                    let is =
+                        |other: &Held| other.episode_id == *episode_id && other.receiver_id == *receiver_id;
+                    !decision.released.iter().any(is)
+                });
+                if let Some(mark) = decision.marks.into_iter().find(|mark| mark.episode_id == "ep_1") {
+                    alert.told_ms = mark.told_ms;
+                    alert.muted = mark.muted;
+                    alert.snoozed_ms = mark.snoozed_ms;
+                    alert.escalated = mark.escalated;
+                }
+                let letter = |telling: &Telling| match telling.again {
+                    None => telling.receiver_id.clone(),
+                    Some(_) => telling.receiver_id.to_uppercase(),
+                };
+                let told: String = decision.tellings.iter().map(letter).collect();
+                shown += &match (told.len(), &alert.muted) {
+                    (0, Some(why)) if why == "snoozed" => "z".to_owned(),
+                    (0, Some(why)) => why[..1].to_owned(),
+                    (0, None) => ".".to_owned(),
+                    (1, _) => told,
+                    _ => format!("({told})"),
+                };
+            }
+            shown
+        }
+    }
+
+    fn episode(id: &str, severity: Severity, labels: &[(&str, &str)]) -> Episode {
+        Episode {
+            id: id.to_owned(),
+            rule_id: "error-share".to_owned(),
+            tenant_id: "tn_a".to_owned(),
+            severity,
+            labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            is_over: false,
+            told_ms: None,
+            muted: None,
+            snoozed_ms: None,
+            is_acknowledged: false,
+            escalated: 0,
+        }
+    }
+
+    fn receiver(id: &str, tenant_id: Option<&str>) -> Receiver {
+        let zone = Zone::parse("UTC").unwrap();
+        let habits = Habits { group_by: vec!["rule".to_owned()], digest_minutes: None, quiet: None, zone };
+        Receiver { id: id.to_owned(), tenant_id: tenant_id.map(str::to_owned), habits }
+    }
+}

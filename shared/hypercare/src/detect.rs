@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{BASELINE_MINUTES, Measure, NoData, Rule};
+use crate::histogram::Histogram;
+use crate::measure::{COLUMNS, Column};
+use crate::rule::{BASELINE_MINUTES, Measure, Method, NoData, Rule, Side};
 use crate::time::MINUTE_MS;
 
+pub mod access;
+pub mod ahead;
+pub mod change;
+pub mod errors;
+pub mod history;
+pub mod load;
+
 /// One whole minute of a series. A minute without a row is a minute of zeros.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Minute {
     /// Calls that ended in this minute.
     pub calls: i64,
@@ -21,6 +29,34 @@ pub struct Minute {
     pub wait_sum_ms: i64,
     /// Records reported lost in this minute.
     pub lost: i64,
+    /// What else was counted, for `get` and `add`.
+    pub more: [i64; COLUMNS.len() - 5],
+}
+
+impl Minute {
+    /// A count.
+    pub fn get(&self, column: Column) -> i64 {
+        match column.index() {
+            0 => self.calls,
+            1 => self.errors,
+            2 => self.wait_count,
+            3 => self.wait_sum_ms,
+            4 => self.lost,
+            other => self.more[other - 5],
+        }
+    }
+
+    /// Adds to a count.
+    pub fn add(&mut self, column: Column, count: i64) {
+        *match column.index() {
+            0 => &mut self.calls,
+            1 => &mut self.errors,
+            2 => &mut self.wait_count,
+            3 => &mut self.wait_sum_ms,
+            4 => &mut self.lost,
+            other => &mut self.more[other - 5],
+        } += count;
+    }
 }
 
 /// How a call answers, which decides what its caller waits for.
@@ -50,11 +86,9 @@ pub fn series(rows: impl IntoIterator<Item = (i64, Minute)>, minute_ms: i64, min
     let mut found = BTreeMap::<i64, Minute>::new();
     for (at_ms, row) in rows {
         let sum = found.entry(at_ms).or_default();
-        sum.calls += row.calls;
-        sum.errors += row.errors;
-        sum.wait_count += row.wait_count;
-        sum.wait_sum_ms += row.wait_sum_ms;
-        sum.lost += row.lost;
+        for column in Column::ALL {
+            sum.add(column, row.get(column));
+        }
     }
     (0..minutes).rev().map(|ago| found.remove(&(minute_ms - ago * MINUTE_MS)).unwrap_or_default()).collect()
 }
@@ -111,17 +145,13 @@ pub enum Level {
 pub fn observe(rule: &Rule, minutes: &[Minute], firing: bool) -> Observation {
     let window_minutes = usize::try_from(rule.window_minutes).unwrap_or(0);
     let (before, window) = minutes.split_at(minutes.len().saturating_sub(window_minutes));
-    let sum = |field: fn(&Minute) -> i64| window.iter().map(field).sum::<i64>();
-    let calls = sum(|minute| minute.calls);
-    match rule.measure {
-        Measure::ErrorShare => judge_mean(rule, sum(|minute| minute.errors), calls, firing),
-        Measure::MeanWait => {
-            judge_mean(rule, sum(|minute| minute.wait_sum_ms), sum(|minute| minute.wait_count), firing)
-        }
-        Measure::Lost => judge(rule, sum(|minute| minute.lost) as f64, calls, firing),
-        Measure::Silence => {
-            let baseline = before.iter().rev().take(BASELINE_MINUTES as usize);
-            let busy = baseline.filter(|minute| minute.calls > 0).count();
+    let sum = |column: Column| window.iter().map(|minute| minute.get(column)).sum::<i64>();
+    let calls = sum(Column::CALLS);
+    let baseline = || before.iter().rev().take(BASELINE_MINUTES as usize);
+    match (rule.measure, rule.measure.parts()) {
+        (Measure::Lost, _) => judge(rule, sum(Column::LOST) as f64, calls, None, firing),
+        (Measure::Silence, _) => {
+            let busy = baseline().filter(|minute| minute.calls > 0).count();
             let value = busy as f64 / BASELINE_MINUTES as f64;
             let baseline = Some(value);
             if calls > 0 {
@@ -132,37 +162,102 @@ pub fn observe(rule: &Rule, minutes: &[Minute], firing: bool) -> Observation {
                 Observation::NoData { count: 0 }
             }
         }
+        (_, Some((column, None))) if rule.method == Method::Drop => {
+            let hour: i64 = baseline().map(|minute| minute.get(column)).sum();
+            let expected = hour as f64 * rule.window_minutes as f64 / BASELINE_MINUTES as f64;
+            // What matters is how many there used to be, not how few there are.
+            let count = baseline().map(|minute| minute.calls).sum();
+            if expected <= 0.0 {
+                return nothing(rule, count, firing);
+            }
+            enough(rule, sum(column) as f64 / expected, count, Some(expected), firing)
+        }
+        (_, Some((column, None))) => enough(rule, sum(column) as f64, calls, None, firing),
+        (_, Some((over, Some(under)))) => match sum(under) {
+            0 => nothing(rule, 0, firing),
+            count => enough(rule, sum(over) as f64 / count as f64, count, None, firing),
+        },
+        (_, None) => Observation::Broken { message: format!("{} is no count", rule.measure.name()) },
     }
 }
 
-fn judge_mean(rule: &Rule, sum: i64, count: i64, firing: bool) -> Observation {
-    let enough = if firing { 1 } else { rule.min_count.max(1) };
-    if count >= enough {
-        judge(rule, sum as f64 / count as f64, count, firing)
-    } else if rule.no_data == NoData::Zero {
-        judge(rule, 0.0, count, firing)
+/// What a rule on a quantile sees in the durations of its window.
+pub fn observe_quantile(rule: &Rule, durations: &Histogram, firing: bool) -> Observation {
+    let Measure::Quantile(_, rank) = rule.measure else {
+        return Observation::Broken { message: format!("{} is no quantile", rule.measure.name()) };
+    };
+    let count = i64::try_from(durations.count()).unwrap_or(i64::MAX);
+    match durations.quantile(f64::from(rank) / 1000.0) {
+        Some(value) => enough(rule, value, count, None, firing),
+        None => nothing(rule, 0, firing),
+    }
+}
+
+/// The value against the rule's thresholds, if enough was counted.
+fn enough(rule: &Rule, value: f64, count: i64, baseline: Option<f64>, firing: bool) -> Observation {
+    let least = if firing { 1 } else { rule.min_count.max(1) };
+    if count >= least { judge(rule, value, count, baseline, firing) } else { nothing(rule, count, firing) }
+}
+
+/// Too little was counted to say.
+fn nothing(rule: &Rule, count: i64, firing: bool) -> Observation {
+    if rule.no_data == NoData::Zero {
+        judge(rule, 0.0, count, None, firing)
     } else {
         Observation::NoData { count }
     }
 }
 
 /// The value against the rule's thresholds.
-fn judge(rule: &Rule, value: f64, count: i64, firing: bool) -> Observation {
+fn judge(rule: &Rule, value: f64, count: i64, baseline: Option<f64>, firing: bool) -> Observation {
     let is_beyond = |threshold| rule.side.is_beyond(value, threshold);
     let lowest = rule.warning_threshold.unwrap_or(rule.threshold);
     let limit = rule.resolve_threshold.filter(|_| firing).unwrap_or(lowest);
     if !is_beyond(limit) {
-        return Observation::Healthy { value, count, baseline: None };
+        return Observation::Healthy { value, count, baseline };
     }
     let is_warning = rule.warning_threshold.is_some() && !is_beyond(rule.threshold);
     let level = if is_warning { Level::Warning } else { Level::Critical };
-    Observation::Breached { value, count, baseline: None, level }
+    Observation::Breached { value, count, baseline, level }
+}
+
+/// A value for the worse side of a rule, of one known for either side.
+fn signed(rule: &Rule, above: f64, below: f64) -> f64 {
+    match rule.side {
+        Side::Above => above,
+        Side::Below => -below,
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::rule::{Side, shipped};
+    use crate::rule::shipped;
+
+    /// A rule to change.
+    pub(crate) fn rule() -> Rule {
+        Rule { min_count: 1, for_minutes: 0, ..shipped("error-share").unwrap() }
+    }
+
+    /// What is seen, look by look: `.` healthy, `w` a warning, `!` critical, `?` no data, `x` broken. Each
+    /// look is told whether the one before saw a breach.
+    pub(crate) fn timeline<F: Fn(bool) -> Observation>(looks: impl IntoIterator<Item = F>) -> String {
+        let mut firing = false;
+        looks
+            .into_iter()
+            .map(|look| {
+                let seen = look(firing);
+                firing = matches!(seen, Observation::Breached { .. });
+                match seen {
+                    Observation::Breached { level: Level::Warning, .. } => 'w',
+                    Observation::Breached { .. } => '!',
+                    Observation::Healthy { .. } => '.',
+                    Observation::NoData { .. } => '?',
+                    Observation::Broken { .. } => 'x',
+                }
+            })
+            .collect()
+    }
 
     #[test]
     fn the_error_share_is_taken_over_the_window() {

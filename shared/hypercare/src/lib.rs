@@ -17,10 +17,12 @@ pub mod histogram;
 pub mod hours;
 pub mod inbound;
 pub mod inhibit;
+pub mod measure;
 pub mod notice;
 pub mod notify;
 pub mod rule;
 pub mod silence;
+pub mod stats;
 pub mod time;
 
 /// A value somebody entered that cannot be used, and the field it was entered in.

@@ -3,10 +3,13 @@
 //! A notice says what was measured and against what. It never names a cause: the gateway saw numbers,
 //! not reasons.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Fired, Reason, Resolved};
-use crate::rule::{BASELINE_MINUTES, Measure, Rule, Severity};
+use crate::measure::Unit;
+use crate::rule::{BASELINE_MINUTES, Measure, Rule, Severity, Side};
 use crate::time::MINUTE_MS;
 
 /// One message to people or their tools. Stored as JSON until it is delivered.
@@ -72,6 +75,10 @@ impl Notice {
             Measure::ErrorShare => {
                 format!("5xx share {shown} > {threshold}{on} ({window} min, {count} calls)")
             }
+            Measure::Quantile(..) | Measure::Ratio(..) | Measure::Sum(_) => {
+                let (label, sign) = (rule.measure.label(), if rule.side == Side::Above { '>' } else { '<' });
+                format!("{label} {shown} {sign} {threshold}{on} ({window} min, {count} calls)")
+            }
             Measure::Lost => format!("call records lost: {shown} ({window} min)"),
             Measure::MeanWait => format!("mean wait {shown} > {threshold}{on} ({window} min, {count} calls)"),
             Measure::Silence => {
@@ -82,9 +89,9 @@ impl Notice {
             }
         };
         let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
-        fact(name_of(rule.measure), shown);
+        fact(&name_of(rule.measure), shown);
         fact("Threshold", threshold);
-        if matches!(rule.measure, Measure::ErrorShare | Measure::MeanWait) {
+        if !matches!(rule.measure, Measure::Lost | Measure::Silence) {
             fact("Calls", format!("{count} in {window} min"));
         }
         notice
@@ -179,21 +186,18 @@ fn closed(
     let (worst, _) = shown(rule, resolved.worst);
     notice.summary += &match (resolved.reason, rule.measure) {
         (Reason::StillSilent, _) => format!("no calls{on} for a day, which is no longer news"),
-        (Reason::NoCalls, Measure::ErrorShare) => {
-            format!("no calls to measure any more{on}; 5xx share was up to {worst}")
-        }
         (Reason::DataAgain, _) => format!("data again{on} after {lasted} min without"),
-        (Reason::NoCalls, _) => format!("no calls to measure any more{on}; mean wait was up to {worst}"),
-        (Reason::Recovered, Measure::ErrorShare) => {
-            format!("5xx share back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
+        (Reason::NoCalls, measure) => {
+            format!("no calls to measure any more{on}; {} was up to {worst}", measure.label())
         }
         (Reason::Recovered, Measure::Lost) => {
             format!("no call records lost any more, {lasted} min after the first")
         }
-        (Reason::Recovered, Measure::MeanWait) => {
-            format!("mean wait back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
-        }
         (Reason::Recovered, Measure::Silence) => format!("calls again{on}"),
+        (Reason::Recovered, measure) => {
+            let label = measure.label();
+            format!("{label} back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
+        }
     };
     let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
     if rule.measure != Measure::Silence {
@@ -232,12 +236,13 @@ fn about(
     }
 }
 
-fn name_of(measure: Measure) -> &'static str {
+fn name_of(measure: Measure) -> Cow<'static, str> {
     match measure {
-        Measure::ErrorShare => "5xx share",
-        Measure::Lost => "Records lost",
-        Measure::MeanWait => "Mean wait",
-        Measure::Silence => "Minutes with calls before",
+        Measure::ErrorShare => "5xx share".into(),
+        Measure::Lost => "Records lost".into(),
+        Measure::MeanWait => "Mean wait".into(),
+        Measure::Silence => "Minutes with calls before".into(),
+        other => other.label(),
     }
 }
 
@@ -248,10 +253,11 @@ fn on(subject: Option<&Subject<'_>>) -> String {
 /// The measure and the rule's threshold in the measure's unit, with as many decimals as it takes to
 /// tell them apart.
 fn shown(rule: &Rule, value: f64) -> (String, String) {
-    let (scale, unit) = match rule.measure {
-        Measure::ErrorShare | Measure::Silence => (100.0, " %"),
-        Measure::Lost => (1.0, ""),
-        Measure::MeanWait => (1.0, " ms"),
+    let (scale, unit) = match rule.measure.unit() {
+        Unit::Count => (1.0, ""),
+        Unit::Microusd => (1e-6, " $"),
+        Unit::Milliseconds => (1.0, " ms"),
+        Unit::Share => (100.0, " %"),
     };
     let write = |number: f64, decimals: usize| {
         let digits = format!("{:.decimals$}", number * scale);

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{attention, outbox};
+use super::{
+    attention, outbox,
+    rules::{self, StoredRule},
+};
 use crate::ports::{Database, PortError, Statement, read_all, rows};
 
 /// What a deployment changed about a rule.
@@ -66,8 +69,10 @@ pub struct Evaluated {
 /// What evaluation begins with.
 #[derive(Debug)]
 pub struct Standing {
-    /// What is changed about the rules.
+    /// What is changed about the shipped rules.
     pub overrides: Vec<StoredOverride>,
+    /// The rules of one's own.
+    pub rules: Vec<StoredRule>,
     /// How far each rule was evaluated; one that never was is not there.
     pub evaluated: Vec<Evaluated>,
     /// Where the series stand that are not inactive.
@@ -76,12 +81,14 @@ pub struct Standing {
 
 /// Reads what evaluation begins with, all of one moment.
 pub async fn standing(db: &impl Database) -> Result<Standing, PortError> {
-    let sql = [ALL_OVERRIDES, "SELECT rule_id, minute_ms FROM evaluations", "SELECT * FROM alerts"];
+    let sql =
+        [ALL_OVERRIDES, rules::ALL, "SELECT rule_id, minute_ms FROM evaluations", "SELECT * FROM alerts"];
     let results = db.batch(sql.map(|sql| Statement::new(sql, [])).into()).await?;
-    let [overrides, evaluated, alerts] =
+    let [overrides, rules, evaluated, alerts] =
         results.try_into().map_err(|_| PortError::new("database", "a statement without a result"))?;
     Ok(Standing {
         overrides: read_all(overrides)?,
+        rules: read_all(rules)?,
         evaluated: read_all(evaluated)?,
         alerts: read_all(alerts)?,
     })

@@ -14,5 +14,7 @@ pub mod prices;
 pub mod receivers;
 pub mod retention;
 pub mod rollups;
+pub mod rules;
 pub mod schedule;
 pub mod silences;
+pub mod watched;
