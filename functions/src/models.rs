@@ -14,7 +14,7 @@ use llm::{
     capability::{self, Facts},
     demo,
     dialect::{chat_completions::ChatCompletions, generate_content::GenerateContent, messages::Messages},
-    operation::Chat,
+    operation::{Chat, CountTokens},
     price,
     provider::{Api, PROVIDERS},
 };
@@ -79,7 +79,7 @@ async fn list<H: Host>(shape: Shape, incoming: &Incoming, host: &H) -> Result<Va
     models.retain(|name| shape == Shape::OpenAi || facts(name, &caller).chats());
     let query = incoming.uri().query().unwrap_or_default();
     let shown = |names: &[String]| -> Vec<Value> {
-        names.iter().map(|name| model(shape, name, &facts(name, &caller), now_ms)).collect()
+        names.iter().map(|name| model(shape, name, &caller, now_ms)).collect()
     };
     Ok(match shape {
         Shape::OpenAi => list_of(shown(&models)),
@@ -130,7 +130,7 @@ async fn find<H: Host>(shape: Shape, name: &str, incoming: &Incoming, host: &H) 
     let caller = auth::authenticate(host, incoming, now_ms).await?;
     let name = decoded(name);
     plan::plan(&name, &caller)?;
-    Ok(model(shape, &name, &facts(&name, &caller), now_ms))
+    Ok(model(shape, &name, &caller, now_ms))
 }
 
 fn names<H: Host>(caller: &Caller, host: &H) -> Vec<String> {
@@ -158,7 +158,14 @@ fn facts(name: &str, caller: &Caller) -> Facts {
     facts.fold(first, |common, other| common.common(&other))
 }
 
-fn model(shape: Shape, name: &str, facts: &Facts, now_ms: i64) -> Value {
+/// Whether one of the targets the name stands for counts tokens.
+fn counts(name: &str, caller: &Caller) -> bool {
+    let choices = plan::plan(name, caller).unwrap_or_default();
+    choices.iter().any(|choice| CountTokens::counts(choice.provider, choice.model))
+}
+
+fn model(shape: Shape, name: &str, caller: &Caller, now_ms: i64) -> Value {
+    let facts = facts(name, caller);
     let mut fields = Map::new();
     let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
     match shape {
@@ -180,7 +187,11 @@ fn model(shape: Shape, name: &str, facts: &Facts, now_ms: i64) -> Value {
         Shape::Gemini => {
             set("name", format!("models/{name}").into());
             set("displayName", name.into());
-            let methods: &[&str] = if facts.chats() { &["generateContent", "countTokens"] } else { &[] };
+            let methods: &[&str] = match (facts.chats(), counts(name, caller)) {
+                (true, true) => &["generateContent", "countTokens"],
+                (true, false) => &["generateContent"],
+                (false, _) => &[],
+            };
             set("supportedGenerationMethods", methods.into());
             if let Some(tokens) = facts.context {
                 set("inputTokenLimit", tokens.into());

@@ -6,7 +6,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
 
-const { upstream, bare, builds, migrations } = JSON.parse(process.argv[2]);
+const { upstream, scripts, builds, migrations } = JSON.parse(process.argv[2]);
 const tell = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 const running = [];
@@ -15,6 +15,29 @@ const running = [];
 const DIRECT = `
 import { env as bindings } from 'cloudflare:workers';
 globalThis.fetch = (url, init) => bindings.OUTBOUND.fetch(url, init);
+`;
+
+/** Sends what goes to the queue to where the queue is: on Cloudflare, too, it is not in the Worker's process. */
+const REMOTE_QUEUE = `
+Object.defineProperty(bindings, 'JOURNAL', {
+  value: {
+    async send(message) {
+      const answer = await fetch(bindings.QUEUE_URL, { method: 'POST', body: message });
+      if (!answer.ok) throw new Error('the queue took nothing: ' + answer.status);
+    },
+  },
+});
+`;
+
+/** The queue's end of it: what is posted here is queued. Everything else is the gateway's. */
+const QUEUE = `
+import gateway from './index.js';
+export default class extends gateway {
+  async fetch(request) {
+    await this.env.JOURNAL.send(await request.text(), { contentType: 'text' });
+    return new Response();
+  }
+}
 `;
 
 /** Starts a Worker and returns the URL of its own socket: no proxy of Miniflare's stands before it. */
@@ -49,26 +72,34 @@ function children() {
   }
 }
 
-/** Hypergate as wrangler.toml binds it, with its database made and a key to call it with. */
+/**
+ * Hypergate as wrangler.toml binds it, with its database made and a key to call it with. Its queue, the
+ * queue's consumer and the database that takes the records run in a process of their own.
+ */
 async function startGateway(folder) {
-  const { worker, pid, url } = await start({
+  const secret = 'only good for a measurement, so anyone may read it';
+  const options = (entry) => ({
     modulesRoot: folder,
     modules: [
-      {
-        type: 'ESModule',
-        path: path.join(folder, 'direct.js'),
-        contents: `${DIRECT}export * from './index.js'; export { default } from './index.js';`,
-      },
+      { type: 'ESModule', path: path.join(folder, 'entry.js'), contents: entry },
       { type: 'ESModule', path: path.join(folder, 'index.js') },
       { type: 'CompiledWasm', path: path.join(folder, 'index_bg.wasm') },
     ],
     compatibilityFlags: ['enable_request_signal'],
     d1Databases: ['DB'],
     kvNamespaces: ['KV'],
+  });
+  const queue = await start({
+    ...options(QUEUE),
     queueProducers: { JOURNAL: 'hypergate-journal' },
     queueConsumers: { 'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: 1 } },
+    bindings: { HYPERGATE_SECRET: secret },
+  });
+  const { worker, pid, url } = await start({
+    ...options(`${DIRECT}${REMOTE_QUEUE}export * from './index.js'; export { default } from './index.js';`),
     bindings: {
-      HYPERGATE_SECRET: 'only good for a measurement, so anyone may read it',
+      QUEUE_URL: queue.url.href,
+      HYPERGATE_SECRET: secret,
       ADMIN_TOKEN: 'admin',
       OPENAI_API_KEY: 'sk-bench',
       OPENAI_BASE_URL: `${upstream}/v1`,
@@ -76,15 +107,21 @@ async function startGateway(folder) {
       ANTHROPIC_BASE_URL: upstream,
     },
   });
+  const records = await makeTables(queue.worker);
+  await makeTables(worker);
+  const tenant = await admin(url, '/tenants', { name: 'bench' });
+  const { key } = await admin(url, `/tenants/${tenant.id}/keys`, { name: 'bench' });
+  return { pids: [pid, queue.pid], url, key, database: records };
+}
+
+async function makeTables(worker) {
   const database = await worker.getD1Database('DB');
   for (const file of readdirSync(migrations).sort()) {
     const sql = readFileSync(path.join(migrations, file), 'utf8').replace(/--.*$/gm, '');
     const statements = sql.split(';').map((text) => text.trim()).filter((text) => text !== '');
     await database.batch(statements.map((text) => database.prepare(text)));
   }
-  const tenant = await admin(url, '/tenants', { name: 'bench' });
-  const { key } = await admin(url, `/tenants/${tenant.id}/keys`, { name: 'bench' });
-  return { pid, url, key, database };
+  return database;
 }
 
 async function admin(url, route, body) {
@@ -103,15 +140,18 @@ async function stored({ database }) {
   return { calls: calls.n, ok: calls.ok, reported_lost: losses.n };
 }
 
-const passThrough = await start({
-  modules: [{ type: 'ESModule', path: bare, contents: DIRECT + readFileSync(bare, 'utf8') }],
-  bindings: { UPSTREAM: `${upstream}/v1/chat/completions` },
-});
+const plain = [];
+for (const script of scripts) {
+  plain.push(await start({
+    modules: [{ type: 'ESModule', path: script, contents: DIRECT + readFileSync(script, 'utf8') }],
+    bindings: { UPSTREAM: `${upstream}/v1/chat/completions` },
+  }));
+}
 const gateways = [];
 for (const folder of builds) gateways.push(await startGateway(folder));
 tell({
-  bare: { address: passThrough.url.host, pid: passThrough.pid },
-  gateways: gateways.map(({ url, pid, key }) => ({ address: url.host, pid, key })),
+  plain: plain.map(({ url, pid }) => ({ address: url.host, pids: [pid] })),
+  gateways: gateways.map(({ url, pids, key }) => ({ address: url.host, pids, key })),
 });
 
 for await (const _ of readline.createInterface({ input: process.stdin })) {

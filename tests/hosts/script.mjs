@@ -21,6 +21,8 @@ const LIMITS = {
   FIRST_BYTE_TIMEOUT_MS: '3000',
   ANSWER_TIMEOUT_MS: '3000',
   IDLE_TIMEOUT_MS: '3000',
+  SESSION_IDLE_MS: '4000',
+  SESSION_MS: '8000',
 };
 
 export function script(name, start) {
@@ -659,34 +661,94 @@ export function script(name, start) {
       assert.equal((await ann.get('/v1/files/file_1')).status, 404);
     });
 
+    /** Opens a socket, and collects what is heard there. */
+    const talk = async (key, model = 'openai/gpt-realtime') => {
+      const path = `/v1/realtime?model=${encodeURIComponent(model)}`;
+      const socket = new WebSocket(host.url.replace('http', 'ws') + path, ['realtime', `openai-insecure-api-key.${key}`]);
+      const heard = [];
+      socket.addEventListener('message', ({ data }) => heard.push(JSON.parse(data)));
+      const closed = new Promise((resolve) => socket.addEventListener('close', resolve));
+      await new Promise((resolve, reject) => {
+        socket.addEventListener('open', resolve);
+        socket.addEventListener('error', reject);
+      });
+      await until('the session', () => heard.find(({ type }) => type === 'session.created'));
+      return { socket, heard, closed, send: (event) => socket.send(JSON.stringify(event)) };
+    };
+    /** The record of a session that has just ended. */
+    const ended = async () => {
+      const isNew = ({ id }) => made.every((call) => call.id !== id);
+      const sessions = async () => (await op.calls({ model: 'gpt-realtime', status: 101 })).find(isNew);
+      const call = await until('the record', sessions);
+      made.push({ id: call.id, status: 101 });
+      return call;
+    };
+
     it('relays a conversation, or says that it cannot', async () => {
       const { key } = await op.key(tenant);
-      const path = '/v1/realtime?model=openai%2Fgpt-realtime';
       if (!host.hasSockets) {
-        const answer = await as(key).get(path);
+        const answer = await as(key).get('/v1/realtime?model=openai%2Fgpt-realtime');
         const id = answer.headers.get('x-hypergate-call-id');
         made.push({ id, status: answer.status });
         refused({ status: answer.status, body: await answer.json(), id }, 501, 'websockets_unavailable');
         return;
       }
-      const socket = new WebSocket(host.url.replace('http', 'ws') + path, ['realtime', `openai-insecure-api-key.${key}`]);
-      const heard = [];
-      socket.addEventListener('message', ({ data }) => heard.push(JSON.parse(data)));
-      await new Promise((resolve, reject) => {
-        socket.addEventListener('open', resolve);
-        socket.addEventListener('error', reject);
-      });
+      const { socket, heard, send } = await talk(key);
       assert.equal(socket.protocol, 'realtime');
-      await until('the session', () => heard.find(({ type }) => type === 'session.created'));
       const content = [{ type: 'input_text', text: 'greet' }];
-      socket.send(JSON.stringify({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } }));
-      socket.send(JSON.stringify({ type: 'response.create' }));
+      send({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content } });
+      send({ type: 'response.create' });
       await until('an answer', () => heard.find(({ type }) => type === 'response.done'));
       socket.close(1000);
-      const call = await until('the record', async () => (await op.calls({ model: 'gpt-realtime', status: 101 }))[0]);
-      made.push({ id: call.id, status: 101 });
+      const call = await ended();
       assert.deepEqual([call.operation, call.outcome, call.stream], ['realtime', 'ok', true]);
       assert.ok(call.input_tokens !== null && call.output_tokens !== null);
+    });
+
+    it('passes no model on that the key may not use, however it is written', async () => {
+      if (!host.hasSockets) return;
+      const { key } = await op.key(tenant, { models: ['openai/gpt-realtime', 'openai/whisper-1'] });
+      const { socket, heard, send } = await talk(key);
+      const session = (model) => ({ type: 'realtime', audio: { input: { transcription: { model } } } });
+      const update = (model) => JSON.stringify({ event_id: 'mine', type: 'session.update', session: session(model) });
+      const refusals = () => heard.filter(({ type, error }) => type === 'error' && error.code === 'model_not_allowed');
+      const wrong = update('gpt-4o-transcribe');
+      const asBytes = new TextEncoder().encode(wrong);
+      for (const message of [wrong, wrong.replace('"model"', '"m\\u006fdel"'), wrong.replace('model', 'MODEL'), asBytes]) {
+        const before = refusals().length;
+        socket.send(message);
+        const refusal = await until('a refusal', () => refusals()[before]);
+        assert.deepEqual([refusal.error.event_id, refusal.error.type], ['mine', 'permission_error']);
+      }
+      assert.ok(!heard.some(({ type }) => type === 'session.updated'), 'none of it went on');
+      // As callers name models, and as the provider does.
+      for (const [at, model] of ['openai/whisper-1', 'whisper-1'].entries()) {
+        send(JSON.parse(update(model)));
+        const updates = () => heard.filter(({ type }) => type === 'session.updated');
+        const { session } = await until('the session', () => updates()[at]);
+        assert.equal(session.audio.input.transcription.model, 'whisper-1');
+      }
+      socket.close(1000);
+      await ended();
+    });
+
+    it('ends a conversation in which nobody says anything, and one that goes on for too long', async () => {
+      if (!host.hasSockets) return;
+      const { key } = await op.key(tenant);
+      for (const [talks, least, most] of [[false, 3_500, 7_500], [true, 7_500, 20_000]]) {
+        const { closed, socket } = await talk(key);
+        const began = Date.now();
+        // Far more often than silence is allowed to last.
+        const append = JSON.stringify({ type: 'input_audio_buffer.append', audio: 'AAAA' });
+        const timer = talks && setInterval(() => socket.send(append), 500);
+        const { code } = await closed;
+        clearInterval(timer);
+        const lasted = Date.now() - began;
+        assert.equal(code, 1008);
+        assert.ok(lasted >= least && lasted <= most, `${lasted} ms`);
+        const call = await ended();
+        assert.deepEqual([call.outcome, call.duration_ms >= least], ['ok', true]);
+      }
     });
 
     // --- what is kept ---

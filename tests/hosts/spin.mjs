@@ -1,6 +1,8 @@
-// The script on Spin.
+// The scripts on Spin.
 
+import { clouds } from './clouds.mjs';
 import { startSpin } from './lib/spin.mjs';
 import { script } from './script.mjs';
 
 script('Spin', startSpin);
+clouds('Spin', startSpin);

@@ -208,6 +208,37 @@ class OpenAISDK(unittest.TestCase):
         chunks = self.client.completions.create(model="demo/echo", prompt=WORDS, stream=True)
         self.assertEqual("".join(chunk.choices[0].text for chunk in chunks), WORDS)
 
+    def test_talks_over_a_socket(self):
+        def hear(kind):
+            while (event := talk.recv()).type != kind:
+                self.assertNotEqual(event.type, "error", event)
+            return event
+
+        with self.client.realtime.connect(model="openai/gpt-realtime") as talk:
+            hear("session.created")
+            ears = {"input": {"transcription": {"model": "openai/whisper-1"}}}
+            talk.session.update(session={"type": "realtime", "audio": ears})
+            self.assertEqual(hear("session.updated").session.audio.input.transcription.model, "whisper-1")
+            content = [{"type": "input_text", "text": "greet me"}]
+            talk.conversation.item.create(item={"type": "message", "role": "user", "content": content})
+            talk.response.create()
+            self.assertEqual(hear("response.done").response.status, "completed")
+
+        limited = self.caller(self.gateway["talk_key"])
+        with limited.realtime.connect(model="openai/gpt-realtime") as talk:
+            hear("session.created")
+            talk.session.update(session={"type": "realtime", "audio": ears}, event_id="mine")
+            event = talk.recv()
+            self.assertEqual((event.type, event.error.code), ("error", "model_not_allowed"))
+            self.assertEqual(event.error.event_id, "mine")
+        limited.close()
+
+        nobody = self.caller("hg_nobody")
+        with self.assertRaises(Exception) as raised, nobody.realtime.connect(model="openai/gpt-realtime"):
+            pass
+        self.assertIn("401", str(raised.exception))
+        nobody.close()
+
     def test_stops_in_the_middle(self):
         for model in MODELS:
             with self.subTest(model):

@@ -18,7 +18,7 @@ import OpenAI from 'openai';
 
 import { say } from '../hosts/lib/gateway.mjs';
 import { RECIPE, SCHEMA, TOOLS, WORDS } from '../hosts/lib/mock.mjs';
-import { MODELS, startGateway } from './lib/gateway.mjs';
+import { EVERY_PROTOCOL, startGateway } from './lib/gateway.mjs';
 
 const { name, description, parameters } = TOOLS[0].function;
 const RECIPE_SCHEMA = SCHEMA.json_schema.schema;
@@ -191,7 +191,7 @@ describe('every SDK in every situation', () => {
 
   for (const [client, make] of Object.entries(CLIENTS)) {
     for (const [situation, check] of Object.entries(SITUATIONS)) {
-      for (const model of MODELS) {
+      for (const model of EVERY_PROTOCOL) {
         it(`${client}: ${situation}: ${model}`, async () => {
           await check(make(gateway.key, new URL(gateway.base_url).origin), model);
           shown({ client, situation, model });

@@ -159,3 +159,82 @@ fn a_clock_that_was_ahead_once_does_not_stop_the_watch() {
     let reports = watch.play("3s");
     assert!(reports.iter().any(|report| report.evaluated_minutes > 0), "{reports:?}");
 }
+
+/// A host that remembers nothing between requests has no other bound: there each is the first stranger it sees.
+#[test]
+fn strangers_do_not_fill_the_database_of_a_host_that_remembers_nothing() {
+    let host = MemoryHost::new();
+    let noon = 1_767_225_600_000;
+    let store = |tenant_id: &str, count: i64, from_ms: i64| {
+        for at in 0..count {
+            let mut record = watch::record(tenant_id, from_ms + at);
+            record.id = format!("call_{tenant_id}_{from_ms}_{at}");
+            block_on(journal::write(&host, &[record])).unwrap();
+        }
+    };
+    store("", 700, noon);
+    assert_eq!(stored(&host), 600);
+    // Others are none of it, and the next minute is another.
+    store("tn_a", 50, noon);
+    store("", 10, noon + 61_000);
+    assert_eq!(stored(&host), 660);
+}
+
+#[test]
+fn a_tool_or_a_fallback_cannot_bring_in_a_model_that_the_key_may_not_use() {
+    let gateway = Gateway::default();
+    let narrow = gateway
+        .new_key(&json!({ "name": "narrow", "models": ["openai/gpt-5", "anthropic/claude-haiku-4-5"] }));
+    let drawing = json!([{ "type": "image_generation", "model": "gpt-image-2" }]);
+    let advisor = json!([{ "type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-6" }]);
+    let turn = json!([{ "role": "user", "content": "Hi" }]);
+    for (path, body) in [
+        ("/v1/responses", json!({ "model": "openai/gpt-5", "input": "Hi", "tools": drawing })),
+        (
+            "/v1/responses",
+            json!({ "model": "openai/gpt-5", "input": "Hi", "moderation": { "model": "omni" } }),
+        ),
+        (
+            "/v1/messages",
+            json!({ "model": "anthropic/claude-haiku-4-5", "max_tokens": 9, "messages": turn, "tools": advisor }),
+        ),
+        (
+            "/v1/messages",
+            json!({ "model": "anthropic/claude-haiku-4-5", "max_tokens": 9, "messages": turn,
+                "fallbacks": [{ "model": "claude-opus-4-6" }] }),
+        ),
+    ] {
+        let ask = |key: &str| {
+            gateway.request("POST", path, &[("authorization", &format!("Bearer {key}"))], body.to_string())
+        };
+        let answered = ask(&narrow);
+        assert_eq!(answered.status, 403, "{body}: {}", answered.text());
+        assert_eq!(answered.record.unwrap().error_type.as_deref(), Some("model_not_allowed"));
+        // A key that may use everything may use these.
+        gateway
+            .host
+            .upstream
+            .anything(Answer::json(400, &json!({ "error": { "message": "It was asked." } })));
+        assert!(ask(&gateway.key).text().contains("It was asked."), "{body}");
+    }
+}
+
+#[test]
+fn a_name_that_is_no_header_does_not_hide_what_was_dropped() {
+    let gateway = Gateway::default();
+    let ask = |more: Value| {
+        let answer = json!({ "id": "1", "type": "message", "role": "assistant", "model": "c", "stop_reason": "end_turn",
+            "content": [{ "type": "text", "text": "Hello" }], "usage": { "input_tokens": 1, "output_tokens": 1 } });
+        gateway.host.upstream.expect("POST", tests::ANTHROPIC, Answer::json(200, &answer));
+        let mut body = json!({ "model": "anthropic/claude-haiku-4-5", "messages": [{ "role": "user", "content": "Hi" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answered = gateway.chat(&body);
+        assert_eq!(answered.status, 200, "{}", answered.text());
+        answered.headers["x-hypergate-dropped"].to_str().unwrap().to_owned()
+    };
+    let named = ask(json!({ "gr\u{f6}\u{df}e\n": 1, "later": 2 }));
+    assert!(named == "gr??e?,later" || named == "later,gr??e?", "{named}");
+    let many: serde_json::Map<String, Value> = (0..500).map(|at| (format!("field-{at}"), json!(1))).collect();
+    let named = ask(Value::Object(many));
+    assert!(named.len() < 2_200 && named.starts_with("field-") && named.ends_with(",..."), "{named}");
+}

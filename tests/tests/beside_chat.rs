@@ -191,6 +191,24 @@ fn titan(texts: usize) -> Value {
 }
 
 #[test]
+fn the_answers_of_one_call_are_together_no_larger_than_one_may_be() {
+    let gateway = gateway();
+    let answer = |megabytes: usize| {
+        Answer::json(
+            200,
+            &json!({ "embedding": [0.5], "inputTextTokenCount": 3, "pad": "x".repeat(megabytes << 20) }),
+        )
+    };
+    // A lone target is tried twice.
+    for size in [10, 12, 12, 10, 12, 12] {
+        gateway.host.upstream.expect("POST", TITAN, answer(size));
+    }
+    let answered = post(&gateway, "/v1/embeddings", &titan(3));
+    assert_eq!(answered.json()["error"]["code"], "upstream_garbled", "{}", answered.text());
+    gateway.host.upstream.assert_done();
+}
+
+#[test]
 fn titan_takes_one_text_a_request_and_the_answer_is_one_list_in_order() {
     let gateway = gateway();
     for text in 0..13 {

@@ -96,13 +96,27 @@ fn what_is_not_known_goes_to_the_provider() {
     for (model, body) in [
         ("of-tomorrow", with_tools("openai/of-tomorrow")),
         ("gpt-3.5-turbo", with_picture("openai/gpt-3.5-turbo")),
-        ("o3-deep-research", ask(DEEP)),
     ] {
         let gateway = Gateway::default();
         gateway.host.upstream.expect("POST", OPENAI, Answer::json(200, &answer()));
         assert_eq!(gateway.chat(&body).status, 200, "{model}");
         assert_eq!(gateway.host.upstream.sent()[0].json()["model"], model);
     }
+}
+
+#[test]
+fn a_model_that_openai_serves_by_responses_alone_is_asked_there_for_every_caller() {
+    let gateway = Gateway::default();
+    let output = json!([{ "type": "message", "id": "msg_1", "status": "completed", "role": "assistant",
+        "content": [{ "type": "output_text", "text": "Hi", "annotations": [] }] }]);
+    let answer = json!({ "id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": output,
+        "usage": { "input_tokens": 3, "output_tokens": 1 } });
+    gateway.host.upstream.expect("POST", "https://api.openai.com/v1/responses", Answer::json(200, &answer));
+    let answered = gateway.chat(&ask(DEEP));
+    assert_eq!(answered.status, 200);
+    assert_eq!(answered.json()["choices"][0]["message"]["content"], "Hi");
+    let sent = gateway.host.upstream.sent()[0].json();
+    assert_eq!((&sent["model"], &sent["store"]), (&json!("o3-deep-research"), &json!(false)));
 }
 
 #[test]

@@ -183,3 +183,45 @@ fn a_refusal_or_a_failure_is_in_the_callers_shape() {
         assert_eq!(post(&garbled, path, &gemini()).status, 400, "{path}");
     }
 }
+
+/// Google takes a field's name in camel case and in snake case, and letters as escapes.
+#[test]
+fn a_request_within_a_request_is_seen_in_every_spelling() {
+    let gateway = gateway();
+    let narrow = gateway.new_key(&json!({ "name": "narrow", "models": ["gemini/gemini-2.5-flash"] }));
+    let ask = |body: &str| {
+        let path = "/v1beta/models/gemini/gemini-2.5-flash:countTokens";
+        gateway.request("POST", path, &[("x-goog-api-key", &narrow)], body.to_owned())
+    };
+    let contents = r#""contents":[{"parts":[{"text":"Hi"}]}]"#;
+    let expected =
+        json!({ "model": "models/gemini-2.5-flash", "contents": [{ "parts": [{ "text": "Hi" }] }] });
+    for name in ["generateContentRequest", "generate_content_request", r"generateContent\u0052equest"] {
+        for model in ["model", "Model", r"m\u006fdel"] {
+            gateway.host.upstream.expect("POST", GEMINI, Answer::json(200, &json!({ "totalTokens": 14 })));
+            let body = format!(r#"{{"{name}":{{"{model}":"models/gemini-3-pro",{contents}}}}}"#);
+            let answered = ask(&body);
+            assert_eq!(answered.status, 200, "{body}: {}", answered.text());
+            let sent = gateway.host.upstream.sent().pop().unwrap().json();
+            assert_eq!(sent, json!({ "generateContentRequest": expected }), "{body}");
+        }
+        let other =
+            r#"{"fileData":{"fileUri":"https://generativelanguage.googleapis.com/v1beta/files/theirs"}}"#;
+        let body = format!(r#"{{"{name}":{{"contents":[{{"parts":[{other}]}}]}}}}"#);
+        assert!(ask(&body).text().contains("cannot be referred to"), "{body}");
+        let body = format!(r#"{{"{name}":{{"cached_content":"cachedContents/theirs",{contents}}}}}"#);
+        assert!(ask(&body).text().contains("cannot be referred to"), "{body}");
+    }
+    let before = gateway.host.upstream.sent().len();
+    let inner = format!("{{{contents}}}");
+    for body in [
+        format!(r#"{{"generateContentRequest":{inner},"generate_content_request":{inner}}}"#),
+        format!(r#"{{"generateContentRequest":{inner},"generateContent\u0052equest":{inner}}}"#),
+        format!(r#"{{"generateContentRequest":{inner},"GenerateContentRequest":{inner}}}"#),
+        format!(r#"{{"generate_content_request":"x",{contents}}}"#),
+        format!(r#"{{"model":"models/gemini-3-pro",{contents}}}"#),
+    ] {
+        assert_eq!(ask(&body).status, 400, "{body}");
+    }
+    assert_eq!(gateway.host.upstream.sent().len(), before, "the provider was not asked");
+}

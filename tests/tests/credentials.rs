@@ -4,7 +4,7 @@ use base64::{
     Engine as _,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
-use gateway::Host as _;
+use gateway::{Host as _, ports::FetchError, record::Outcome};
 use serde_json::{Value, json};
 use tests::{Answer, Answered, Gateway, host::NEW_YEAR_MS};
 
@@ -108,6 +108,46 @@ fn bedrock_is_asked_with_a_signature_or_with_a_key() {
 }
 
 #[test]
+fn an_endpoint_of_ones_own_is_signed_for_its_region() {
+    for (host, region) in [
+        ("vpce-0abc-xyz.bedrock-runtime.eu-west-3.vpce.amazonaws.com", "eu-west-3"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+    ] {
+        let base_url = format!("https://{host}");
+        let gateway = Gateway::with(&[
+            ("BEDROCK_ACCESS_KEY_ID", "AKID"),
+            ("BEDROCK_SECRET_ACCESS_KEY", "secret"),
+            ("BEDROCK_BASE_URL", &base_url),
+        ]);
+        let url = format!("{base_url}/model/amazon.nova-pro-v1%3A0/converse");
+        gateway.host.upstream.expect("POST", &url, converse());
+        assert_eq!(chat(&gateway, "bedrock/amazon.nova-pro-v1:0").status, 200);
+        let sent = gateway.host.upstream.sent()[0].header("authorization").to_owned();
+        assert!(sent.contains(&format!("/20260101/{region}/bedrock/")), "{sent}");
+    }
+    // Without one the region says where.
+    let gateway = Gateway::with(&[("BEDROCK_API_KEY", "bk"), ("BEDROCK_REGION", "cn-north-1")]);
+    let url = "https://bedrock-runtime.cn-north-1.amazonaws.com.cn/model/m/converse";
+    gateway.host.upstream.expect("POST", url, converse());
+    assert_eq!(chat(&gateway, "bedrock/m").status, 200);
+}
+
+#[test]
+fn a_caller_who_hangs_up_while_a_token_is_asked_for_is_no_failure_of_the_provider() {
+    let gateway = Gateway::with(&ENTRA);
+    let alias = json!({ "targets": ["azure/prod", "openai/gpt-5-mini"] });
+    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &alias);
+    for model in ["azure/prod", "fast"] {
+        gateway.host.upstream.expect("POST", ENTRA_TOKENS, Answer::error(FetchError::HungUp));
+        let record = chat(&gateway, model).record.unwrap();
+        assert_eq!((record.status, record.outcome), (499, Outcome::Aborted));
+        assert_eq!(record.error_type.as_deref(), Some("caller_hung_up"));
+    }
+    assert_eq!(gateway.host.upstream.sent().len(), 2, "nobody else was asked");
+}
+
+#[test]
 fn callers_of_messages_reach_claude_on_bedrock_with_their_own_bytes() {
     let gateway = Gateway::with(&[("BEDROCK_API_KEY", "bk")]);
     let model = "us.anthropic.claude-sonnet-4-6-v1:0";
@@ -165,6 +205,46 @@ fn a_beta_nobody_there_knows_is_named_and_no_failure() {
     let dropped = answered.headers["x-hypergate-dropped"].to_str().unwrap();
     assert!(dropped.contains("anthropic-beta:skills-2025-10-02"), "{dropped}");
     assert_eq!(gateway.host.upstream.sent()[0].header("anthropic-beta"), "");
+}
+
+#[test]
+fn beside_chat_a_beta_is_passed_on_or_named() {
+    let gateway = Gateway::with(&[("VOYAGE_API_KEY", "vk")]);
+    let vectors = json!({ "object": "list", "model": "m", "usage": { "total_tokens": 1 },
+        "data": [{ "object": "embedding", "index": 0, "embedding": [0.5] }] });
+    let bearer = format!("Bearer {}", gateway.key);
+    let betas = [
+        ("authorization", bearer.as_str()),
+        ("openai-beta", "x=v1"),
+        ("anthropic-beta", "skills-2025-10-02"),
+    ];
+    for (model, url, sent, dropped) in [
+        ("openai/embed", "https://api.openai.com/v1/embeddings", "x=v1", "anthropic-beta:skills-2025-10-02"),
+        (
+            "voyage/embed",
+            "https://api.voyageai.com/v1/embeddings",
+            "",
+            "user,anthropic-beta:skills-2025-10-02,openai-beta:x=v1",
+        ),
+    ] {
+        gateway.host.upstream.expect("POST", url, Answer::json(200, &vectors));
+        let body = json!({ "model": model, "input": "Hi", "user": "ann" }).to_string();
+        let answered = gateway.request("POST", "/v1/embeddings", &betas, body);
+        assert_eq!(answered.status, 200, "{}", answered.text());
+        assert_eq!(answered.headers["x-hypergate-dropped"], dropped);
+        let request = &gateway.host.upstream.sent_to(url)[0];
+        assert_eq!((request.header("openai-beta"), request.header("anthropic-beta")), (sent, ""));
+    }
+    let speech = "https://api.openai.com/v1/audio/speech";
+    gateway.host.upstream.expect(
+        "POST",
+        speech,
+        Answer::stream(["sound"]).header("content-type", "audio/mpeg"),
+    );
+    let body = json!({ "model": "openai/tts-1", "input": "Hi", "voice": "ash" }).to_string();
+    let answered = gateway.request("POST", "/v1/audio/speech", &betas, body);
+    assert_eq!(answered.headers["x-hypergate-dropped"], "anthropic-beta:skills-2025-10-02");
+    assert_eq!(gateway.host.upstream.sent_to(speech)[0].header("openai-beta"), "x=v1");
 }
 
 #[test]
@@ -414,6 +494,41 @@ fn claude_and_gemini_on_vertex_are_each_asked_in_their_own_protocol() {
 }
 
 #[test]
+fn a_key_of_vertexs_is_for_gemini_and_says_its_project_itself() {
+    let key = ("VERTEX_API_KEY", "vk");
+    let (location, project) = (("VERTEX_LOCATION", "europe-west1"), ("VERTEX_PROJECT", "other"));
+    let model = "google/models/gemini-2.5-flash:generateContent";
+    let regional = "https://europe-west1-aiplatform.googleapis.com/v1/projects/other/locations/europe-west1";
+    let cases: [(&[Setting<'_>], String); 3] = [
+        (&[key], format!("https://aiplatform.googleapis.com/v1/publishers/{model}")),
+        // There is no place in such an address, so there is one address.
+        (&[key, location], format!("https://aiplatform.googleapis.com/v1/publishers/{model}")),
+        (&[key, location, project], format!("{regional}/publishers/{model}")),
+    ];
+    for (settings, url) in cases {
+        let gateway = Gateway::with(settings);
+        gateway.host.upstream.expect("POST", &url, gemini());
+        assert_eq!(chat(&gateway, "vertex/gemini-2.5-flash").status, 200);
+        let sent = gateway.host.upstream.sent().remove(0);
+        assert_eq!((sent.header("x-goog-api-key"), sent.header("authorization")), ("vk", ""));
+        // Claude is not to be had for a key.
+        let answered = chat(&gateway, "vertex/claude-sonnet-4-6");
+        assert_eq!(answered.status, 404, "{}", answered.text());
+        assert!(answered.text().contains("set VERTEX_SERVICE_ACCOUNT."), "{}", answered.text());
+    }
+    // Who has both gets Claude with the account.
+    let gateway = Gateway::with(&[key, ("VERTEX_SERVICE_ACCOUNT", ACCOUNT)]);
+    gateway.host.upstream.expect("POST", TOKENS, token("ya29.first"));
+    gateway.host.upstream.expect(
+        "POST",
+        &format!("{GLOBAL}/anthropic/models/claude-sonnet-4-6:rawPredict"),
+        claude(),
+    );
+    assert_eq!(chat(&gateway, "vertex/claude-sonnet-4-6").status, 200);
+    assert_eq!(gateway.host.upstream.sent()[1].header("x-goog-api-key"), "");
+}
+
+#[test]
 fn azures_older_addresses_name_the_deployment() {
     let settings = [
         ("AZURE_API_KEY", "az"),
@@ -431,6 +546,23 @@ fn azures_older_addresses_name_the_deployment() {
     for sent in gateway.host.upstream.sent() {
         assert_eq!((sent.header("api-key"), sent.header("authorization")), ("az", ""));
     }
+}
+
+#[test]
+fn azure_speaks_at_a_deployments_address_too() {
+    let settings = [
+        ("AZURE_API_KEY", "az"),
+        ("AZURE_BASE_URL", "https://acme.openai.azure.com"),
+        ("AZURE_API_VERSION", "2025-04-01-preview"),
+    ];
+    let gateway = Gateway::with(&settings);
+    let url =
+        "https://acme.openai.azure.com/openai/deployments/voice/audio/speech?api-version=2025-04-01-preview";
+    gateway.host.upstream.expect("POST", url, Answer::stream(["sound"]).header("content-type", "audio/mpeg"));
+    let bearer = format!("Bearer {}", gateway.key);
+    let body = json!({ "model": "azure/voice", "input": "Hi", "voice": "alloy" }).to_string();
+    let answered = gateway.request("POST", "/v1/audio/speech", &[("authorization", &bearer)], body);
+    assert_eq!((answered.status.as_u16(), answered.text().as_str()), (200, "sound"));
 }
 
 #[test]

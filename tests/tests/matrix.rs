@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fs};
 use http::{HeaderMap, StatusCode};
 use llm::{
     Error,
-    chat::{Event, FinishReason, Media, Part, Request, Role},
+    chat::{Event, FinishReason, Image, Media, Part, Request, Role},
     front::ErrorBody,
     translate::Translate,
 };
@@ -273,7 +273,7 @@ fn asked(request: &Request) -> Asked {
                 Part::Text(text) => (message.role, text.clone()),
                 // Cohere's plan for the tool calls.
                 Part::Reasoning(reasoning) => (message.role, reasoning.text.clone()),
-                Part::Image(Media::Data { media_type, data }) => {
+                Part::Image(Image { media: Media::Data { media_type, data }, .. }) => {
                     (message.role, format!("{media_type} {data}"))
                 }
                 Part::ToolCall(call) => {

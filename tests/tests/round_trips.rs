@@ -11,17 +11,17 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use llm::{
-    Error, Target, Usage,
+    Error, ServiceTier, Target, Usage,
     chat::{
-        CacheTtl, Citation, Effort, Event, File, FinishReason, Media, Message, Part, Request, ResponseFormat,
-        Role, Tool, ToolCall, ToolChoice, ToolResult,
+        CacheTtl, Citation, Detail, Effort, Event, File, FinishReason, Image, Media, Message, Part, Request,
+        ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
     dialect::{
         Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
         generate_content::GenerateContent, messages::Messages, responses::Responses,
     },
     front::{Front, Head, Peek},
-    provider,
+    provider::{self, Api},
 };
 use serde_json::{Value, json};
 
@@ -81,39 +81,74 @@ const PROTOCOLS: [Protocol; 6] = [
 
 /// What a protocol, or the model asked in it, cannot say: dropped by name, or refused by name.
 const LOSSES: [(&str, &[&str], &[&str]); 6] = [
-    ("chat_completions", &["cache_control", "citations"], &[]),
+    ("chat_completions", &["cache_control", "citations", "prompt_cache_key", "safety_identifier"], &[]),
     (
         "cohere",
-        &["cache_control", "include_reasoning", "parallel_tool_calls", "strict", "user"],
+        &[
+            "cache_control",
+            "include_reasoning",
+            "metadata",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "safety_identifier",
+            "service_tier",
+            "strict",
+            "user",
+            "verbosity",
+        ],
         &["logprobs", "messages", "response_format"],
     ),
     (
         "converse",
         &[
             "frequency_penalty",
-            "parallel_tool_calls",
+            "image_url",
+            "metadata",
             "presence_penalty",
+            "prompt_cache_key",
             "reasoning_effort",
+            "safety_identifier",
             "seed",
             "temperature",
             "top_k",
             "top_p",
             "user",
-            "tool_choice",
+            "verbosity",
         ],
         &["logprobs", "messages", "response_format"],
     ),
-    ("generate_content", &["cache_control", "citations", "parallel_tool_calls", "strict", "user"], &[]),
+    (
+        "generate_content",
+        &[
+            "cache_control",
+            "citations",
+            "image_url",
+            "metadata",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "safety_identifier",
+            "strict",
+            "user",
+            "verbosity",
+        ],
+        &[],
+    ),
     (
         "messages",
         &[
             "frequency_penalty",
+            "image_url",
+            "metadata",
             "presence_penalty",
+            "prompt_cache_key",
             "reasoning_effort",
+            "safety_identifier",
             "seed",
+            "service_tier",
             "temperature",
             "top_k",
             "top_p",
+            "verbosity",
         ],
         &["logprobs", "response_format"],
     ),
@@ -211,6 +246,19 @@ fn request(dice: &mut Dice) -> Request {
         stream: dice.once_in(2),
         include_usage: true,
         user: dice.maybe(|_| "u1".to_owned()),
+        safety_identifier: dice.once_in(4).then(|| "u2".to_owned()),
+        service_tier: dice
+            .maybe(|dice| dice.pick(&[ServiceTier::Flex, ServiceTier::Priority, ServiceTier::Standard])),
+        labels: if dice.once_in(4) {
+            vec![("team".to_owned(), dice.pick(&["a-1", "A: 1", "\u{e9}"]).to_owned())]
+        } else {
+            Vec::new()
+        },
+        openais: if dice.once_in(4) {
+            vec![("prompt_cache_key", json!("k")), ("verbosity", json!("low"))]
+        } else {
+            Vec::new()
+        },
         extra: Vec::new(),
     }
 }
@@ -258,10 +306,11 @@ fn asked(dice: &mut Dice) -> Vec<Part> {
     let data = |media_type: &str| Media::Data { media_type: media_type.to_owned(), data: "aGk=".to_owned() };
     let mut parts = vec![Part::Text(dice.word())];
     if dice.once_in(4) {
-        parts.push(Part::Image(data("image/png")));
+        let detail = dice.maybe(|dice| dice.pick(&[Detail::High, Detail::Low]));
+        parts.push(Part::Image(Image { detail, media: data("image/png") }));
     }
     if dice.once_in(8) {
-        parts.push(Part::Image(Media::Url("https://example.com/a.png".to_owned())));
+        parts.push(Part::Image(Media::Url("https://example.com/a.png".to_owned()).into()));
     }
     if dice.once_in(6) {
         let (name, cited) = (Some("report".to_owned()), dice.once_in(2));
@@ -288,10 +337,11 @@ fn told(request: &Request, lost: &BTreeSet<String>) -> Vec<String> {
                     let cited = file.cited && !lost.contains("citations");
                     (role, format!("file {cited} {:?}", file.media))
                 }
-                Part::Image(media) => (role, format!("image {media:?}")),
+                Part::Image(Image { detail, media }) => {
+                    let detail = detail.filter(|_| !lost.contains("image_url"));
+                    (role, format!("image {detail:?} {media:?}"))
+                }
                 Part::Reasoning(thought) => (role, format!("thought {}", thought.text)),
-                // Bedrock's place for `"tool_choice": "none"`.
-                Part::Text(text) if text.starts_with("Do not call any tool") => continue,
                 Part::Refusal(text) | Part::Text(text) => (role, text.clone()),
                 Part::ToolCall(call) => {
                     ids.push(&call.id);
@@ -388,7 +438,9 @@ fn without(request: &mut Request, field: &str, case: &str) {
         "logprobs" => request.logprobs = None,
         "messages" => {
             for message in &mut request.messages {
-                message.parts.retain(|part| !matches!(part, Part::File(_) | Part::Image(Media::Url(_))));
+                message.parts.retain(|part| {
+                    !matches!(part, Part::File(_) | Part::Image(Image { media: Media::Url(_), .. }))
+                });
             }
         }
         "response_format" => request.response_format = ResponseFormat::Text,
@@ -416,9 +468,28 @@ fn compare(request: &Request, again: &Request, lost: &BTreeSet<String>, case: &s
         seed,
         stop,
         logprobs,
-        user,
         max_output_tokens
     );
+    // Where there is one name for the end user, either stands in it.
+    let end_user = |request: &Request| request.user.clone().or(request.safety_identifier.clone());
+    if !is_lost("user") {
+        assert_eq!(end_user(request), end_user(again), "{case}: {body}");
+    }
+    let two_names = |request: &Request| {
+        (request.user.clone(), request.safety_identifier.clone().filter(|_| request.user.is_some()))
+    };
+    if !is_lost("user") && !is_lost("safety_identifier") && request.user.is_some() {
+        assert_eq!(two_names(request), two_names(again), "{case}: {body}");
+    }
+    let tier = |request: &Request| request.service_tier.filter(|tier| *tier != ServiceTier::Standard);
+    if !is_lost("service_tier") {
+        assert_eq!(tier(request), tier(again), "{case}: {body}");
+    }
+    if !is_lost("metadata") {
+        assert_eq!(request.labels, again.labels, "{case}: {body}");
+    }
+    let openais: Vec<_> = request.openais.iter().filter(|(name, _)| !is_lost(name)).cloned().collect();
+    assert_eq!(openais, again.openais, "{case}: {body}");
     assert_eq!(request.stream, again.stream, "{case}");
     // Gemini's forced calls follow their schema anyway.
     let forced = matches!(request.tool_choice, Some(ToolChoice::Function(_) | ToolChoice::Required));
@@ -975,13 +1046,14 @@ fn ids_of_calls_stay_apart_and_tied_to_their_results_in_the_letters_each_provide
         }
     };
     let nine = within(9, "");
-    let rules: [(&str, &str, &dyn Dialect, Rule<'_>); 6] = [
+    let rules: [(&str, &str, &dyn Dialect, Rule<'_>); 7] = [
         ("anthropic", "claude-sonnet-4-6", &Messages, &within(usize::MAX, "_-")),
         ("bedrock", "anthropic.claude-sonnet-4-6", &Converse, &within(64, "_.:-")),
         ("mistral", "mistral-large-latest", &ChatCompletions, &move |id: &str| id.len() == 9 && nine(id)),
         ("openai", "gpt-4.1", &ChatCompletions, &|id: &str| id.chars().count() <= 40),
         ("openai", "gpt-5", &Responses, &|id: &str| id.chars().count() <= 64),
         ("gemini", "gemini-2.5-flash", &GenerateContent, &|_: &str| true),
+        ("cohere", "command-a-03-2025", &Cohere, &|id: &str| !id.is_empty()),
     ];
     let call = |id: &String| ToolCall {
         id: id.clone(),
@@ -1073,43 +1145,122 @@ fn ids_of_calls_come_back_as_the_provider_gave_them() {
     }
 }
 
-/// Names that one protocol's callers may use and another's provider refuses.
+/// Names that one protocol's callers may use and another's provider refuses; some differ in what is refused alone, in
+/// what is behind the longest that is taken, or are what another one becomes.
 #[test]
-fn names_of_tools_are_legal_for_every_provider_and_the_callers_own_again() {
-    let names = ["mcp.server/tool", "a:b", "9lives", &"long_".repeat(40), "fine-name"];
-    let request = Request {
-        messages: vec![Message { role: Role::User, parts: vec![Part::Text("Hi".to_owned())] }],
-        tools: names.iter().map(|name| Tool { name: (*name).to_owned(), ..Tool::default() }).collect(),
-        max_output_tokens: Some(9),
-        ..Request::default()
-    };
-    for protocol in &PROTOCOLS {
-        let mut encoded = llm::dialect::bend::encode(protocol.dialect, &request, &target(protocol)).unwrap();
-        let body = encoded.request.body().clone();
-        let path = if protocol.name == "converse" { "/model/m/converse" } else { protocol.path };
-        let peek = protocol.front.peek(path, &body).unwrap();
-        let sent = protocol.front.parse(&peek, &body).unwrap();
-        let mut events = Vec::new();
-        for (index, tool) in (0..).zip(&sent.tools) {
-            let besides = if protocol.name == "generate_content" { "_-.:" } else { "_-" };
-            let fits = |letter: char| letter.is_ascii_alphanumeric() || besides.contains(letter);
-            assert!(
-                tool.name.len() <= 128 && tool.name.chars().all(fits),
-                "{}: {}",
-                protocol.name,
-                tool.name
-            );
-            let (id, name) = (index.to_string(), tool.name.clone());
-            events.push(Event::ToolCall { index, id, name, signature: None });
-        }
-        encoded.bent.undo(&mut events);
-        let back: Vec<&str> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::ToolCall { name, .. } => Some(name.as_str()),
+fn names_of_tools_are_unique_and_legal_for_every_target_and_the_callers_own_again() {
+    let long = "long_".repeat(40);
+    let names = [
+        "mcp.server/tool",
+        "mcp.server:tool",
+        "mcp server tool",
+        "mcp_server_tool",
+        "9lives",
+        "-x",
+        "fine-name",
+        "gr\u{fc}n",
+        "gr\u{f6}n",
+        "\u{5929}\u{6c14}",
+        "\u{5de5}\u{5177}",
+        &long,
+        &format!("{long}s"),
+    ];
+    // A model, the longest name, what may be in it besides letters and digits, and whether any of it may come first.
+    let targets = [
+        ("anthropic/claude-sonnet-4-6", 128, "_-", true),
+        ("bedrock/amazon.nova-pro-v1:0", 64, "_-", true),
+        ("bedrock/anthropic.claude-sonnet-4-6", 64, "_-", true),
+        ("cohere/command-a-03-2025", 64, "_", false),
+        ("gemini/gemini-2.5-flash", 128, "_-.:", false),
+        ("mistral/mistral-large-latest", 64, "_-", true),
+        ("ollama-native/llama3", 64, "_-", true),
+        ("openai/gpt-4.1", 64, "_-", true),
+        ("openai/gpt-5-pro", 64, "_-", true),
+        ("vertex/claude-sonnet-4-6", 128, "_-", true),
+        ("vertex/gemini-2.5-flash", 128, "_-.:", false),
+    ];
+    for (model, longest, besides, any_first) in targets {
+        let (provider, name) = provider::split(model).unwrap();
+        let target = Target { provider, model: name, base_url: "https://x.test", credential: None };
+        let dialect = provider.api_for(Api::Completions, name).dialect();
+        let sent_as = |names: &[&str]| {
+            let call =
+                |name: &str| ToolCall { id: "c".to_owned(), name: name.to_owned(), ..ToolCall::default() };
+            let result = ToolResult { call_id: "c".to_owned(), ..ToolResult::default() };
+            let message = |role, part| Message { role, parts: vec![part] };
+            let request = Request {
+                messages: vec![
+                    message(Role::User, Part::Text("Hi".to_owned())),
+                    // Called before, by its own name.
+                    message(Role::Assistant, Part::ToolCall(call(names[0]))),
+                    message(Role::Tool, Part::ToolResult(result)),
+                ],
+                tools: names
+                    .iter()
+                    .map(|name| Tool { name: (*name).to_owned(), ..Tool::default() })
+                    .collect(),
+                max_output_tokens: Some(9),
+                ..Request::default()
+            };
+            let mut encoded = llm::dialect::bend::encode(dialect, &request, &target).unwrap();
+            let body: Value = serde_json::from_slice(encoded.request.body()).unwrap();
+            let mut sent = Vec::new();
+            collect_names(&body, &mut sent);
+            let mut events: Vec<Event> = (0..)
+                .zip(&sent)
+                .map(|(index, name)| {
+                    let (id, name) = (index.to_string(), name.clone());
+                    Event::ToolCall { index, id, name, signature: None }
+                })
+                .collect();
+            encoded.bent.undo(&mut events);
+            let back = events.into_iter().filter_map(|event| match event {
+                Event::ToolCall { name, .. } => Some(name),
                 _ => None,
-            })
-            .collect();
-        assert_eq!(back, names, "{}", protocol.name);
+            });
+            (sent, back.collect::<Vec<String>>())
+        };
+        let (sent, back) = sent_as(&names);
+        let made = sent.iter().find(|name| !names.contains(&name.as_str())).unwrap().clone();
+        let (again, back_again) = sent_as(&[&names[..], &[made.as_str()]].concat());
+        for (sent, back, count) in [(sent, back, names.len()), (again, back_again, names.len() + 1)] {
+            for name in &sent {
+                let fits = |letter: char| letter.is_ascii_alphanumeric() || besides.contains(letter);
+                let begins = |letter: char| any_first || letter.is_ascii_alphabetic() || letter == '_';
+                assert!(name.len() <= longest && name.chars().all(fits), "{model}: {name}");
+                assert!(name.starts_with(begins), "{model}: {name}");
+            }
+            // The earlier call has the name of its tool.
+            assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), count, "{model}: {sent:?}");
+            assert_eq!(sent.len(), count + 1, "{model}: {sent:?}");
+            let own: BTreeSet<&str> = names.into_iter().chain([made.as_str()]).collect();
+            assert!(back.iter().all(|name| own.contains(name.as_str())), "{model}: {back:?}");
+            assert_eq!(back.iter().collect::<BTreeSet<_>>().len(), count, "{model}: {back:?}");
+        }
+    }
+}
+
+/// Names of tools and of calls, wherever a protocol has them.
+fn collect_names(value: &Value, names: &mut Vec<String>) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    match value {
+        Value::Array(list) => list.iter().for_each(|item| collect_names(item, names)),
+        Value::Object(map) => {
+            let kind = map.get("type").and_then(Value::as_str).unwrap_or_default();
+            let is_tool = ["function", "toolSpec", "toolUse", "functionCall"];
+            for name in is_tool.iter().filter_map(|kind| map.get(*kind)?.get("name")) {
+                names.push(text(name));
+            }
+            let stands_here =
+                ["function", "function_call", "tool_use"].contains(&kind) && !map.contains_key("function");
+            if stands_here || map.contains_key("input_schema") {
+                names.push(text(&map["name"]));
+            }
+            for tool in map.get("functionDeclarations").and_then(Value::as_array).into_iter().flatten() {
+                names.push(text(&tool["name"]));
+            }
+            map.values().for_each(|item| collect_names(item, names));
+        }
+        _ => {}
     }
 }

@@ -1,11 +1,11 @@
 //! The traps of translating between providers, each with the test that shows it is known.
 //!
 //! [`TRAPS`] is the list to check for completeness: what is missing from it is not tested. A test of it is a function
-//! anywhere in the sources, or a case among the fixtures.
+//! anywhere in the sources, or a case among the fixtures, with its folder where others have a case of this name.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use llm::{
     ErrorClass, Target, Usage,
@@ -38,10 +38,16 @@ const TRAPS: &[(&str, &str)] = &[
     ("usage must be asked for", "c1_usage_is_asked_for_wherever_it_does_not_come_by_itself"),
     ("usage is shown only to who asked", "c1_usage_is_always_asked_for_and_shown_only_to_callers_who_asked"),
     ("Groq has it in x_groq", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
+    ("Moonshot has it in a choice", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
+    ("and again where it was asked for", "usage-in-a-choice-and-after"),
     ("Azure begins with chunks without choices", "what_surrounds_an_answer_is_passed_over"),
     ("chunks are padded with obfuscation", "what_surrounds_an_answer_is_passed_over"),
     ("comments keep a connection alive", "what_surrounds_an_answer_is_passed_over"),
     ("events may have no blank line between them", "what_surrounds_an_answer_is_passed_over"),
+    (
+        "a failure before the first word can still go elsewhere",
+        "c5_an_error_in_the_first_chunk_falls_back_because_nothing_went_out_yet",
+    ),
     ("a filter's error comes inside a 200", "a_failure_in_a_good_answer_is_a_failure"),
     ("OpenRouter fails in mid-stream with a chunk", "a_failure_in_a_good_answer_is_a_failure"),
     ("Claude fails in mid-stream with an event", "error-overloaded-midway"),
@@ -52,12 +58,15 @@ const TRAPS: &[(&str, &str)] = &[
     ("Gemini without alt=sse is one list", "a_stream_as_events_and_as_a_list"),
     ("lines end in CRLF", "lines-end-in-crlf"),
     ("Amazon's frames have checksums", "any_changed_byte_is_noticed_and_nothing_follows"),
-    ("a block's index is not its call's", "parallel-tool-use"),
+    ("a block's index is not its call's", "converse/parallel-tool-use"),
     ("Cohere's billed units are not its tokens", "usage_is_what_is_charged_or_else_what_was_read"),
     ("a chunk ends anywhere, in a character too", "every_cut_of_a_stream_gives_the_same_events"),
     ("a stream that is cut looks finished", "a_stream_that_is_cut_is_an_error_in_every_protocol"),
     ("calls all have index 0, or none", "calls_are_told_apart_however_they_are_counted"),
-    ("arguments may be empty", "empty-arguments"),
+    ("arguments may be empty", "requests/empty-arguments"),
+    ("one event without an end fills the memory", "an_event_without_an_end_is_given_up"),
+    ("Ollama has lines, objects as arguments, and no ids", "a_request_is_said_in_ollamas_words"),
+    ("and its lines may be cut anywhere", "every_cut_of_a_stream_gives_the_same_events"),
     // OpenAI.
     ("developer or system", "a_rich_request_is_said_in_openais_words"),
     ("max_completion_tokens, and no sampling where a model thinks", "each_provider_gets_only_what_it_takes"),
@@ -74,7 +83,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("previous_response_id needs a memory", "what_needs_a_memory_or_a_built_in_tool_is_refused"),
     ("built-in tools are the provider's own", "what_needs_a_memory_or_a_built_in_tool_is_refused"),
     // Claude.
-    ("max_tokens is required", "text"),
+    ("max_tokens is required", "requests/text"),
     ("turns alternate", "merged-turns"),
     ("results come first in their turn", "tool-result-after-text"),
     ("parallel calls are switched off by the inverse word", "one-tool-call-at-a-time"),
@@ -82,13 +91,22 @@ const TRAPS: &[(&str, &str)] = &[
     ("a budget is below max_tokens", "reasoning-budget-below-max-tokens"),
     ("white space is no stop sequence", "stop-blank"),
     ("text must not be empty", "empty-text"),
-    ("input leaves out what a cache had a part in", "usage-with-cache"),
-    ("an hour's cache costs more than five minutes'", "usage-with-cache"),
+    ("input leaves out what a cache had a part in", "messages/usage-with-cache"),
+    ("an hour's cache costs more than five minutes'", "messages/usage-with-cache"),
     ("thought is signed and must go back first and unchanged", "reasoning-replay"),
     ("redacted thought goes back too", "redacted-thinking"),
     ("529 is overloaded", "error-529"),
     ("newer models think adaptively", "a_models_ways_are_read_off_its_name"),
     ("versions and betas are headers", "of_the_headers_only_versions_and_betas_go_along"),
+    (
+        "an account or a project could be chosen by a header",
+        "of_a_callers_headers_a_provider_sees_what_is_on_its_list",
+    ),
+    (
+        "a beta that a cloud does not know fails the call",
+        "callers_of_messages_reach_claude_on_bedrock_with_their_own_bytes",
+    ),
+    ("a beta that no provider knows is no failure", "a_beta_nobody_there_knows_is_named_and_no_failure"),
     // Gemini.
     ("roles are user and model, one turn each", "merged-turns"),
     ("a result needs the function's name", "gemini-thought-signatures"),
@@ -105,8 +123,33 @@ const TRAPS: &[(&str, &str)] = &[
         "and is passed on to who speaks Gemini",
         "a_blocked_prompt_is_passed_on_to_who_speaks_gemini_and_on_record_as_filtered",
     ),
-    ("the wait is in the body", "error-429"),
+    ("the wait is in the body", "generate_content/error-429"),
     ("a schema and tools exclude each other before 3", "it_is_only_done_where_it_must_be"),
+    // Vertex.
+    (
+        "a token is asked for, and lasts an hour",
+        "a_service_account_is_given_one_token_for_many_calls_and_a_new_one_in_time",
+    ),
+    (
+        "a location has an address of its own",
+        "claude_and_gemini_on_vertex_are_each_asked_in_their_own_protocol",
+    ),
+    (
+        "Claude's version is in the body, and its model is not",
+        "claude_and_gemini_on_vertex_are_each_asked_in_their_own_protocol",
+    ),
+    (
+        "a key is good for Gemini, at one address",
+        "a_key_of_vertexs_is_for_gemini_and_says_its_project_itself",
+    ),
+    // Azure.
+    ("the deployment is in the path, the version in the query", "azures_older_addresses_name_the_deployment"),
+    ("a deployment's name is not its model's", "azure_costs_what_the_model_behind_the_deployment_costs"),
+    (
+        "a filtered prompt is a 400 with more inside",
+        "azures_content_filter_and_its_wait_in_milliseconds_are_understood",
+    ),
+    ("the wait is in milliseconds", "azures_content_filter_and_its_wait_in_milliseconds_are_understood"),
     // Bedrock.
     (
         "a model's ARN is encoded twice to be signed",
@@ -127,12 +170,18 @@ const TRAPS: &[(&str, &str)] = &[
     ("thought is in additional fields", "each_maker_gets_thought_and_sampling_in_its_own_words"),
     ("the kind of a failure is in a header", "answers_have_the_headers_the_protocols_own_clients_look_for"),
     ("a 400 may wrap the provider's own failure", "failures_are_classified_by_header_or_body"),
+    ("a stream's exception has no status", "a_failure_in_a_stream_is_the_last_thing_in_it"),
+    (
+        "Titan takes one text, and counts in a header",
+        "titan_takes_one_text_a_request_and_the_answer_is_one_list_in_order",
+    ),
     ("some models know no schema", "a_schema_is_kept_by_a_forced_tool_where_the_provider_has_nothing_else"),
     // Mistral.
     (
         "required is any, seed is random_seed, and unknown fields are refused",
         "mistral_gets_no_field_it_does_not_know",
     ),
+    ("a wish for usage is a 422", "a_wish_for_usage_does_not_go_where_it_is_refused"),
     (
         "ids are nine letters and digits",
         "ids_of_calls_stay_apart_and_tied_to_their_results_in_the_letters_each_provider_takes",
@@ -151,6 +200,16 @@ const TRAPS: &[(&str, &str)] = &[
     ("DeepSeek's thinking forces no tool", "deepseek_does_not_think_where_a_tool_is_forced"),
     ("DeepSeek counts cache hits by another name", "every_place_and_name_is_read"),
     ("402 is no credit", "a_402_is_a_quota_in_every_protocol"),
+    ("a wrong key, a filter, no money: all may be a 400", "every_providers_refusals_are_told_apart"),
+    ("Kimi has one temperature", "each_provider_gets_only_what_it_takes"),
+    (
+        "Moonshot wants a word of thought beside every call",
+        "moonshot_gets_a_blank_beside_a_call_where_there_was_no_thought",
+    ),
+    (
+        "Moonshot's models cannot be made to call",
+        "what_a_provider_cannot_be_told_of_calls_is_refused_or_named",
+    ),
     ("xAI counts reasoning apart", "every_place_and_name_is_read"),
     ("xAI's thinking models refuse stop", "some_refuse_what_others_take"),
     ("xAI, OpenRouter and Perplexity tell what it cost", "every_place_and_name_is_read"),
@@ -192,7 +251,9 @@ fn every_trap_has_a_test() {
     }
     for (trap, test) in TRAPS {
         let is_function = sources.contains(&format!("fn {test}()"));
-        assert!(is_function || cases.iter().any(|case| case == test), "{trap}: no test `{test}`");
+        let named = cases.iter().filter(|case| case.ends_with(&format!("/{test}")));
+        let folders: BTreeSet<_> = named.map(|case| &case[..case.len() - test.len()]).collect();
+        assert_eq!(folders.len(), usize::from(!is_function), "{trap}: which test is `{test}`? {folders:?}");
     }
 }
 
@@ -202,7 +263,7 @@ fn read(folder: &Path, sources: &mut String, cases: &mut Vec<String>) {
         match path.extension().and_then(|extension| extension.to_str()) {
             _ if path.is_dir() => read(&path, sources, cases),
             Some("rs") => sources.push_str(&fs::read_to_string(&path).unwrap()),
-            Some("json" | "stream") => cases.push(path.file_stem().unwrap().to_str().unwrap().to_owned()),
+            Some("json" | "stream") => cases.push(path.with_extension("").to_str().unwrap().to_owned()),
             _ => {}
         }
     }
@@ -385,6 +446,17 @@ fn counted() -> Vec<(&'static str, Value, Vec<u8>, Usage)> {
             usage,
         ),
         (
+            "chat",
+            whole_chat.clone(),
+            with_done(&[
+                text(),
+                chunk(
+                    json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop", "usage": chat }] }),
+                ),
+            ]),
+            usage,
+        ),
+        (
             "cohere",
             json!({ "id": "a1", "message": { "content": [{ "type": "text", "text": "Hi" }] }, "finish_reason": "COMPLETE", "usage": cohere }),
             sse(&[
@@ -470,15 +542,20 @@ fn c1_usage_of_a_stream_is_read_wherever_it_comes() {
 fn c1_usage_is_asked_for_wherever_it_does_not_come_by_itself() {
     let request = Request { stream: true, ..asking() };
     let mut asked = 0;
-    for provider in provider::PROVIDERS.iter().filter(|provider| provider.name != "demo") {
+    let chats =
+        |provider: &&provider::Provider| ![provider::Api::Demo, provider::Api::None].contains(&provider.api);
+    for provider in provider::PROVIDERS.iter().filter(chats) {
         let target = Target { provider, model: "m", base_url: "https://x.test", credential: None };
         let api = provider.api_for(provider::Api::ChatCompletions, "m");
         let encoded = api.dialect().encode(&request, &target).unwrap();
         let body: Value = serde_json::from_slice(encoded.request.body()).unwrap();
+        // Perplexity counts in every chunk; Mistral answers 422 to the wish; and the other protocols know none.
+        let is_chat = api == provider::Api::ChatCompletions;
+        let asks = is_chat && !["mistral", "perplexity"].contains(&provider.name);
         let wish = body.pointer("/stream_options/include_usage") == Some(&json!(true));
-        assert_eq!(wish, provider.ask_usage, "{}", provider.name);
+        assert_eq!(wish, asks, "{}", provider.name);
         // And so where the caller's own bytes go on, whatever they say of it.
-        if api == provider::Api::ChatCompletions {
+        if is_chat {
             for options in ["", r#","stream_options":{"include_usage":false}"#] {
                 let body = format!(r#"{{"model":"x","messages":[],"stream":true{options}}}"#);
                 let peek = ChatCompletions.peek("", body.as_bytes()).unwrap();
@@ -487,7 +564,8 @@ fn c1_usage_is_asked_for_wherever_it_does_not_come_by_itself() {
                     .unwrap();
                 let sent: Value = serde_json::from_slice(sent.request.body()).unwrap();
                 let wish = sent.pointer("/stream_options/include_usage") == Some(&json!(true));
-                assert_eq!(wish, provider.ask_usage, "{} {options}", provider.name);
+                assert_eq!(wish, asks, "{} {options}", provider.name);
+                assert!(provider.name != "mistral" || sent.get("stream_options").is_none(), "{options}");
             }
         }
         asked += 1;
@@ -590,8 +668,9 @@ fn sent(request: &Request, model: &str) -> Result<Value, llm::Error> {
 
 #[test]
 fn mistral_gets_no_field_it_does_not_know() {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 16] = [
         "frequency_penalty",
+        "logprobs",
         "max_tokens",
         "messages",
         "model",
@@ -605,6 +684,7 @@ fn mistral_gets_no_field_it_does_not_know() {
         "temperature",
         "tool_choice",
         "tools",
+        "top_k",
     ];
     let body = sent(&asking_all(), "mistral/mistral-small-latest").unwrap();
     for name in body.as_object().unwrap().keys() {
@@ -636,6 +716,37 @@ fn some_refuse_what_others_take() {
     assert_eq!(sent(&asking(), "workers-ai/@cf/meta/llama-3.1-8b-instruct").unwrap()["max_tokens"], 2_048);
     let short = Request { max_output_tokens: Some(9), ..asking() };
     assert_eq!(sent(&short, "workers-ai/@cf/meta/llama-3.1-8b-instruct").unwrap()["max_tokens"], 9);
+}
+
+/// A stream is read as it passes, and what is not yet a whole event is held.
+#[test]
+fn an_event_without_an_end_is_given_up() {
+    const CHUNK: usize = 1 << 20;
+    let chunk = vec![b'a'; CHUNK];
+    // A frame says how long it is; this one lies.
+    let lie = [&(1_u32 << 30).to_be_bytes()[..], &[0; 4]].concat();
+    for protocol in PROTOCOLS {
+        let begin: &[u8] = if protocol == "converse" { &lie } else { b"data: {\"a\":\"" };
+        let relays: [Box<dyn Relay>; 2] = [
+            front(protocol).forwarder(&peek(true), "call_1"),
+            Box::new(Translate::new(
+                dialect(protocol).decoder(),
+                front("chat").writer(&HEAD, &peek(true)),
+                "call_1",
+            )),
+        ];
+        for mut relay in relays {
+            let mut passed = 0;
+            for piece in std::iter::once(begin).chain(std::iter::repeat_n(&chunk[..], 20)) {
+                let mut out = Vec::new();
+                relay.chunk(piece, &mut out);
+                passed += out.len();
+            }
+            let class = relay.summary().error.as_ref().map(|error| error.class);
+            assert_eq!(class, Some(ErrorClass::Garbled), "{protocol}");
+            assert!(passed < CHUNK, "{protocol}: {passed}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use functions::BodyError;
-use gateway::record::Outcome;
+use gateway::{ports::FetchError, record::Outcome};
 use llm::UpstreamError;
 use serde_json::{Value, json};
 use tests::{Answer, Answered, Gateway};
@@ -418,4 +418,80 @@ fn a_providers_refusal_passes_if_it_is_about_what_was_asked() {
     gateway.host.upstream.expect("DELETE", &url, Answer::json(404, &refusal));
     assert_eq!(own(&gateway, "DELETE", "/v1/files/file-in", "").status, 404);
     assert!(ids(&own(&gateway, "GET", "/v1/files", "")).is_empty());
+}
+
+#[test]
+fn a_batch_costs_what_was_set_for_the_model_that_was_asked_for() {
+    let gateway = Gateway::default();
+    let alias = json!({ "targets": ["groq/llama", "openai/gpt-5-mini"] });
+    gateway.admin("PUT", &format!("tenants/{}/aliases/fast", gateway.tenant_id), &alias);
+    let rates = json!({ "input_tokens": 14_000_000, "output_tokens": 0 });
+    let price = json!({ "microusd_per_million": rates, "service_tier_percent": { "batch": 50 } });
+    let path = format!("tenants/{}/prices/openai/gpt-5-mini", gateway.tenant_id);
+    assert_eq!(gateway.admin("PUT", &path, &price).status, 200);
+    let usage = json!({ "input_tokens": 100, "output_tokens": 10, "total_tokens": 110 });
+    let more = json!({ "model": "gpt-5-mini-2025-08-07", "usage": usage });
+    for (number, asked) in ["openai/gpt-5-mini", "fast"].into_iter().enumerate() {
+        let (file, id) = (format!("file-{number}"), format!("batch_{number}"));
+        assert_eq!(upload(&gateway, &file, "batch", &line(asked)).status, 200);
+        gateway.host.upstream.expect(
+            "POST",
+            BATCHES,
+            Answer::json(200, &batch(&id, "validating", json!({}))),
+        );
+        assert_eq!(create(&gateway, &gateway.key, &file).status, 200);
+        // Its file may be gone by then, and whoever looks may be another key.
+        gateway.host.upstream.expect("DELETE", &format!("{FILES}/{file}"), Answer::json(200, &json!({})));
+        own(&gateway, "DELETE", &format!("/v1/files/{file}"), "");
+        let other = gateway.new_key(&json!({ "name": "other", "models": ["demo/*"] }));
+        let done = Answer::json(200, &batch(&id, "completed", more.clone()));
+        gateway.host.upstream.expect("GET", &format!("{BATCHES}/{id}"), done);
+        let record = ask(&gateway, &other, "GET", &format!("/v1/batches/{id}"), "").record.unwrap();
+        assert_eq!((record.request_model.as_str(), record.target_model.as_str()), (asked, "gpt-5-mini"));
+        assert_eq!(record.response_model.as_deref(), Some("gpt-5-mini-2025-08-07"));
+        assert_eq!(record.cost_microusd, Some(700));
+        assert!(record.price_version.starts_with("tenant:"), "{}", record.price_version);
+    }
+}
+
+#[test]
+fn a_download_that_fails_is_on_record() {
+    let gateway = with_file();
+    let url = format!("{FILES}/file-in/content");
+    let refusal = json!({ "error": { "message": "Gone.", "type": "invalid_request_error" } });
+    let oops = json!({ "error": { "message": "Oops." } });
+    for (answer, status, error_type, upstream) in [
+        (Answer::json(404, &refusal), 404, "invalid_request", Some(404)),
+        (Answer::json(500, &oops), 502, "upstream_error", Some(500)),
+        (Answer::json(401, &oops), 502, "upstream_auth", Some(401)),
+        (Answer::error(FetchError::Timeout), 504, "upstream_timeout", None),
+        (Answer::unreachable(), 502, "upstream_unreachable", None),
+        (Answer::error(FetchError::HungUp), 499, "caller_hung_up", None),
+    ] {
+        gateway.host.upstream.expect("GET", &url, answer);
+        let answered = own(&gateway, "GET", "/v1/files/file-in/content", "");
+        assert_eq!(answered.status, status, "{}", answered.text());
+        assert!(answered.headers.contains_key("x-hypergate-call-id"));
+        let record = answered.record.unwrap();
+        assert_eq!((record.operation.as_str(), record.status), ("file_content", status));
+        assert_eq!(record.error_type.as_deref(), Some(error_type));
+        assert_eq!(record.tenant_id, gateway.tenant_id);
+        assert_eq!(record.attempts[0].status, upstream, "{error_type}");
+    }
+    let record = own(&gateway, "GET", "/v1/files/file-theirs/content", "").record.unwrap();
+    assert_eq!((record.status, record.error_type.as_deref()), (404, Some("not_found")));
+    // Nothing is in it, and that is no failure.
+    gateway.host.upstream.expect("GET", &url, Answer::text(200, ""));
+    let answered = own(&gateway, "GET", "/v1/files/file-in/content", "");
+    assert_eq!((answered.status.as_u16(), answered.text().as_str()), (200, ""));
+    assert_eq!(answered.record.unwrap().outcome, Outcome::Ok);
+}
+
+#[test]
+fn a_batch_is_not_made_from_storage_nobody_has_looked_through() {
+    let gateway = with_file();
+    let body =
+        json!({ "input_file_id": "file-in", "input_blob": "https://e.blob.core.windows.net/c/a.jsonl" });
+    let answered = own(&gateway, "POST", "/v1/batches", &body.to_string());
+    assert_eq!((answered.status.as_u16(), &answered.json()["error"]["param"]), (400, &json!("input_blob")));
 }

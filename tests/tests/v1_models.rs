@@ -70,6 +70,29 @@ fn a_model_is_described_in_the_callers_words() {
 }
 
 #[test]
+fn only_who_counts_tokens_is_said_to() {
+    let gateway = gateway();
+    let alias = format!("tenants/{}/aliases/either", gateway.tenant_id);
+    gateway.admin("PUT", &alias, &json!({ "targets": ["groq/llama-3.3-70b-versatile", "openai/gpt-4o"] }));
+    let both = json!(["generateContent", "countTokens"]);
+    for (name, expected) in [
+        ("gemini/gemini-2.5-flash", &both),
+        ("anthropic/claude-haiku-4-5", &both),
+        ("openai/gpt-4o", &both),
+        ("either", &both),
+        ("bedrock/us.anthropic.claude-sonnet-4-6", &both),
+        ("bedrock/amazon.nova-pro-v1:0", &json!(["generateContent"])),
+        ("vertex/gemini-2.5-flash", &json!(["generateContent"])),
+        ("groq/llama-3.3-70b-versatile", &json!(["generateContent"])),
+        ("demo/echo", &json!(["generateContent"])),
+        ("openai/text-embedding-3-small", &json!([])),
+    ] {
+        let (status, body) = get(&gateway, &format!("/v1beta/models/{name}"), GOOGLE);
+        assert_eq!((status, &body["supportedGenerationMethods"]), (200, expected), "{name}");
+    }
+}
+
+#[test]
 fn pages_follow_each_other_to_the_end() {
     let gateway = gateway();
     let (mut by_anthropic, mut by_google) = (Vec::new(), Vec::new());

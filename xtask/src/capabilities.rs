@@ -7,7 +7,10 @@ use std::{fmt, fs};
 
 use serde_json::Value;
 
-use crate::{Outcome, args};
+use crate::{
+    Outcome, args,
+    families::{self, Family, REGIONS},
+};
 
 /// Writes `capabilities.txt`, and prints what is in it.
 pub(crate) fn run(words: &[String]) -> Outcome {
@@ -33,9 +36,8 @@ fn table(source: &Value) -> Outcome<BTreeMap<(String, String), Facts>> {
     let entries = source.as_object().ok_or("the LiteLLM file is not an object")?;
     let mut all: BTreeMap<(String, String), Facts> = BTreeMap::new();
     for (key, entry) in entries {
-        let family = entry["litellm_provider"].as_str().unwrap_or_default();
-        let row = FAMILIES.iter().find(|(name, prefix, _)| *name == family && key.starts_with(prefix));
-        let Some((_, prefix, provider)) = row else { continue };
+        let row = families::find(key, entry).filter(|row| !UNLISTED.contains(&row.provider));
+        let Some(Family { prefix, provider, .. }) = row else { continue };
         let id = key[prefix.len()..].to_lowercase();
         // What is before the slash is a region or a size of pictures; and names have no spaces.
         if id.contains(' ') || id.contains('/') && matches!(*provider, "bedrock" | "openai") {
@@ -157,38 +159,5 @@ const FEATURES: &[(char, &str, Modality)] = &[
     ('r', "supports_reasoning", None),
 ];
 
-/// What Bedrock's cross-region profiles begin with; the model is the same.
-const REGIONS: &[&str] = &["apac", "au", "ca", "eu", "global", "jp", "us", "us-gov"];
-
-/// LiteLLM's provider, its prefix, and our provider. Azure is not among them: a deployment may be called anything.
-const FAMILIES: &[(&str, &str, &str)] = &[
-    ("anthropic", "", "anthropic"),
-    ("bedrock", "", "bedrock"),
-    ("bedrock_converse", "", "bedrock"),
-    ("cerebras", "cerebras/", "cerebras"),
-    ("cloudflare", "cloudflare/", "workers-ai"),
-    ("cohere", "cohere/", "cohere"),
-    ("cohere", "", "cohere"),
-    ("cohere_chat", "", "cohere"),
-    ("dashscope", "dashscope/", "dashscope"),
-    ("deepinfra", "deepinfra/", "deepinfra"),
-    ("deepseek", "deepseek/", "deepseek"),
-    ("fireworks_ai", "fireworks_ai/", "fireworks"),
-    ("fireworks_ai-embedding-models", "fireworks_ai/", "fireworks"),
-    ("gemini", "gemini/", "gemini"),
-    ("groq", "groq/", "groq"),
-    ("hyperbolic", "hyperbolic/", "hyperbolic"),
-    ("minimax", "minimax/", "minimax"),
-    ("mistral", "mistral/", "mistral"),
-    ("moonshot", "moonshot/", "moonshot"),
-    ("nebius", "nebius/", "nebius"),
-    ("nvidia_nim", "nvidia_nim/", "nvidia"),
-    ("openai", "", "openai"),
-    ("perplexity", "perplexity/", "perplexity"),
-    ("sambanova", "sambanova/", "sambanova"),
-    ("text-completion-openai", "", "openai"),
-    ("together_ai", "together_ai/", "together"),
-    ("voyage", "voyage/", "voyage"),
-    ("xai", "xai/", "xai"),
-    ("zai", "zai/", "zhipu"),
-];
+/// Whose models are not listed: a deployment on Azure may be called anything, and the same name may be less elsewhere.
+const UNLISTED: &[&str] = &["azure", "bedrock-mantle", "vertex"];

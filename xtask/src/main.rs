@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod capabilities;
 mod dev;
+mod families;
 mod fuzz;
 mod gzip;
 mod matrix;

@@ -40,7 +40,9 @@ pub(crate) fn folder() -> PathBuf {
 
 fn page() -> Outcome<String> {
     let mut page = INTRODUCTION.to_owned();
-    pairs(&lines("pairs")?, &mut page);
+    let found = lines("pairs")?;
+    pairs(&found, &mut page);
+    reasons(&found, &mut page);
     clients(&[lines("sdk-node")?, lines("sdk-python")?].concat(), &mut page);
     Ok(page)
 }
@@ -56,7 +58,7 @@ fn lines(name: &str) -> Outcome<Vec<Value>> {
 fn pairs(lines: &[Value], page: &mut String) {
     let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
     let mut found = BTreeMap::new();
-    for line in lines {
+    for line in lines.iter().filter(|line| line["found"].is_string()) {
         let how = text(line, "how");
         let key = (text(line, "caller"), how == "asked", text(line, "feature"), text(line, "provider"), how);
         found.insert(key, text(line, "found"));
@@ -98,6 +100,35 @@ fn pairs(lines: &[Value], page: &mut String) {
     }
 }
 
+/// How that is told which is told in other words, and why some is never said.
+fn reasons(lines: &[Value], page: &mut String) {
+    let names = |line: &Value, name: &str| {
+        let list = line[name].as_array().map(Vec::as_slice).unwrap_or_default();
+        let spelled = |name: &Value| {
+            let known = PROTOCOLS.iter().find(|(known, _)| *name == *known);
+            known.map_or_else(String::new, |(_, name)| (*name).to_owned())
+        };
+        list.iter().map(spelled).collect::<Vec<_>>().join(", ")
+    };
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    page.push_str(
+        "\n## In other words\n\nWhat does not read the same with every model, and how it is told instead.\n\n",
+    );
+    page.push_str("| | callers of | providers of | is told |\n|---|---|---|---|\n");
+    for line in lines.iter().filter(|line| line["callers"].is_array()) {
+        let sides = [names(line, "callers"), names(line, "providers")];
+        let [callers, providers] = sides.map(|side| if side.is_empty() { "any".to_owned() } else { side });
+        let (feature, reason) = (text(line, "feature"), text(line, "reason"));
+        page.push_str(&format!("| {feature} | {callers} | {providers} | {reason} |\n"));
+    }
+    page.push_str("\n## Never said\n\nWhat no answer of a provider says (– above).\n\n");
+    page.push_str("| | providers of | why |\n|---|---|---|\n");
+    for line in lines.iter().filter(|line| line["unsaid"].is_array()) {
+        let (feature, reason) = (text(line, "feature"), text(line, "reason"));
+        page.push_str(&format!("| {feature} | {} | {reason} |\n", names(line, "unsaid")));
+    }
+}
+
 /// Official clients, and the situations each was seen in with a model of every protocol.
 fn clients(lines: &[Value], page: &mut String) {
     let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
@@ -108,7 +139,8 @@ fn clients(lines: &[Value], page: &mut String) {
     }
     page.push_str("\n## Official clients\n\n");
     page.push_str(
-        "On Cloudflare's runtime, each with a model of OpenAI, of Anthropic and of Gemini.\n\n| client |",
+        "On Cloudflare's runtime, each with a model of every protocol: OpenAI's Chat Completions and Responses, \
+         Anthropic's Messages, Gemini's generateContent, Bedrock's Converse, Cohere's chat.\n\n| client |",
     );
     SITUATIONS.iter().for_each(|situation| page.push_str(&format!(" {situation} |")));
     page.push_str(&format!("\n|---|{}\n", "---|".repeat(SITUATIONS.len())));
@@ -122,7 +154,7 @@ fn clients(lines: &[Value], page: &mut String) {
     }
 }
 
-const MODELS: usize = 3;
+const MODELS: usize = 6;
 
 const SITUATIONS: [&str; 6] =
     ["plain", "streamed", "tool loop", "structured output", "upstream error", "cut in mid-stream"];
@@ -142,9 +174,11 @@ const INTRODUCTION: &str = "\
 Made by `cargo xtask matrix --write` of what the tests found; a test fails when it is not what they find. Rows are
 what a caller may ask for or be told, columns are what the provider speaks.
 
-- ✓ reads the same at the other end: a test saw it
-- ~ is told in other words: a refusal as text where a protocol has no refusals, effort as a budget, a foreign signature
+- ✓ reads the same at the other end: a test saw it, with some model that can at least
+- ~ is told in other words: \"In other words\" says in which
 - dropped: left out, and named in `x-hypergate-dropped`
 - 400: refused before anybody is asked
-- – has no test: the protocol cannot say it, or nobody looked
+- – no provider of this protocol says it: \"Never said\" says why
+
+A request is sent both whole and streamed; its cell is ✓ where both arrive.
 ";

@@ -71,7 +71,8 @@ const SILENT = 'silent';
 
 async function readAll(message, maxBytes) {
   const length = message.headers.get('content-length');
-  if (length !== null) {
+  // What the runtime unpacks may be of any size, whatever its sender says.
+  if (length !== null && !message.headers.has('content-encoding')) {
     if (Number(length) > maxBytes) {
       await message.body.cancel();
       throw TOO_LARGE;
@@ -218,10 +219,12 @@ async function exchange(method, url, headers, body, firstByteMs, maxBytes, anySt
     if (upload !== undefined) {
       if (!response.ok) upload.leave();
       await sent;
+      // A good answer to half of a request is none.
+      if (reason !== undefined) throw reason;
     }
     const head = `${response.status}\n${Date.now()}${headerLines(response.headers)}`;
     if (response.webSocket) return [head, EMPTY, response.webSocket];
-    const type = response.headers.get('content-type') ?? '';
+    const type = (response.headers.get('content-type') ?? '').toLowerCase();
     const isStream = anyStream || STREAMS.some((stream) => type.startsWith(stream));
     if (response.ok && isStream && response.body !== null) {
       const reader = response.body.getReader();
@@ -256,11 +259,13 @@ export function cancel(reader) {
 
 /**
  * A conversation: passes each message on as it comes, both ways, until one side ends it or both are silent for too
- * long. The tap is shown what the upstream says with one of the words in it.
+ * long. The tap is shown what the upstream says with one of the words in it, and, before it goes on, what the caller
+ * says that fits the pattern or is no text.
  */
-export function converse(context, headers, upstream, tap, words, idleMs, longestMs) {
+export function converse(context, headers, upstream, tap, words, pattern, idleMs, longestMs) {
   const { 0: theirs, 1: caller } = new WebSocketPair();
   const telling = words.split('\n');
+  const naming = new RegExp(pattern, 'i');
   const encoder = new TextEncoder();
   let finish;
   context.waitUntil(new Promise((resolve) => (finish = resolve)));
@@ -274,8 +279,7 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
     clearTimeout(timer);
     for (const side of [caller, upstream]) {
       try {
-        // Two codes say that there was none, and may not be sent.
-        side.close(code === 1005 ? 1000 : code === 1006 ? 1011 : code, reason);
+        side.close(sendable(code), reason);
       } catch {
         // It is closed.
       }
@@ -290,20 +294,35 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
   const isGood = (code) => code === 1000 || code === 1001 || code === 1005;
   const leave = (code, reason) => end(() => (isGood(code) ? tap.end('') : tap.hangUp()), code, reason);
   const fail = (code, reason) => end(() => tap.end(isGood(code) ? '' : `closed with ${code}`), code, reason);
-  const pass = (from, to, lost, look) => {
+  const send = (to, data) => {
+    try {
+      to.send(data);
+    } catch {
+      // The side that is gone says so itself.
+    }
+  };
+  const fromUpstream = (data) => {
+    send(caller, data);
+    if (typeof data === 'string' && telling.some((word) => data.includes(word))) tap.chunk(encoder.encode(data));
+  };
+  const fromCaller = (data) => {
+    const isText = typeof data === 'string';
+    if (isText && !naming.test(data)) return send(upstream, data);
+    let instead;
+    try {
+      instead = tap.said(isText ? encoder.encode(data) : new Uint8Array(data));
+    } catch (answer) {
+      return send(caller, String(answer));
+    }
+    send(upstream, instead ?? data);
+  };
+  const pass = (from, go, lost) => {
     from.binaryType = 'arraybuffer';
     from.accept();
     from.addEventListener('message', ({ data }) => {
       if (over) return;
       heard = Date.now();
-      try {
-        to.send(data);
-      } catch {
-        // The side that is gone says so itself.
-      }
-      if (look && typeof data === 'string' && telling.some((word) => data.includes(word))) {
-        tap.chunk(encoder.encode(data));
-      }
+      go(data);
     });
     from.addEventListener('close', ({ code, reason }) => lost(code, reason));
     from.addEventListener('error', () => lost(1006, ''));
@@ -317,9 +336,15 @@ export function converse(context, headers, upstream, tap, words, idleMs, longest
     }
   };
   watch();
-  pass(caller, upstream, leave, false);
-  pass(upstream, caller, fail, true);
+  pass(caller, fromCaller, leave);
+  pass(upstream, fromUpstream, fail);
   return new Response(null, { status: 101, webSocket: theirs, headers: headerObject(headers) });
+}
+
+/** Of the codes a socket may have been closed with, those that say that there was none may not be sent. */
+export function sendable(code) {
+  if (code === 1005) return 1000;
+  return code >= 1000 && code < 5000 && ![1004, 1006, 1015].includes(code) ? code : 1011;
 }
 
 /** A reader of chunks made here, one every `gapMs`. */
@@ -383,46 +408,51 @@ export function stream(context, status, headers, opening, reader, tap, idleMs, s
   let timer = setTimeout(watch, idleMs);
   if (signal?.aborted) hangUp();
 
-  const body = new ReadableStream({
-    start(controller) {
-      if (first.length > 0) controller.enqueue(first);
-    },
-    async pull(controller) {
-      for (;;) {
-        let ending;
-        try {
-          waitingSince = Date.now();
-          const read = await reader.read();
-          waitingSince = Infinity;
-          if (over) return;
-          if (silent) {
-            ending = TIMEOUT;
-          } else if (read.done) {
+  // A pipe costs the runtime less for each chunk than a stream that is asked for them. A write fails where the
+  // caller is gone.
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const pump = async () => {
+    let sent = first;
+    let ending;
+    for (;;) {
+      if (sent.length > 0) await writer.write(sent);
+      if (over) return;
+      if (ending !== undefined) break;
+      sent = EMPTY;
+      try {
+        waitingSince = Date.now();
+        const { done, value } = await reader.read();
+        waitingSince = Infinity;
+        if (over) return;
+        if (silent) {
+          ending = TIMEOUT;
+        } else if (done) {
+          ending = '';
+        } else {
+          const instead = tap.chunk(value);
+          sent = instead ?? value;
+          // What passes as it is does not end here.
+          if (instead !== undefined && tap.isOver()) {
             ending = '';
-          } else {
-            const instead = tap.chunk(read.value);
-            const sent = instead ?? read.value;
-            if (sent.length === 0) continue;
-            controller.enqueue(sent);
-            return;
+            cancel(reader);
           }
-        } catch (error) {
-          if (over) return;
-          ending = silent ? TIMEOUT : String(error);
         }
-        const tail = end(() => tap.end(ending));
-        if (tail === undefined) {
-          controller.error(new Error('the answer is not whole'));
-          return;
-        }
-        if (tail.length > 0) controller.enqueue(tail);
-        controller.close();
-        return;
+      } catch (error) {
+        if (over) return;
+        ending = silent ? TIMEOUT : String(error);
       }
-    },
-    cancel: hangUp,
-  });
-  return new Response(body, { status, headers: headerObject(headers) });
+    }
+    const tail = end(() => tap.end(ending));
+    if (tail === undefined) {
+      await writer.abort(new Error('the answer is not whole'));
+      return;
+    }
+    if (tail.length > 0) await writer.write(tail);
+    await writer.close();
+  };
+  pump().catch(hangUp);
+  return new Response(readable, { status, headers: headerObject(headers) });
 }
 
 export function sleep(ms) {

@@ -22,7 +22,11 @@ use gateway::{
     record::Record,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use llm::{ErrorClass, UpstreamError, operation::realtime::TELLING, relay::Ending};
+use llm::{
+    ErrorClass, UpstreamError,
+    operation::realtime::{NAMING, TELLING},
+    relay::Ending,
+};
 use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
@@ -205,7 +209,7 @@ fn stream_with(host: Rc<Cloudflare>, streaming: Streaming<Reader>) -> web_sys::R
     if head.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (config, words) = (host.config(), TELLING.join("\n"));
         let (idle_ms, longest_ms) = (config.session_idle_ms as f64, config.session_ms as f64);
-        return converse(context, &lines, reader, tap, &words, idle_ms, longest_ms);
+        return converse(context, &lines, reader, tap, &words, NAMING, idle_ms, longest_ms);
     }
     stream(context, head.status().as_u16(), &lines, &opening, reader, tap, idle_ms as f64, &host.signal)
 }
@@ -225,6 +229,19 @@ impl Tap {
     /// What to send instead of the chunk; nothing where it goes as it is.
     pub fn chunk(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         self.live.as_mut()?.chunk(js_sys::Date::now() as i64, bytes)
+    }
+
+    /// The caller says something on a socket: what to send instead of it; nothing where it goes as it is. Thrown is what
+    /// to answer it with.
+    pub fn said(&mut self, message: &[u8]) -> Result<Option<String>, JsValue> {
+        let Some(live) = &mut self.live else { return Ok(None) };
+        live.said(message).map_err(|answer| JsValue::from_str(&answer))
+    }
+
+    /// Whether nothing more will be sent, whatever the upstream still says.
+    #[wasm_bindgen(js_name = isOver)]
+    pub fn is_over(&self) -> bool {
+        self.live.as_ref().is_none_or(Live::is_over)
     }
 
     /// The upstream ended: properly (an empty reason), by silence, or with an error. What is owed; nothing
@@ -568,6 +585,7 @@ extern "C" {
         upstream: JsValue,
         tap: Tap,
         words: &str,
+        naming: &str,
         idle_ms: f64,
         longest_ms: f64,
     ) -> web_sys::Response;

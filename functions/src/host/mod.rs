@@ -4,5 +4,7 @@
 mod cloudflare;
 #[cfg(any(target_os = "wasi", test))]
 mod rs256;
+#[cfg(any(target_os = "wasi", test))]
+mod seam;
 #[cfg(target_os = "wasi")]
 mod spin;

@@ -32,7 +32,7 @@ use gateway::{
     record::Record,
     store::migrations,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use llm::{ErrorClass, UpstreamError, relay::Ending};
 use serde_json::Value;
 use spin_executor::{CancelOnDropToken, push_waker_and_get_token};
@@ -54,7 +54,7 @@ use spin_sdk::{
 
 use wasi::io::streams::{OutputStream, StreamError};
 
-use super::rs256;
+use super::{rs256, seam};
 use crate::{Reply, Streaming, handle, is_call};
 
 #[http_component]
@@ -143,7 +143,7 @@ async fn incoming(request: IncomingRequest, host: &Spin) -> Result<Incoming, gat
     let method = method_name(&request.method()).parse().map_err(|_| unreadable())?;
     let uri =
         request.path_with_query().unwrap_or_else(|| "/".to_owned()).parse().map_err(|_| unreadable())?;
-    let headers = headers(request.headers().entries());
+    let headers = seam::headers(request.headers().entries());
     let announced =
         headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let is_form = headers
@@ -157,10 +157,14 @@ async fn incoming(request: IncomingRequest, host: &Spin) -> Result<Incoming, gat
             Err(BodyError::Unread)
         }
         Some(bytes) if bytes > max_bytes as u64 => Err(BodyError::TooLarge),
-        _ => collect(request.into_body_stream(), max_bytes).await.map_err(|error| match error {
-            CollectError::Broken => BodyError::Broken,
-            CollectError::TooLarge => BodyError::TooLarge,
-        }),
+        _ => {
+            let idle_ms = host.config.stream_limits.idle_ms;
+            collect(request.into_body_stream(), max_bytes, idle_ms).await.map_err(|error| match error {
+                CollectError::Broken => BodyError::Broken,
+                CollectError::Silent => BodyError::Silent,
+                CollectError::TooLarge => BodyError::TooLarge,
+            })
+        }
     };
     let mut incoming = Request::new(body);
     *incoming.method_mut() = method;
@@ -171,16 +175,18 @@ async fn incoming(request: IncomingRequest, host: &Spin) -> Result<Incoming, gat
 
 enum CollectError {
     Broken,
+    Silent,
     TooLarge,
 }
 
 async fn collect<E>(
     chunks: impl futures::Stream<Item = Result<Vec<u8>, E>>,
     max_bytes: usize,
+    idle_ms: i64,
 ) -> Result<Bytes, CollectError> {
     let mut chunks = pin!(chunks);
     let mut all = Vec::new();
-    while let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = within(idle_ms, chunks.next()).await.ok_or(CollectError::Silent)? {
         let chunk = chunk.map_err(|_| CollectError::Broken)?;
         if all.len() + chunk.len() > max_bytes {
             return Err(CollectError::TooLarge);
@@ -188,13 +194,6 @@ async fn collect<E>(
         all.extend_from_slice(&chunk);
     }
     Ok(Bytes::from(all))
-}
-
-fn headers(entries: Vec<(String, Vec<u8>)>) -> HeaderMap {
-    let parsed = entries.into_iter().filter_map(|(name, value)| {
-        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value).ok()?))
-    });
-    parsed.collect()
 }
 
 fn fields(headers: &HeaderMap) -> Fields {
@@ -238,6 +237,9 @@ async fn send_stream(host: &Spin, streaming: Streaming<Upstream>, out: ResponseO
                     let instead = live.chunk(now_ms, &chunk);
                     if write(&stream, instead.as_ref().unwrap_or(&chunk)).await.is_err() {
                         break None;
+                    }
+                    if live.is_over() {
+                        break Some(Ending::Closed);
                     }
                     // A slow caller is not the upstream's fault.
                     heard_ms = host.now_ms();
@@ -360,22 +362,12 @@ impl Signer for Spin {
 impl Database for Spin {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
         let database = self.database()?;
-        if let [statement] = statements.as_slice() {
-            return Ok(vec![execute(database, statement)?]);
-        }
-        let command = |sql| execute(database, &Statement::new(sql, []));
-        command("BEGIN IMMEDIATE")?;
-        let results: Result<Vec<Rows>, PortError> =
-            statements.iter().map(|statement| execute(database, statement)).collect();
-        match results {
-            Ok(rows) => command("COMMIT").map(|_| rows),
-            Err(error) => {
-                if let Err(rollback) = command("ROLLBACK") {
-                    self.log(&format!("database: no rollback: {rollback}"));
-                }
-                Err(error)
+        seam::batch(&statements, |statement| execute(database, statement)).map_err(|(error, undone)| {
+            if let Some(rollback) = undone {
+                self.log(&format!("database: no rollback: {rollback}"));
             }
-        }
+            error
+        })
     }
 }
 
@@ -524,16 +516,20 @@ impl Spin {
             .status()
             .try_into()
             .map_err(|_| FetchError::Unreachable("the answer has no valid status".to_owned()))?;
-        *head.headers_mut() = headers(response.headers().entries());
+        *head.headers_mut() = seam::headers(response.headers().entries());
         let media_type =
             head.headers().get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let is_stream = limits.any_stream || STREAMS.iter().any(|stream| media_type.starts_with(stream));
+        let is_stream = limits.any_stream || seam::is_stream(media_type);
         let chunks = response.take_body_stream();
         if !(is_stream && head.status().is_success()) {
-            let body = collect(chunks, limits.max_bytes).await.map_err(|error| match error {
-                CollectError::Broken => FetchError::Unreachable("the answer broke off".to_owned()),
-                CollectError::TooLarge => FetchError::TooLarge,
-            })?;
+            let body =
+                collect(chunks, limits.max_bytes, limits.first_byte_ms).await.map_err(
+                    |error| match error {
+                        CollectError::Broken => FetchError::Unreachable("the answer broke off".to_owned()),
+                        CollectError::Silent => FetchError::Timeout,
+                        CollectError::TooLarge => FetchError::TooLarge,
+                    },
+                )?;
             return Ok(Fetched { head, body: Body::Whole(body), head_ms });
         }
         let mut rest = chunks.map(|chunk| chunk.map_err(|_| UpstreamError::truncated())).boxed_local();
@@ -605,14 +601,23 @@ async fn within<T>(ms: i64, future: impl Future<Output = T>) -> Option<T> {
 /// Sends a request; comes back with the head of the answer.
 async fn send(request: Request<Bytes>, limits: Limits) -> Result<IncomingResponse, FetchError> {
     let (body, answer) = open(&request, limits)?;
-    {
-        let stream =
-            body.write().map_err(|()| FetchError::Unreachable("the request cannot be written".to_owned()))?;
-        // An error here is told better by the answer.
-        let _ = write(&stream, request.body()).await;
+    let mut answer = pin!(answer);
+    let sending = pin!(async {
+        if let Ok(stream) = body.write() {
+            // An error here is told better by the answer.
+            let _ = write(&stream, request.body()).await;
+        }
+        let _ = OutgoingBody::finish(body, None);
+    });
+    match select(sending, answer.as_mut()).await {
+        Either::Left(_) => answer.await,
+        // One that refuses may come before all is sent, and nobody takes the rest then.
+        Either::Right((Ok(response), sending)) if (200..300).contains(&response.status()) => {
+            sending.await;
+            Ok(response)
+        }
+        Either::Right((response, _)) => response,
     }
-    let _ = OutgoingBody::finish(body, None);
-    answer.await
 }
 
 /// Begins a request: what to write its body to, and what the head of its answer will be.
@@ -718,7 +723,3 @@ const SLACK_MS: i64 = 5_000;
 
 /// What the media type of a form begins with.
 const FORM: &[u8] = b"multipart/";
-
-/// The media types of answers that come bit by bit.
-const STREAMS: [&[u8]; 3] =
-    [b"text/event-stream", b"application/vnd.amazon.eventstream", b"application/x-ndjson"];

@@ -53,9 +53,10 @@ pub async fn authenticate<H: Host, B>(
         Some(known) => known,
         None if !secrets.made(key) => return Err(Error::Unauthenticated),
         None => {
-            let found = look_up(host, &hex(&hash), now_ms).await?.map(Rc::new);
+            let epoch = host.memory().epoch();
+            let found = look_up(host, &hex(&hash), now_ms, epoch).await?.map(Rc::new);
             let until_ms = now_ms + if found.is_some() { MEMORY_MS } else { UNKNOWN_MS };
-            host.memory().remember(hash, found.clone(), until_ms);
+            host.memory().remember(hash, found.clone(), until_ms, epoch);
             found
         }
     };
@@ -66,7 +67,7 @@ pub async fn authenticate<H: Host, B>(
     Ok(caller)
 }
 
-async fn look_up<H: Host>(host: &H, hash: &str, now_ms: i64) -> Result<Option<Caller>, Error> {
+async fn look_up<H: Host>(host: &H, hash: &str, now_ms: i64, epoch: u64) -> Result<Option<Caller>, Error> {
     let key = cache_key(hash);
     match host.get(&key).await {
         Ok(Some(value)) => match serde_json::from_slice(&value) {
@@ -78,7 +79,7 @@ async fn look_up<H: Host>(host: &H, hash: &str, now_ms: i64) -> Result<Option<Ca
         Err(error) => host.log(&format!("identity cache: passed over: {error}")),
     }
     let found = store::identity::find_caller(host, hash).await.map_err(Error::IdentityUnavailable)?;
-    if let Some(caller) = &found {
+    if let Some(caller) = found.as_ref().filter(|_| epoch == host.memory().epoch()) {
         let value = serde_json::to_vec(caller).expect("a caller is JSON");
         if let Err(error) = host.put(&key, Bytes::from(value), now_ms + CACHE_MS).await {
             host.log(&format!("identity cache: not filled: {error}"));

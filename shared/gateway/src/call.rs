@@ -10,14 +10,17 @@ use llm::{
     ErrorClass, Provider, UpstreamError, capability, demo,
     dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
-    kept,
+    kept::{self, References},
     operation::{Ask, Chat, Delivery, Operation, Outgoing, Whole, realtime},
     provider::{Api, Auth},
     relay::{Ending, Relay, Summary},
 };
 
 use crate::{
-    Error, Host, auth, credential, form,
+    Error, Host,
+    auth::{self, Caller},
+    credential, form,
+    guard::Guard,
     live::Live,
     objects::PROVIDER,
     payload::Capture,
@@ -99,10 +102,10 @@ pub async fn call<H: Host>(
 ) -> Reply<H::Stream> {
     let mut draft = begin(host, incoming.headers(), operation.name(), route);
     match serve(host, incoming, operation, &mut draft).await {
-        Ok(Served::Stream { head, opening, rest, relay }) => {
+        Ok(Served::Stream { head, opening, rest, relay, guard }) => {
             draft.streams(head.status().as_u16());
             draft.sent(host.now_ms(), &opening);
-            let live = Live::new(relay, draft);
+            let live = Live::new(relay, draft, guard);
             let idle_ms = host.config().stream_limits.idle_ms;
             Reply::Stream(Box::new(Streaming { head, opening, rest, live, idle_ms }))
         }
@@ -133,7 +136,7 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
 #[expect(clippy::large_enum_variant, reason = "there is one to a call, and it does not move far")]
 enum Served<S> {
     Whole { response: Response<Bytes>, summary: Summary },
-    Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay> },
+    Stream { head: Response<()>, opening: Bytes, rest: S, relay: Box<dyn Relay>, guard: Option<Guard> },
 }
 
 /// A failure, with what of the upstream's headers goes on to the caller.
@@ -179,15 +182,18 @@ async fn serve<H: Host>(
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let files =
-        if operation.form().is_some() { Vec::new() } else { kept::files_in(body).map_err(Error::from)? };
+    let References { files, models } =
+        if operation.form().is_some() { References::default() } else { kept::references(body)? };
     if !files.is_empty()
         && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
     {
         return Err(Error::NotFound(format!("file `{id}`")).into());
     }
-    let call = Call { operation, headers, body, peek, rest };
+    let call = Call { operation, headers, body, peek, rest, caller: &caller };
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
+    for choice in &choices {
+        plan::check_named(&models, choice, &caller)?;
+    }
     try_in_order(host, &call, &choices, draft).await
 }
 
@@ -198,6 +204,7 @@ struct Call<'a> {
     body: &'a Bytes,
     peek: Peek<'a>,
     rest: Option<Rest<'a>>,
+    caller: &'a Rc<Caller>,
 }
 
 /// What the caller has yet to send of a form.
@@ -361,7 +368,8 @@ async fn send<H: Host>(
             if let Some(subprotocol) = realtime::subprotocol(call.headers) {
                 head.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
             }
-            Served::Stream { head, opening: first, rest, relay }
+            let guard = Some(Guard::new(call.caller.clone(), choice, ask.id));
+            Served::Stream { head, opening: first, rest, relay, guard }
         }
         (_, Body::Stream { first, rest }) => {
             let mut streamed = call.operation.relay(&ask, provider, fetched.head.headers());
@@ -369,7 +377,7 @@ async fn send<H: Host>(
             let mut head = Response::new(());
             head.headers_mut().insert(header::CONTENT_TYPE, streamed.content_type);
             head.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            Served::Stream { head, opening, rest, relay: streamed.relay }
+            Served::Stream { head, opening, rest, relay: streamed.relay, guard: None }
         }
     };
     let answer_headers = match &mut served {
@@ -377,10 +385,26 @@ async fn send<H: Host>(
         Served::Stream { head, .. } => head.headers_mut(),
     };
     answer_headers.extend(headers);
-    if let (false, Ok(names)) = (dropped.is_empty(), HeaderValue::from_str(&dropped.join(","))) {
-        answer_headers.insert(DROPPED, names);
+    if !dropped.is_empty() {
+        answer_headers.insert(DROPPED, named(&dropped));
     }
     Ok((served, head_ms))
+}
+
+/// Names of the caller's as a header: it may have written anything, as much as it likes, and must be told all the same.
+fn named(names: &[String]) -> HeaderValue {
+    let mut list = String::new();
+    for name in names {
+        if list.len() > MAX_DROPPED_BYTES {
+            list.push_str(",...");
+            break;
+        }
+        list.push_str(if list.is_empty() { "" } else { "," });
+        let is_plain = |letter: char| letter == ' ' || letter.is_ascii_graphic() && letter != ',';
+        let shown = |letter: char| if is_plain(letter) { letter } else { '?' };
+        list.extend(name.chars().take(MAX_NAME_CHARS).map(shown));
+    }
+    HeaderValue::from_str(&list).expect("letters that can be seen make a header")
 }
 
 /// What was sent, and what came back.
@@ -407,12 +431,21 @@ async fn fetch_all<H: Host>(
     let fetched = fetch(host, call, ask, provider, request, limits).await?;
     let mut more = Vec::with_capacity(requests.len());
     let mut requests = requests.into_iter();
+    // Together they are held as one answer would be.
+    let mut left = match &fetched.body {
+        Body::Whole(body) => limits.max_bytes.saturating_sub(body.len()),
+        Body::Stream { .. } => 0,
+    };
     while !requests.as_slice().is_empty() {
         let group = requests.by_ref().take(AT_ONCE);
         let group = group.map(|request| fetch(host, call, ask, provider, request, limits));
         for fetched in try_join_all(group).await? {
             let Body::Whole(body) = fetched.body else {
                 return Err(failed(provider, UpstreamError::garbled("it is a stream nobody asked for")));
+            };
+            left = match left.checked_sub(body.len()) {
+                Some(left) => left,
+                None => return Err(failed(provider, UpstreamError::garbled("it is too large"))),
             };
             more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
         }
@@ -548,6 +581,9 @@ async fn outgoing<H: Host>(
         llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
         error => Error::Request(error),
     })?;
+    if !call.operation.sorts_betas() {
+        outgoing.sort_betas(call.headers, provider);
+    }
     let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)).ok();
     for request in std::iter::once(&mut outgoing.request).chain(&mut outgoing.more) {
         let headers = request.headers_mut();
@@ -686,6 +722,9 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-hypergate-call-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-hypergate-attempts");
 const DROPPED: HeaderName = HeaderName::from_static("x-hypergate-dropped");
 const RETIRES: HeaderName = HeaderName::from_static("x-hypergate-model-retires");
+/// Some servers take no more than 8 KiB of headers.
+const MAX_DROPPED_BYTES: usize = 2_000;
+const MAX_NAME_CHARS: usize = 100;
 const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries of the same target, where it names no time itself.

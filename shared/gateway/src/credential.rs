@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Request, Uri, header};
 use hypercare::time::rfc3339;
 use llm::{
     ErrorClass, Provider, Target, UpstreamError,
-    provider::{Api, Auth, Grant},
+    provider::{Api, Auth, Grant, is_claude},
     sigv4,
 };
 use serde::Deserialize;
@@ -86,7 +86,7 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
             let region = region.unwrap_or_else(|| AWS_REGION.to_owned());
             let base_url = match own_url {
                 Some(_) => base_url,
-                None => base_url.replace(AWS_REGION, &region),
+                None => aws_url(&base_url, &region),
             };
             match key {
                 Some(key) => plain(base_url, Some(key)),
@@ -116,14 +116,19 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
         }
         Some(Grant::Google) => {
             let location = of.optional("LOCATION").unwrap_or_else(|| "global".to_owned());
-            let base_url = if own_url.is_some() { base_url } else { google_url(&base_url, &location) };
             let project = of.optional("PROJECT");
-            if key.is_some() {
-                // A key may say by itself whose project it is of.
-                let place = project.map(|project| format!("/projects/{project}/locations/{location}"));
-                return Ok(plain(format!("{base_url}/v1{}", place.unwrap_or_default()), key));
+            // A key is for Gemini: Claude is not to be had for one.
+            let key = key.filter(|_| !is_claude(choice.model));
+            // A key that says by itself whose project it is of is good at the address of all regions, without a place.
+            if key.is_some() && project.is_none() {
+                return Ok(plain(format!("{base_url}/v1"), key));
             }
-            let account = of.service_account()?;
+            let base_url = if own_url.is_some() { base_url } else { google_url(&base_url, &location) };
+            if let (Some(key), Some(project)) = (&key, &project) {
+                let base_url = format!("{base_url}/v1/projects/{project}/locations/{location}");
+                return Ok(plain(base_url, Some(key.clone())));
+            }
+            let account = of.service_account(choice.model)?;
             let project = project.unwrap_or_else(|| account.project_id.clone());
             let token = of.google(&account).await?;
             let base_url = format!("{base_url}/v1/projects/{project}/locations/{location}");
@@ -260,9 +265,11 @@ impl<H: Host> Of<'_, H> {
         self.renewed(key, url, form).await
     }
 
-    fn service_account(&self) -> Result<ServiceAccount, Error> {
-        let text =
-            self.optional("SERVICE_ACCOUNT").ok_or_else(|| self.missing_either("VERTEX_SERVICE_ACCOUNT"))?;
+    fn service_account(&self, model: &str) -> Result<ServiceAccount, Error> {
+        let text = self.optional("SERVICE_ACCOUNT").ok_or_else(|| match is_claude(model) {
+            true => self.missing("SERVICE_ACCOUNT"),
+            false => self.missing_either("VERTEX_SERVICE_ACCOUNT"),
+        })?;
         // What is wrong with it may quote it.
         serde_json::from_str(&text).map_err(|_| {
             Error::Misconfigured(
@@ -334,6 +341,7 @@ impl<H: Host> Of<'_, H> {
     async fn renewed(&self, key: String, url: String, form: String) -> Result<String, Error> {
         let token = match self.request_token(url, form).await {
             Ok(token) => token,
+            Err(Error::HungUp) => return Err(Error::HungUp),
             Err(error) => {
                 let now_ms = self.host.now_ms();
                 let known = match self.host.memory().token(&key) {
@@ -342,7 +350,7 @@ impl<H: Host> Of<'_, H> {
                 };
                 return match known.filter(|known| known.lasts(now_ms, 0)) {
                     Some(known) => Ok(known.value),
-                    None => Err(Error::Upstream { provider: self.provider.name, error }),
+                    None => Err(error),
                 };
             }
         };
@@ -361,9 +369,11 @@ impl<H: Host> Of<'_, H> {
         Ok(token.value)
     }
 
-    async fn request_token(&self, url: String, form: String) -> Result<Token, UpstreamError> {
-        let refused =
-            |class: ErrorClass| UpstreamError::new(class, "no token could be had for this provider");
+    async fn request_token(&self, url: String, form: String) -> Result<Token, Error> {
+        let refused = |class: ErrorClass| Error::Upstream {
+            provider: self.provider.name,
+            error: UpstreamError::new(class, "no token could be had for this provider"),
+        };
         let request = Request::post(url)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Bytes::from(form))
@@ -372,9 +382,10 @@ impl<H: Host> Of<'_, H> {
         let fetched = self.host.fetch(request, self.host.config().stream_limits).await;
         let fetched = fetched.map_err(|error| {
             let class = match error {
+                FetchError::HungUp => return Error::HungUp,
                 FetchError::Timeout => ErrorClass::Timeout,
                 FetchError::TooLarge => ErrorClass::Garbled,
-                FetchError::HungUp | FetchError::Unreachable(_) => ErrorClass::Network,
+                FetchError::Unreachable(_) => ErrorClass::Network,
             };
             self.host.log(&format!("{}: no token: {class:?}", self.provider.name));
             refused(class)
@@ -422,10 +433,24 @@ struct ServiceAccount {
     token_uri: String,
 }
 
-/// The region in the address of one of Amazon's services.
+/// The region in an address of Bedrock's: behind the service's name, whatever is before it (an endpoint of a VPC's) and
+/// behind (other partitions have other domains).
 fn region_of(url: &str) -> Option<String> {
-    let host = url.split("://").nth(1)?.split(['/', ':']).next()?;
-    host.contains(".amazonaws.com").then(|| host.split('.').nth(1).map(str::to_owned)).flatten()
+    let host = url.split("://").nth(1)?.split(['/', ':']).next()?.to_ascii_lowercase();
+    let mut labels = host.split('.').skip_while(|label| !label.starts_with("bedrock-runtime"));
+    let region = labels.nth(1)?;
+    let number = region.rsplit_once('-')?.1;
+    (!number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())).then(|| region.to_owned())
+}
+
+/// Where a region's models are. Two partitions have a domain of their own.
+fn aws_url(base_url: &str, region: &str) -> String {
+    let url = base_url.replace(AWS_REGION, region);
+    match region.split('-').next() {
+        Some("cn") => url + ".cn",
+        Some("eusc") => url.replace(".amazonaws.com", ".amazonaws.eu"),
+        _ => url,
+    }
 }
 
 /// Where a location's models are. Two of them span several regions, under names of another kind.
@@ -447,3 +472,42 @@ const JWT_GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
 
 /// How long before its end a token is renewed. A call that begins with it must still be let in, and clocks differ.
 const EARLY_MS: i64 = 300_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_found_in_every_form_of_address() {
+        for (host, region) in [
+            ("bedrock-runtime.us-east-1.amazonaws.com", Some("us-east-1")),
+            ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),
+            ("bedrock-runtime.eu-west-1.api.aws", Some("eu-west-1")),
+            ("bedrock-runtime.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+            ("bedrock-runtime.eusc-de-east-1.amazonaws.eu", Some("eusc-de-east-1")),
+            ("vpce-0abc-xyz.bedrock-runtime.us-west-2.vpce.amazonaws.com", Some("us-west-2")),
+            ("vpce-0abc-xyz-us-west-2a.bedrock-runtime.us-west-2.vpce.amazonaws.com", Some("us-west-2")),
+            ("vpce-0abc-xyz.bedrock-runtime-fips.us-west-2.vpce.amazonaws.com:443", Some("us-west-2")),
+            ("Bedrock-Runtime.US-EAST-1.amazonaws.com", Some("us-east-1")),
+            ("bedrock.proxy.example.com", None),
+            ("bedrock-runtime.example.com", None),
+            ("localhost:4010", None),
+        ] {
+            assert_eq!(region_of(&format!("https://{host}/x")).as_deref(), region, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_region_has_its_partitions_domain() {
+        let base_url = "https://bedrock-runtime.us-east-1.amazonaws.com";
+        for (region, url) in [
+            ("us-east-1", base_url),
+            ("eu-west-3", "https://bedrock-runtime.eu-west-3.amazonaws.com"),
+            ("us-gov-west-1", "https://bedrock-runtime.us-gov-west-1.amazonaws.com"),
+            ("cn-north-1", "https://bedrock-runtime.cn-north-1.amazonaws.com.cn"),
+            ("eusc-de-east-1", "https://bedrock-runtime.eusc-de-east-1.amazonaws.eu"),
+        ] {
+            assert_eq!(aws_url(base_url, region), url);
+        }
+    }
+}

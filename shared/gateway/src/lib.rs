@@ -10,6 +10,7 @@ pub mod credential;
 pub mod deliver;
 pub mod error;
 pub mod form;
+pub mod guard;
 pub mod journal;
 pub mod lines;
 pub mod live;

@@ -55,7 +55,7 @@ impl Lines {
             out.extend_from_slice(&line);
             return Ok(());
         }
-        let (model, at) = kept::line_model(&line, self.number)?;
+        let kept::Line { model, model_at: at, others } = kept::line(&line, self.number)?;
         let choices = plan::plan(&model, &self.caller)?;
         let Some(choice) = choices.iter().find(|choice| choice.provider.name == self.provider.name) else {
             let (number, provider) = (self.number, self.provider.name);
@@ -65,6 +65,7 @@ impl Lines {
             );
             return Err(llm::Error::invalid("file", message).into());
         };
+        plan::check_named(&others, choice, &self.caller)?;
         out.extend_from_slice(&line[..at.start]);
         serde_json::to_writer(&mut *out, choice.model).expect("a name is JSON");
         out.extend_from_slice(&line[at.end..]);

@@ -2,18 +2,29 @@
 
 use llm::relay::{Ending, Passed, Relay};
 
-use crate::record::{Draft, Record};
+use crate::{
+    guard::Guard,
+    record::{Draft, Record},
+};
 
 /// One streamed answer. The host calls [`Live::chunk`] for each chunk, then [`Live::end`] or
 /// [`Live::hang_up`] once, and journals the record it gets.
 pub struct Live {
     relay: Box<dyn Relay>,
     draft: Draft,
+    /// Of a socket, on which callers go on talking.
+    guard: Option<Guard>,
 }
 
 impl Live {
-    pub(crate) fn new(relay: Box<dyn Relay>, draft: Draft) -> Self {
-        Self { relay, draft }
+    pub(crate) fn new(relay: Box<dyn Relay>, draft: Draft, guard: Option<Guard>) -> Self {
+        Self { relay, draft, guard }
+    }
+
+    /// The caller says something on a socket. `None` means that it goes on as it is; otherwise what to send instead, or,
+    /// as an error, what to answer it with in the provider's place.
+    pub fn said(&mut self, message: &[u8]) -> Result<Option<String>, String> {
+        self.guard.as_mut().map_or(Ok(None), |guard| guard.check(message))
     }
 
     /// Passes a chunk on. `None` means the very bytes that came in; otherwise what to send instead, which
@@ -24,6 +35,11 @@ impl Live {
         let sent = if passed == Passed::AsIs { bytes } else { &out };
         self.draft.sent(now_ms, sent);
         (passed == Passed::Instead).then_some(out)
+    }
+
+    /// Whether nothing more will be passed on: the host may end the stream, and give the upstream up.
+    pub fn is_over(&self) -> bool {
+        self.relay.is_over()
     }
 
     /// The upstream's stream ended: what is still to be sent, and the record. With nothing to send (`None`)

@@ -12,6 +12,8 @@ use crate::{auth::Caller, credential::Token, ports::Random, secret::hex};
 #[derive(Debug, Default)]
 pub struct Memory {
     callers: RefCell<HashMap<[u8; 32], Remembered>>,
+    /// How often all callers were forgotten.
+    forgotten: Cell<u64>,
     tokens: RefCell<HashMap<String, Token>>,
     strangers: Cell<(i64, u32)>,
     seed: Cell<Option<u64>>,
@@ -33,8 +35,16 @@ impl Memory {
         Some(known.caller.clone())
     }
 
-    /// Remembers a key until `until_ms`.
-    pub fn remember(&self, hash: [u8; 32], caller: Option<Rc<Caller>>, until_ms: i64) {
+    /// What a look-up begins at. What was read before a change must not be remembered after it.
+    pub fn epoch(&self) -> u64 {
+        self.forgotten.get()
+    }
+
+    /// Remembers until `until_ms` what a look-up that began at `epoch` came to.
+    pub fn remember(&self, hash: [u8; 32], caller: Option<Rc<Caller>>, until_ms: i64, epoch: u64) {
+        if epoch != self.epoch() {
+            return;
+        }
         let mut callers = self.callers.borrow_mut();
         // A bound, not a policy: an isolate that has seen this many keys starts over.
         if callers.len() >= MAX_CALLERS {
@@ -46,6 +56,7 @@ impl Memory {
     /// Forgets every key, after a change that may concern any of them.
     pub fn forget_callers(&self) {
         self.callers.borrow_mut().clear();
+        self.forgotten.set(self.forgotten.get() + 1);
     }
 
     /// A provider's token that was remembered.
@@ -104,3 +115,20 @@ const MAX_CALLERS: usize = 10_000;
 
 /// Recorded calls of unknown callers, a minute and isolate.
 const MAX_STRANGERS: u32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_remembered_after_it() {
+        let memory = Memory::default();
+        let epoch = memory.epoch();
+        memory.forget_callers();
+        memory.remember([1; 32], Some(Rc::default()), 10, epoch);
+        assert_eq!(memory.caller(&[1; 32], 5), None);
+        memory.remember([1; 32], Some(Rc::default()), 10, memory.epoch());
+        assert_eq!(memory.caller(&[1; 32], 5), Some(Some(Rc::default())));
+        assert_eq!(memory.caller(&[1; 32], 10), None);
+    }
+}

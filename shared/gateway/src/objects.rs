@@ -4,10 +4,10 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use llm::{
     Provider, UpstreamError, kept,
-    relay::{Summary, Unread},
+    relay::{Plain, Summary},
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::{
     live::Live,
     payload::Capture,
     plan::{self, Choice},
-    ports::{Body, Fetched, Limits},
+    ports::{Body, Fetched, Limits, PortError},
     record::{Attempt, Draft},
     store::objects::{self, Kind, Owned, Page},
 };
@@ -41,7 +41,7 @@ pub async fn answer<H: Host>(
         ("GET", _, [id]) => describe(host, incoming, kind, id, "").await,
         ("POST", Kind::Batch, [id, "cancel"]) => describe(host, incoming, kind, id, "/cancel").await,
         ("DELETE", Kind::File, [id]) => delete(host, incoming, id).await.map(Reply::unrecorded),
-        ("GET", Kind::File, [id, "content"]) => content(host, incoming, id).await,
+        ("GET", Kind::File, [id, "content"]) => Ok(content(host, incoming, id).await),
         _ => return None,
     })
 }
@@ -59,17 +59,19 @@ async fn recorded<H: Host>(
         _ => create_batch(host, incoming, &mut draft).await,
     };
     match made {
-        Ok(mut response) => {
-            let status = response.status();
-            call::stamp(response.headers_mut(), &draft, &call::OPENAI, status);
-            let status = status.as_u16();
-            let error_type = (status >= 400).then_some("invalid_request");
-            let record =
-                draft.finish_whole(host.now_ms(), status, error_type, Summary::default(), response.body());
-            Reply::Whole { response, record: Some(Box::new(record)) }
-        }
+        Ok(response) => whole(host, draft, response),
         Err(refusal) => call::refuse(host, &call::OPENAI, draft, refusal),
     }
+}
+
+/// The provider's own answer, and the record.
+fn whole<S, H: Host>(host: &H, draft: Draft, mut response: Response<Bytes>) -> Reply<S> {
+    let status = response.status();
+    call::stamp(response.headers_mut(), &draft, &call::OPENAI, status);
+    let status = status.as_u16();
+    let error_type = (status >= 400).then_some("invalid_request");
+    let record = draft.finish_whole(host.now_ms(), status, error_type, Summary::default(), response.body());
+    Reply::Whole { response, record: Some(Box::new(record)) }
 }
 
 /// Sends a file on as it comes. The lines of one for a batch are rewritten on the way.
@@ -120,7 +122,8 @@ async fn create_batch<H: Host>(
         return Err(llm::Error::invalid("input_file_id", message).into());
     };
     // The file may be another key's, which may use other models.
-    let models: Vec<String> = serde_json::from_str(models).unwrap_or_default();
+    let models: Vec<String> = serde_json::from_str(models)
+        .map_err(|error| Error::from(PortError::new("database", format!("unreadable models: {error}"))))?;
     for model in &models {
         plan::plan(model, &caller)?;
     }
@@ -132,7 +135,7 @@ async fn create_batch<H: Host>(
     let request = request(host, provider, Method::POST, "/batches", Some(&json), body.clone()).await?;
     let (response, object) = ask(host, provider, request, None, draft).await?;
     if let Some(object) = object {
-        own(host, Kind::Batch, provider, &caller, &object, None).await?;
+        own(host, Kind::Batch, provider, &caller, &object, file.models.clone()).await?;
     }
     Ok(response)
 }
@@ -234,8 +237,13 @@ async fn describe<H: Host>(
             call::begin(host, incoming.headers(), "batch", "/v1/batches").with_id(format!("batch_{id}"));
         draft.caller(&owned.tenant_id, &owned.key_id);
         draft.prices(caller.clone());
-        let model = used.response_model.clone().unwrap_or_default();
-        draft.request(&model, false, None);
+        let served = used.response_model.as_deref().unwrap_or_default();
+        let asked = asked(&owned);
+        let target = asked.as_deref().map(|asked| plan::targets(asked, &caller));
+        let target = target.into_iter().flatten().find(|target| target.provider.name == provider.name);
+        // A price is set for what was asked for. Of a batch of several models it is not known what used how much.
+        let model = target.map_or(served, |target| target.model).to_owned();
+        draft.request(asked.as_deref().unwrap_or(served), false, None);
         draft.attempt(
             provider,
             Attempt {
@@ -251,6 +259,12 @@ async fn describe<H: Host>(
     Ok(Reply::Whole { response, record })
 }
 
+/// The one model that a batch's lines ask for, as the caller named it.
+fn asked(batch: &Owned) -> Option<String> {
+    let models: Vec<String> = serde_json::from_str(batch.models.as_deref()?).ok()?;
+    <[String; 1]>::try_from(models).ok().map(|[model]| model)
+}
+
 async fn delete<H: Host>(host: &H, incoming: &Incoming, id: &str) -> Result<Response<Bytes>, Error> {
     let caller = auth::authenticate(host, incoming, host.now_ms()).await?;
     let owned = find(host, Kind::File, &caller, id).await?;
@@ -262,36 +276,66 @@ async fn delete<H: Host>(host: &H, incoming: &Incoming, id: &str) -> Result<Resp
     Ok(response)
 }
 
-/// A file's content, as it comes.
-async fn content<H: Host>(host: &H, incoming: &Incoming, id: &str) -> Result<Reply<H::Stream>, Error> {
-    let caller = auth::authenticate(host, incoming, host.now_ms()).await?;
-    let owned = find(host, Kind::File, &caller, id).await?;
-    let provider = kept_at(&owned)?;
+/// A file's content, as it comes, and the record of that.
+async fn content<H: Host>(host: &H, incoming: &Incoming, id: &str) -> Reply<H::Stream> {
     let mut draft = call::begin(host, incoming.headers(), "file_content", "/v1/files/{file}/content");
-    draft.caller(&caller.tenant_id, &caller.key_id);
-    let path = format!("/files/{id}/content");
-    let request = request(host, provider, Method::GET, &path, None, Bytes::new()).await?;
-    let config = host.config();
-    let limits = Limits { any_stream: true, ..config.stream_limits };
-    let began_ms = host.now_ms();
-    let fetched = call::exchange(host, provider, request, None, limits, draft.id()).await?;
-    let status = fetched.head.status();
-    draft.attempt(provider, attempt(provider, Some(status.as_u16()), None, host.now_ms() - began_ms));
-    draft.first_byte(fetched.head_ms);
+    let fetched = match download(host, incoming, id, &mut draft).await {
+        Ok(Content::Comes(fetched)) => fetched,
+        Ok(Content::Refused(response)) => return whole(host, draft, response),
+        Err(refusal) => return call::refuse(host, &call::OPENAI, draft, refusal),
+    };
+    let mut head = Response::new(());
     let content_type = fetched.head.headers().get(header::CONTENT_TYPE).cloned();
+    let octets = HeaderValue::from_static("application/octet-stream");
+    head.headers_mut().insert(header::CONTENT_TYPE, content_type.unwrap_or(octets));
     match fetched.body {
         Body::Stream { first, rest } => {
-            let mut head = Response::new(());
-            let octets = HeaderValue::from_static("application/octet-stream");
-            head.headers_mut().insert(header::CONTENT_TYPE, content_type.unwrap_or(octets));
-            call::stamp(head.headers_mut(), &draft, &call::OPENAI, status);
+            call::stamp(head.headers_mut(), &draft, &call::OPENAI, StatusCode::OK);
             draft.sent(host.now_ms(), &first);
-            let live = Live::new(Box::<Unread>::default(), draft);
-            let idle_ms = config.stream_limits.idle_ms;
-            Ok(Reply::Stream(Box::new(Streaming { head, opening: first, rest, live, idle_ms })))
+            let live = Live::new(Box::<Plain>::default(), draft, None);
+            let idle_ms = host.config().stream_limits.idle_ms;
+            Reply::Stream(Box::new(Streaming { head, opening: first, rest, live, idle_ms }))
         }
-        Body::Whole(_) => passed(provider, fetched).map(|(response, _)| Reply::unrecorded(response)),
+        // There is nothing in it.
+        Body::Whole(body) => whole(host, draft, head.map(|()| body)),
     }
+}
+
+/// What comes of the wish for a file's content.
+enum Content<S> {
+    Comes(Fetched<S>),
+    /// The provider's own refusal.
+    Refused(Response<Bytes>),
+}
+
+async fn download<H: Host>(
+    host: &H,
+    incoming: &Incoming,
+    id: &str,
+    draft: &mut Draft,
+) -> Result<Content<H::Stream>, Refusal> {
+    // Content that is kept is that of calls, not of files.
+    let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
+    draft.caller(&caller.tenant_id, &caller.key_id);
+    let owned = find(host, Kind::File, &caller, id).await?;
+    let provider = kept_at(&owned)?;
+    let path = format!("/files/{id}/content");
+    let request = request(host, provider, Method::GET, &path, None, Bytes::new()).await?;
+    let limits = Limits { any_stream: true, ..host.config().stream_limits };
+    let began_ms = host.now_ms();
+    let fetched = call::exchange(host, provider, request, None, limits, draft.id()).await;
+    let head = fetched.as_ref().ok().map(|fetched| (fetched.head_ms, fetched.head.status()));
+    let content = fetched.and_then(|fetched| match fetched.head.status().is_success() {
+        true => Ok(Content::Comes(fetched)),
+        false => passed(provider, fetched).map(|(response, _)| Content::Refused(response)),
+    });
+    let (status, error_type) =
+        (head.map(|(_, status)| status.as_u16()), content.as_ref().err().map(Error::code));
+    draft.attempt(provider, attempt(provider, status, error_type, host.now_ms() - began_ms));
+    if let Some((head_ms, _)) = head {
+        draft.first_byte(head_ms);
+    }
+    Ok(content?)
 }
 
 /// Who calls, in the record too.

@@ -140,7 +140,7 @@ fn mask_json(bytes: &[u8]) -> Vec<u8> {
 fn mask_value(value: &mut Value, parent: &str, field: &str) {
     match value {
         // Free for the caller to fill, names and all.
-        Value::Object(_) | Value::Array(_) if FREE.contains(&field) => {
+        Value::Object(_) | Value::Array(_) if is_free(parent, field, value) => {
             *value = Value::from(length(value.to_string().len()))
         }
         Value::String(text) if !is_kept(parent, field) => *text = length(text.len()),
@@ -157,6 +157,17 @@ fn mask_value(value: &mut Value, parent: &str, field: &str) {
             *fields = masked.collect();
         }
         _ => {}
+    }
+}
+
+/// Whether all of it is somebody's own words, names and numbers too: what tools are called with and what they say, in
+/// protocols that write it as JSON.
+fn is_free(parent: &str, field: &str, value: &Value) -> bool {
+    match field {
+        "args" | "arguments" | "metadata" => true,
+        "input" | "json" => value.is_object(),
+        "response" => matches!(parent, "functionResponse" | "function_response"),
+        _ => false,
     }
 }
 
@@ -209,9 +220,6 @@ const KEPT: &[&str] = &[
     "tool_choice",
     "type",
 ];
-
-/// Fields whose inside is the caller's own.
-const FREE: &[&str] = &["metadata"];
 
 #[cfg(test)]
 mod tests {
@@ -269,6 +277,17 @@ mod tests {
         }
         assert!(payload.response.contains("[DONE]"));
         assert!(!payload.truncated);
+    }
+
+    #[test]
+    fn redacted_keeps_nothing_of_what_tools_are_given_or_say() {
+        let request = r#"{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c1","name":"pay","input":{"Ann":4111,"id":"Ann"}}]}],
+            "contents":[{"parts":[{"functionCall":{"args":{"type":"Ann"}}},{"functionResponse":{"response":{"code":"Ann"}}},{"toolResult":{"content":[{"json":{"id":"Ann"}}]}}]}]}"#;
+        let payload =
+            kept(Mode::Redacted, 10_000, request, r#"{"object":"response","response":{"id":"r1"}}"#);
+        assert!(!payload.request.contains("Ann") && !payload.request.contains("4111"), "{}", payload.request);
+        assert!(payload.request.contains(r#""id":"c1""#), "{}", payload.request);
+        assert!(payload.response.contains(r#"{"id":"r1"}"#), "{}", payload.response);
     }
 
     #[test]

@@ -16,19 +16,34 @@ pub struct Choice<'a> {
 /// The targets for `model`, at least one.
 pub fn plan<'a>(model: &'a str, caller: &'a Caller) -> Result<Vec<Choice<'a>>, Error> {
     let alias = caller.aliases.get(model);
-    let choices: Vec<Choice<'a>> = match alias {
-        Some(targets) => targets.iter().filter_map(|target| choice(target)).collect(),
-        None => choice(model).into_iter().collect(),
-    };
+    let choices = targets(model, caller);
     if choices.is_empty() {
         return Err(Error::ModelUnknown(short(model)));
     }
-    let targets = || alias.into_iter().flatten().map(String::as_str);
-    let all_targets_allowed = alias.is_some() && targets().all(|target| is_allowed(target, caller));
+    let mut names = alias.into_iter().flatten().map(String::as_str);
+    let all_targets_allowed = alias.is_some() && names.all(|target| is_allowed(target, caller));
     if !is_allowed(model, caller) && !all_targets_allowed {
         return Err(Error::ModelNotAllowed(short(model)));
     }
     Ok(choices)
+}
+
+/// What a name stands for, whoever may use it.
+pub fn targets<'a>(model: &'a str, caller: &'a Caller) -> Vec<Choice<'a>> {
+    match caller.aliases.get(model) {
+        Some(targets) => targets.iter().filter_map(|target| choice(target)).collect(),
+        None => choice(model).into_iter().collect(),
+    }
+}
+
+/// Refuses models named beside the target's, by its provider's own names, that the key may not use.
+pub fn check_named(names: &[String], target: &Choice<'_>, caller: &Caller) -> Result<(), Error> {
+    let others = names.iter().filter(|name| *name != target.model);
+    let names = others.map(|name| format!("{}/{name}", target.provider.name));
+    match names.into_iter().find(|name| !is_allowed(name, caller)) {
+        Some(name) => Err(Error::ModelNotAllowed(short(&name))),
+        None => Ok(()),
+    }
 }
 
 /// Those of the targets that can do what is asked. If none can, the refusal names providers that can.

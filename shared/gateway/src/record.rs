@@ -99,6 +99,8 @@ pub struct Record {
     pub price_version: String,
     /// In OpenAI's words.
     pub finish_reason: Option<String>,
+    /// The same in the provider's own word.
+    pub native_finish_reason: Option<String>,
     /// Whether the answer was streamed.
     pub stream: bool,
     /// `none`: there is no cache yet that a call could hit.
@@ -238,6 +240,7 @@ impl Draft {
             cost_microusd: None,
             price_version: llm::price::VERSION.to_owned(),
             finish_reason: None,
+            native_finish_reason: None,
             stream: false,
             cache_status: "none".to_owned(),
             region: opening.region,
@@ -388,6 +391,7 @@ impl Draft {
         };
         record.wait_ms = wait_ms(pace, record.time_to_first_chunk_ms, record.duration_ms);
         record.finish_reason = summary.finish_reason.map(|reason| short(&reason));
+        record.native_finish_reason = summary.native_finish_reason.map(|reason| short(&reason));
         if let Some(usage) = summary.usage.map(plausible) {
             let pieces = [usage.images, usage.search_units, usage.audio_ms, usage.characters]
                 .iter()

@@ -325,7 +325,7 @@ const SIGNS: &[(u8, &[&str])] = &[
 ];
 
 /// What Bedrock's cross-region profiles begin with; the model is the same.
-const REGIONS: &[&str] = &["apac", "au", "ca", "eu", "global", "jp", "us", "us-gov"];
+const REGIONS: &[&str] = &["apac", "au", "ca", "eu", "global", "in", "jp", "us", "us-gov"];
 
 /// Longer than any token of the tokenizers that are published, white space and repetitions apart.
 const LONGEST_TOKEN_BYTES: u64 = 64;
@@ -507,6 +507,7 @@ mod tests {
                 200_000,
                 Some(64_000),
             ),
+            ("bedrock", "in.moonshotai.kimi-k3", "chat", "tjvAr", 1_000_000, Some(131_072)),
             ("gemini", "gemini-2.5-flash", "chat", "tjvfamSPr", 1_048_576, Some(65_536)),
             ("gemini", "gemini-embedding-001", "embedding", "", 2_048, None),
         ] {

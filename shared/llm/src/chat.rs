@@ -3,9 +3,11 @@
 //! Both are wide enough for every protocol spoken here, so that a caller's protocol and a provider's
 //! meet in the middle. Order is kept: messages in the caller's order, parts in the message's order.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use crate::{UpstreamError, Usage};
+use crate::{UpstreamError, Usage, usage::ServiceTier};
 
 /// What a caller asks of a model.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,14 +54,27 @@ pub struct Request {
     pub include_usage: bool,
     /// The caller's name for its end user.
     pub user: Option<String>,
+    /// The name that `safety_identifier` gives the end user; see [`Request::end_user`].
+    pub safety_identifier: Option<String>,
+    /// At which of its prices the provider is to serve; the one it takes unasked where absent.
+    pub service_tier: Option<ServiceTier>,
+    /// What the caller files the request under, for whoever reads the provider's logs and bills. No model sees it.
+    pub labels: Vec<(String, String)>,
+    /// What OpenAI's two protocols have and no other ([`OPENAIS`]), by its name in Chat Completions.
+    pub openais: Openais,
     /// Fields that no other protocol has. A dialect drops the harmless ones and says so, and refuses
     /// those that change what the answer means.
     pub extra: Vec<Extra>,
 }
 
 impl Request {
+    /// The end user, where there is one name for it.
+    pub(crate) fn end_user(&self) -> Option<&str> {
+        self.user.as_deref().or(self.safety_identifier.as_deref())
+    }
+
     /// How much to think, as an effort, in whichever way the caller said it.
-    pub(crate) fn effort(&self) -> Option<Effort> {
+    pub fn effort(&self) -> Option<Effort> {
         self.reasoning_budget.map(Effort::of_budget).or(self.reasoning_effort)
     }
 
@@ -73,6 +88,16 @@ impl Request {
         matches!(self.tool_choice, Some(ToolChoice::Function(_) | ToolChoice::Required))
     }
 }
+
+/// Fields of OpenAI's own, by name.
+pub type Openais = Vec<(&'static str, Value)>;
+
+/// Fields that Chat Completions and Responses share and nobody else has.
+pub(crate) const OPENAIS: &[&str] =
+    &["prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", VERBOSITY];
+
+/// How long the text is to be. Responses has it in `text`.
+pub(crate) const VERBOSITY: &str = "verbosity";
 
 /// A field of the caller's protocol that has no place in [`Request`].
 #[derive(Debug, Clone, PartialEq)]
@@ -117,7 +142,7 @@ pub enum Part {
     /// A document.
     File(File),
     /// A picture.
-    Image(Media),
+    Image(Image),
     /// What the model thought before this answer; replayed so that a tool loop can go on.
     Reasoning(Reasoning),
     /// The model declined, in these words.
@@ -151,6 +176,40 @@ pub struct File {
     pub media: Media,
 }
 
+/// A picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// How closely the model is to look at it; as the provider finds right where absent.
+    pub detail: Option<Detail>,
+    /// What is in it.
+    pub media: Media,
+}
+
+impl From<Media> for Image {
+    fn from(media: Media) -> Self {
+        Self { detail: None, media }
+    }
+}
+
+/// How closely a model looks at a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Closely, for many tokens.
+    High,
+    /// At a small copy, for few tokens.
+    Low,
+}
+
+impl Detail {
+    /// As OpenAI spells it, and Cohere.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// A picture or a document, by address or by content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Media {
@@ -163,6 +222,16 @@ pub enum Media {
     },
     /// An `https:` address the provider fetches.
     Url(String),
+}
+
+impl Media {
+    /// Its address, or a `data:` URL of what is in it.
+    pub(crate) fn url(&self) -> Cow<'_, str> {
+        match self {
+            Self::Data { media_type, data } => Cow::Owned(format!("data:{media_type};base64,{data}")),
+            Self::Url(url) => Cow::Borrowed(url),
+        }
+    }
 }
 
 /// A block of thought. At least one of the three is present.
@@ -405,6 +474,13 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// A provider's own word for the end, where it says more than the one a caller is told.
+    pub(crate) fn own_word<'a>(native: &'a str, told: &str) -> Option<&'a str> {
+        let is = |word: &&str| native.eq_ignore_ascii_case(word);
+        let says_no_more = native.is_empty() || is(&told) || PLAIN_ENDS.iter().any(is);
+        (!says_no_more).then_some(native)
+    }
+
     /// Some providers say `stop` when the model waits for tool results.
     pub(crate) fn after_calls(self, called: bool) -> Self {
         match self {
@@ -424,10 +500,40 @@ impl FinishReason {
     }
 }
 
+/// Words of providers for the end that every protocol has one for.
+const PLAIN_ENDS: &[&str] = &[
+    "complete",
+    "completed",
+    "content_filter",
+    "end_turn",
+    "function_call",
+    "length",
+    "max_output_tokens",
+    "max_tokens",
+    "stop",
+    "tool_call",
+    "tool_calls",
+    "tool_use",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use Effort::{High, Low, Medium, XHigh};
+
+    #[test]
+    fn a_providers_own_word_is_kept_where_it_says_more() {
+        let cases = [
+            ("RECITATION", "SAFETY", Some("RECITATION")),
+            ("SAFETY", "SAFETY", None),
+            ("STOP", "end_turn", None),
+            ("", "end_turn", None),
+            ("model_context_window_exceeded", "MAX_TOKENS", Some("model_context_window_exceeded")),
+        ];
+        for (native, told, expected) in cases {
+            assert_eq!(FinishReason::own_word(native, told), expected, "{native}");
+        }
+    }
 
     #[test]
     fn an_effort_is_the_same_again_after_it_was_a_budget() {

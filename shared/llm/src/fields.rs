@@ -2,11 +2,14 @@
 //! right. Null means absent, as in the official clients. A key that occurs twice is refused, so that
 //! nobody downstream can read another value than we did.
 
-use std::fmt::{self, Display};
+use std::{
+    cell::Cell,
+    fmt::{self, Display},
+};
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
 
@@ -14,11 +17,18 @@ use crate::Error;
 
 /// A body, which must be an object.
 pub(crate) fn body(bytes: &[u8]) -> Result<Object<'static>, Error> {
-    let Once(body) = serde_json::from_slice(bytes).map_err(malformed)?;
-    let Value::Object(map) = body else {
+    let Value::Object(map) = value(bytes)? else {
         return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
     };
     Ok(Object { map, at: At::Root })
+}
+
+/// A body that may be any JSON, as long as it has room in memory.
+fn value(bytes: &[u8]) -> Result<Value, Error> {
+    let room = Cell::new(ROOM);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = Once(&room).deserialize(&mut reader);
+    read.and_then(|value| reader.end().map(|()| value)).map_err(malformed)
 }
 
 /// A JSON object being taken apart, and where in the body it is.
@@ -189,69 +199,93 @@ impl Display for At<'_> {
 
 fn malformed(error: serde_json::Error) -> Error {
     let message = error.to_string();
-    match message.strip_prefix("duplicate field `").and_then(|rest| rest.rsplit_once('`')) {
-        Some((field, _)) => Error::invalid(field, format!("`{field}` occurs twice.")),
-        None => Error::Invalid { message: format!("The body is not valid JSON: {message}."), param: None },
+    if let Some((field, _)) = message.strip_prefix("duplicate field `").and_then(|rest| rest.rsplit_once('`'))
+    {
+        return Error::invalid(field, format!("`{field}` occurs twice."));
+    }
+    let told = if let Some(at) = message.strip_prefix(BEYOND) {
+        format!("The body has a number that is too large to be translated{at}.")
+    } else if message.starts_with(TOO_MANY) {
+        format!("The body has {message}.")
+    } else {
+        format!("The body is not valid JSON: {message}.")
+    };
+    Error::Invalid { message: told, param: None }
+}
+
+/// JSON in which no object has a key twice, and for whose values there is room: each takes many times its own bytes.
+#[derive(Clone, Copy)]
+struct Once<'a>(&'a Cell<usize>);
+
+impl Once<'_> {
+    fn take<E: de::Error>(self, room: usize) -> Result<(), E> {
+        let left = self.0.get().checked_sub(room).ok_or_else(|| E::custom(TOO_MANY))?;
+        self.0.set(left);
+        Ok(())
+    }
+
+    fn fits<E: de::Error>(self, value: Value) -> Result<Value, E> {
+        self.take(1).map(|()| value)
     }
 }
 
-/// JSON in which no object has a key twice.
-struct Once(Value);
+impl<'de> DeserializeSeed<'de> for Once<'_> {
+    type Value = Value;
 
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OnceVisitor).map(Once)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct OnceVisitor;
-
-impl<'de> Visitor<'de> for OnceVisitor {
+impl<'de> Visitor<'de> for Once<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        self.fits(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        self.fits(Value::from(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        self.fits(Value::from(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        self.fits(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.fits(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        self.fits(Value::String(value))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        self.fits(Value::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        self.take(LIST)?;
         let mut list = Vec::new();
-        while let Some(Once(value)) = seq.next_element()? {
+        while let Some(value) = seq.next_element_seed(self)? {
             list.push(value);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        self.take(OBJECT)?;
         let mut map = Map::new();
-        while let Some((name, Once(value))) = entries.next_entry::<String, Once>()? {
+        while let Some(name) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(self)?;
             if map.contains_key(&name) {
                 return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
             }
@@ -262,3 +296,17 @@ impl<'de> Visitor<'de> for OnceVisitor {
 }
 
 const MAX_NESTED_EXTRAS: usize = 64;
+
+/// What is said of a number beyond 64 bits of floating point, before its place.
+const BEYOND: &str = "number out of range";
+
+/// How much room there is for a body's values. A text or a number takes one, some 24 bytes.
+const ROOM: usize = 1_000_000;
+
+/// What an empty list takes.
+const LIST: usize = 5;
+
+/// What an empty object takes.
+const OBJECT: usize = 17;
+
+const TOO_MANY: &str = "more values than there is room for";

@@ -5,11 +5,12 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     Error, Provider, ServiceTier, Target, UpstreamError, Usage,
     dialect::post,
+    fields,
     operation::json,
     peek,
     provider::{self, Api, Offer},
@@ -57,7 +58,11 @@ pub fn is_callers(status: u16, body: &[u8]) -> bool {
 
 /// The file a new batch is to be made from.
 pub fn input_file(body: &[u8]) -> Result<Cow<'_, str>, Error> {
-    let [file] = peek::fields(body, ["input_file_id"], 1)?;
+    let [file, blob] = peek::fields(body, ["input_file_id", "input_blob"], 2)?;
+    // Azure's storage, which nobody here has looked through.
+    if peek::is_set(blob) {
+        return Err(kept_here("input_blob", "Upload the file and send its id as `input_file_id`."));
+    }
     let Some(file) = file.filter(|file| file.get() != "null") else {
         return Err(Error::invalid("input_file_id", "`input_file_id` is required."));
     };
@@ -67,8 +72,19 @@ pub fn input_file(body: &[u8]) -> Result<Cow<'_, str>, Error> {
 /// Fields of Responses that refer to earlier answers.
 const KEPT: [&str; 3] = ["background", "conversation", "previous_response_id"];
 
-/// The model a line of a batch's file asks for, and where its name stands, quotes included.
-pub fn line_model(line: &[u8], number: usize) -> Result<(Cow<'_, str>, Range<usize>), Error> {
+/// A line of a batch's file.
+#[derive(Debug, PartialEq)]
+pub struct Line<'a> {
+    /// The model it asks for.
+    pub model: Cow<'a, str>,
+    /// Where that name stands, quotes included.
+    pub model_at: Range<usize>,
+    /// The models it names besides; see [`References::models`].
+    pub others: Vec<String>,
+}
+
+/// Reads a line of a batch's file.
+pub fn line(line: &[u8], number: usize) -> Result<Line<'_>, Error> {
     let read = || {
         let [body] = peek::fields(line, ["body"], 1)?;
         let body = body.ok_or_else(|| Error::invalid("file", "It has no `body`."))?;
@@ -78,86 +94,202 @@ pub fn line_model(line: &[u8], number: usize) -> Result<(Cow<'_, str>, Range<usi
                 return Err(kept_here(name, "Send the whole conversation."));
             }
         }
+        let References { files, models: others } = references(body)?;
         // Who owns them would have to be asked for each line.
-        if let Some(file) = files_in(body)?.first() {
+        if let Some(file) = files.first() {
             let message =
                 format!("It refers to the file `{file}`. Lines of a batch must bring what they are about.");
             return Err(Error::unsupported("file", message));
         }
         let [model] = peek::fields(body, ["model"], 1)?;
         let model = model.ok_or_else(|| Error::invalid("file", "Its `body` has no `model`."))?;
-        Ok((peek::text(model, "model")?, peek::place(model, line)))
+        Ok(Line { model: peek::text(model, "model")?, model_at: peek::place(model, line), others })
     };
     read().map_err(|error: Error| Error::invalid("file", format!("Line {number}: {error}")))
 }
 
-/// The kept files a call's body refers to. Most bodies refer to none, and are only searched. What else a provider keeps
+/// What a body refers to beside the model it asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct References {
+    /// Kept files.
+    pub files: Vec<String>,
+    /// Models by the provider's own names: of a tool that asks another one, or of what is to be asked if the first
+    /// will not answer.
+    pub models: Vec<String>,
+}
+
+/// What a call's body refers to. Most bodies refer to nothing, and are only searched. What a provider keeps beside files
 /// cannot be told apart by tenant, so a body that refers to that is refused.
-pub fn files_in(body: &[u8]) -> Result<Vec<String>, Error> {
-    let mut found = Vec::new();
+///
+/// A name counts in any spelling that some server takes for it: letters as escapes, Google's two manners of writing it,
+/// capitals.
+pub fn references(body: &[u8]) -> Result<References, Error> {
     // One pass, which files and pictures in base64 do not slow down: they have neither of the two.
     if !memchr::memchr2_iter(b'"', b'\\', body).any(|at| is_sign(&body[at..])) {
-        return Ok(found);
+        return Ok(References::default());
     }
-    // Each value takes many times its own bytes.
-    if memchr::memchr_iter(b',', body).count() > MAX_VALUES {
-        let message = "The body has too many values to be looked through for kept files.".to_owned();
-        return Err(Error::Invalid { message, param: None });
+    // Strictly, for what is passed over here a provider may still read: a second field of a name above all.
+    let mut fields = fields::body(body)?.map;
+    let Kept { files, has_items } = kept_in(&fields)?;
+    if has_items {
+        return Err(kept_here("input", "Send the item itself."));
     }
-    // Strictly, for what is passed over here a provider may still read.
-    let body = serde_json::from_slice(body).map_err(peek::malformed)?;
-    if let Value::Object(fields) = &body {
-        refuse_container(fields)?;
-    }
-    collect(&body, &mut found)?;
+    let mut found = References { files, models: Vec::new() };
+    each_model(&mut fields, true, &mut |model| {
+        found.models.push(model.clone());
+        Ok(())
+    })?;
     Ok(found)
 }
 
-/// Whether what begins with a quotation mark or a backslash may name something that is kept.
-fn is_sign(text: &[u8]) -> bool {
-    match text {
-        // Letters may be written as escapes, which nobody does without a reason.
-        [b'\\', rest @ ..] => matches!(rest, [b'u', b'0', b'0', b'2'..=b'7', ..]),
-        [_, rest @ ..] => {
-            let names: [&[u8]; 4] = [b"file_id", b"item_reference\"", b"container\"", b"audio\""];
-            names.iter().any(|name| rest.starts_with(name))
-        }
-        [] => false,
-    }
+/// What a body or a message refers to of what is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Files.
+    pub(crate) files: Vec<String>,
+    /// Whether it refers to items of a conversation.
+    pub(crate) has_items: bool,
 }
 
-/// What stands in `file_id` and `file_ids`; arguments of tools and schemas may have what they like.
-fn collect(value: &Value, found: &mut Vec<String>) -> Result<(), Error> {
-    const FREE: [&str; 6] = ["args", "input_schema", "metadata", "parameters", "response", "schema"];
-    match value {
-        Value::Array(items) => items.iter().try_for_each(|item| collect(item, found)),
-        Value::Object(fields) => {
-            let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
-            if kind == "item_reference" {
-                return Err(kept_here("input", "Send the item itself."));
+/// Looks through a body or a message. What can be no tenant's own is refused.
+pub(crate) fn kept_in(body: &Map<String, Value>) -> Result<Kept, Error> {
+    let mut found = Kept::default();
+    refuse_container(body)?;
+    object(body, true, &mut found)?;
+    Ok(found)
+}
+
+/// Hands on each name of a model within; not the body's own.
+pub(crate) fn each_model(
+    fields: &mut Map<String, Value>,
+    is_root: bool,
+    then: &mut dyn FnMut(&mut String) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let is_call = is_call(fields);
+    for (name, value) in fields {
+        match value {
+            Value::String(text) if !is_root && peek::folds(name, "model") => then(text)?,
+            _ if is_free(name, is_root, is_call) => {}
+            // The whole of what is to be counted.
+            Value::Object(fields) if peek::folds(name, "generatecontentrequest") => {
+                each_model(fields, true, then)?;
             }
-            if kind == "code_interpreter" {
-                refuse_container(fields)?;
-            }
-            if fields.get("role").is_some_and(|role| role == "assistant") && value["audio"]["id"].is_string()
-            {
-                return Err(kept_here("messages", "Send the words that were said."));
-            }
-            let ids =
-                fields.get("file_id").into_iter().chain(value["file_ids"].as_array().into_iter().flatten());
-            found.extend(ids.filter_map(Value::as_str).map(str::to_owned));
-            let is_call = kind == "tool_use" || fields.contains_key("toolUseId");
-            let fields = fields
-                .iter()
-                .filter(|(name, _)| !(FREE.contains(&name.as_str()) || is_call && name.as_str() == "input"));
-            fields.map(|(_, field)| field).try_for_each(|field| collect(field, found))
+            value => each_model_in(value, then)?,
         }
+    }
+    Ok(())
+}
+
+fn each_model_in(
+    value: &mut Value,
+    then: &mut dyn FnMut(&mut String) -> Result<(), Error>,
+) -> Result<(), Error> {
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| each_model_in(item, then)),
+        Value::Object(fields) => each_model(fields, false, then),
         _ => Ok(()),
     }
 }
 
+/// Whether what begins with a quotation mark or a backslash may name something that is kept, or another model.
+fn is_sign(text: &[u8]) -> bool {
+    match text {
+        // Letters may be written as escapes, which nobody does without a reason.
+        [b'\\', rest @ ..] => matches!(rest, [b'u', b'0', b'0', b'2'..=b'7', ..]),
+        [_, rest @ ..] => SIGNS.iter().any(|sign| {
+            let mut folded = rest.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase);
+            sign.bytes().all(|byte| folded.next() == Some(byte))
+        }),
+        [] => false,
+    }
+}
+
+/// In small letters, without underscores.
+const SIGNS: [&str; 13] = [
+    "advisor",
+    "audio\"",
+    "cachedcontent\"",
+    "container",
+    "fallbacks\"",
+    "fileid",
+    "filesearchstorenames\"",
+    "fileuri\"",
+    "imagegeneration\"",
+    "itemreference\"",
+    "moderation\"",
+    "prompt\"",
+    "vectorstoreids\"",
+];
+
+/// Arguments of tools and schemas may have what they like.
+fn is_free(name: &str, is_root: bool, is_call: bool) -> bool {
+    const FREE: [&str; 7] = ["args", "input_schema", "json", "metadata", "parameters", "response", "schema"];
+    match name {
+        "input" => is_call,
+        "metadata" => true,
+        name => !is_root && FREE.contains(&name),
+    }
+}
+
+fn is_call(fields: &Map<String, Value>) -> bool {
+    fields.get("type").is_some_and(|kind| kind == "tool_use") || fields.contains_key("toolUseId")
+}
+
+fn collect(value: &Value, found: &mut Kept) -> Result<(), Error> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| collect(item, found)),
+        Value::Object(fields) => object(fields, false, found),
+        _ => Ok(()),
+    }
+}
+
+fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Result<(), Error> {
+    match fields.get("type").and_then(Value::as_str) {
+        Some("item_reference") => found.has_items = true,
+        Some("code_interpreter") => refuse_container(fields)?,
+        Some("container_reference") => return Err(kept_here("container", "Ask for a new one.")),
+        _ => {}
+    }
+    let is_heard = |audio: &Value| audio["id"].is_string();
+    if fields.get("role").is_some_and(|role| role == "assistant") && fields.get("audio").is_some_and(is_heard)
+    {
+        return Err(kept_here("messages", "Send the words that were said."));
+    }
+    let is_call = is_call(fields);
+    for (name, value) in fields.iter().filter(|(name, _)| !is_free(name, is_root, is_call)) {
+        let is = |plain: &str| peek::folds(name, plain);
+        let is_some = value.as_array().is_some_and(|list| !list.is_empty()) || value.is_string();
+        match value {
+            Value::String(id) if is("fileid") => found.files.push(id.clone()),
+            Value::Array(ids) if is("fileids") => {
+                found.files.extend(ids.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            Value::String(uri) if is("fileuri") && is_googles(uri) => {
+                return Err(kept_here("fileUri", "Send the content as `inlineData`."));
+            }
+            _ if is_some && is("cachedcontent") => {
+                return Err(kept_here("cachedContent", "Send the content itself."));
+            }
+            _ if is_some && (is("vectorstoreids") || is("filesearchstorenames")) => {
+                return Err(kept_here("tools", "Send what is to be searched, or a tool of your own."));
+            }
+            Value::Object(prompt) if is("prompt") && prompt.get("id").is_some_and(Value::is_string) => {
+                return Err(kept_here("prompt", "Send its text."));
+            }
+            value => collect(value, found)?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether an address is of a file that Google keeps, and not of one that anybody can fetch.
+fn is_googles(uri: &str) -> bool {
+    let uri = peek::decoded(uri).unwrap_or(Cow::Borrowed(uri)).to_ascii_lowercase();
+    uri.contains("generativelanguage") || uri.trim_start_matches('/').starts_with("files/")
+}
+
 /// A container is named by its id; a new one is asked for by an object without.
-fn refuse_container(fields: &serde_json::Map<String, Value>) -> Result<(), Error> {
+fn refuse_container(fields: &Map<String, Value>) -> Result<(), Error> {
     match fields.get("container") {
         Some(container) if container.is_string() || container["id"].is_string() => {
             Err(kept_here("container", "Ask for a new one."))
@@ -167,11 +299,9 @@ fn refuse_container(fields: &serde_json::Map<String, Value>) -> Result<(), Error
 }
 
 fn kept_here(param: &str, instead: &str) -> Error {
-    let message = format!("What the provider keeps of earlier calls cannot be referred to here. {instead}");
+    let message = format!("What the provider keeps for its customers cannot be referred to here. {instead}");
     Error::unsupported(param, message)
 }
-
-const MAX_VALUES: usize = 300_000;
 
 /// A batch, as far as the gateway goes by it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -208,9 +338,9 @@ mod tests {
     #[test]
     fn a_line_tells_its_model_and_where_it_stands() {
         let line = br#"{"custom_id":"1","method":"POST","url":"/v1/chat/completions","body":{"model": "openai/gpt\u002d5","messages":[]}}"#;
-        let (model, at) = line_model(line, 1).expect("a model");
-        assert_eq!(model, "openai/gpt-5");
-        assert_eq!(&line[at], br#""openai/gpt\u002d5""#);
+        let read = super::line(line, 1).expect("a model");
+        assert_eq!(read.model, "openai/gpt-5");
+        assert_eq!(&line[read.model_at], br#""openai/gpt\u002d5""#);
         for (line, message) in [
             ("", "Line 7: The body must be a JSON object."),
             ("[]", "Line 7: The body must be a JSON object."),
@@ -228,7 +358,7 @@ mod tests {
                 "Line 7: `body` occurs twice, or in another spelling.",
             ),
         ] {
-            assert_eq!(line_model(line.as_bytes(), 7).expect_err(line).to_string(), message);
+            assert_eq!(super::line(line.as_bytes(), 7).expect_err(line).to_string(), message);
         }
     }
 
@@ -252,6 +382,9 @@ mod tests {
                 "",
             ),
             (r#"{"content":"a \"file_id\" in words"}"#, ""),
+            (r#"{"content":[{"type":"file","fileId":"file-1"},{"File_ID":"file-2"}]}"#, "file-1 file-2"),
+            (r#"{"content":[{"toolResult":{"toolUseId":"1","content":[{"json":{"file_id":"mine"}}]}}]}"#, ""),
+            (r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://e.com/a.pdf"}}]}]}"#, ""),
             (r#"{"tools":[{"type":"image_generation","input_image_mask":{"file_id":"file-1"}}]}"#, "file-1"),
             (r#"{"input":[{"output":{"type":"computer_screenshot","file_id":"file-1"}}]}"#, "file-1"),
             (
@@ -259,7 +392,7 @@ mod tests {
                 "",
             ),
         ] {
-            assert_eq!(files_in(body.as_bytes()).expect(body).join(" "), expected, "{body}");
+            assert_eq!(references(body.as_bytes()).expect(body).files.join(" "), expected, "{body}");
         }
     }
 
@@ -271,20 +404,74 @@ mod tests {
             r#"{"container":"container_1"}"#,
             r#"{"container":{"id":"container_1"}}"#,
             r#"{"messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}"#,
+            r#"{"tools":[{"type":"shell","environment":{"type":"container_reference","container_id":"cntr_1"}}]}"#,
+            r#"{"tools":[{"type":"file_search","vector_store_ids":["vs_1"]}]}"#,
+            r#"{"tools":[{"fileSearch":{"file_search_store_names":["fileSearchStores/1"]}}]}"#,
+            r#"{"prompt":{"id":"pmpt_1"}}"#,
+            r#"{"cachedContent":"cachedContents/1"}"#,
+            r#"{"cached_content":"cachedContents/1"}"#,
+            r#"{"c\u0061chedContent":"cachedContents/1"}"#,
+            r#"{"CachedContent":"cachedContents/1"}"#,
+            r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://generativelanguage.googleapis.com/v1beta/files/1"}}]}]}"#,
+            r#"{"contents":[{"parts":[{"file_data":{"file_uri":"HTTPS:\/\/GenerativeLanguage.googleapis.com/v1beta/files/1"}}]}]}"#,
+            r#"{"contents":[{"parts":[{"file_data":{"file_ur\u0069":"https://%67enerativelanguage.googleapis.com/v1beta/files/1"}}]}]}"#,
+            r#"{"contents":{"parts":{"fileData":{"fileUri":"files/1"}}}}"#,
         ] {
-            let error = files_in(body.as_bytes()).expect_err(body);
+            let error = references(body.as_bytes()).expect_err(body);
             assert!(matches!(error, Error::Unsupported { .. }), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn models_beside_the_one_asked_for_are_found() {
+        for (body, expected) in [
+            (
+                r#"{"model":"m","tools":[{"type":"image_generation","model":"gpt-image-2","svg":{"model":"gpt-5"}}]}"#,
+                "gpt-image-2 gpt-5",
+            ),
+            (
+                r#"{"model":"m","tools":[{"type":"advisor_20260301","name":"advisor","model":"claude-opus-5"}]}"#,
+                "claude-opus-5",
+            ),
+            (r#"{"model":"m","fallbacks":[{"model":"a"},{"m\u006fdel":"b","max_tokens":1}]}"#, "a b"),
+            (r#"{"model":"m","moderation":{"model":"omni-moderation-latest"}}"#, "omni-moderation-latest"),
+            (r#"{"model":"m","moderation":"low","metadata":{"model":"x"}}"#, ""),
+            (
+                r#"{"model":"m","tools":[{"type":"image_generation"},{"type":"function","parameters":{"default":{"model":"x"}}}]}"#,
+                "",
+            ),
+            (r#"{"generate_content_request":{"model":"models/m","cachedContent":null}}"#, ""),
+            (r#"{"model":"m","messages":[{"role":"user","content":"which \"model\"?"}]}"#, ""),
+        ] {
+            assert_eq!(references(body.as_bytes()).expect(body).models.join(" "), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_made_from_nothing_but_a_file() {
+        assert_eq!(input_file(br#"{"input_file_id":"file-1"}"#).expect("a file"), "file-1");
+        for body in [
+            r#"{}"#,
+            r#"{"input_file_id":"file-1","input_file_id":"file-2"}"#,
+            r#"{"input_file_id":"file-1","Input_File_Id":"file-2"}"#,
+            r#"{"input_file_id":"file-1","input_blob":"https://e.blob.core.windows.net/a.jsonl"}"#,
+        ] {
+            assert!(input_file(body.as_bytes()).is_err(), "{body}");
         }
     }
 
     #[test]
     fn a_body_that_cannot_be_looked_through_is_refused() {
         let deep = format!(r#"{{"file_id":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
-        let many = format!(r#"{{"file_id":[{}1]}}"#, "1,".repeat(MAX_VALUES + 1));
-        for body in
-            [r#"{"a":"\ud800","file_id":"file-1"}"#, r#"{"a":1e999,"file_id":"file-1"}"#, &deep, &many]
-        {
-            assert!(files_in(body.as_bytes()).is_err(), "{}", &body[..40.min(body.len())]);
+        let many = format!(r#"{{"file_id":[{}1]}}"#, "1,".repeat(1_000_000));
+        for body in [
+            r#"{"a":"\ud800","file_id":"file-1"}"#,
+            r#"{"a":1e999,"file_id":"file-1"}"#,
+            r#"{"file":{"file_id":"file-theirs","file_id":"file-mine"}}"#,
+            &deep,
+            &many,
+        ] {
+            assert!(references(body.as_bytes()).is_err(), "{}", &body[..40.min(body.len())]);
         }
     }
 
@@ -296,7 +483,7 @@ mod tests {
             r#""input":[{"file_id":"file-1"}]"#,
         ] {
             let line = format!(r#"{{"body":{{"model":"openai/gpt-5",{more}}}}}"#);
-            assert!(line_model(line.as_bytes(), 1).is_err(), "{line}");
+            assert!(super::line(line.as_bytes(), 1).is_err(), "{line}");
         }
     }
 

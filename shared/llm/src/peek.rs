@@ -42,6 +42,30 @@ pub(crate) fn place(value: &RawValue, body: &[u8]) -> Range<usize> {
     start..start + value.get().len()
 }
 
+/// Where a field stands, its name included.
+pub(crate) fn member(value: &RawValue, body: &[u8]) -> Range<usize> {
+    let at = place(value, body);
+    let before = body.get(..at.start).unwrap_or_default();
+    // Back over the colon and the quote that ends the name, to the one that begins it.
+    let end = before.iter().rposition(|letter| *letter == b'"').unwrap_or_default();
+    let start = before.get(..end).unwrap_or_default().iter().rposition(|letter| *letter == b'"');
+    start.unwrap_or_default()..at.end
+}
+
+/// A field with one of the commas beside it, if there is any.
+pub(crate) fn with_comma(at: Range<usize>, body: &[u8]) -> Range<usize> {
+    let (before, after) = (&body[..at.start], &body[at.end..]);
+    let next = after.iter().position(|letter| !letter.is_ascii_whitespace());
+    if let Some(next) = next.filter(|next| after.get(*next) == Some(&b',')) {
+        return at.start..at.end + next + 1;
+    }
+    let last = before.iter().rposition(|letter| !letter.is_ascii_whitespace());
+    match last.filter(|last| before.get(*last) == Some(&b',')) {
+        Some(comma) => comma..at.end,
+        None => at,
+    }
+}
+
 /// The required model, and where it stands.
 pub(crate) fn model<'a>(
     value: Option<&'a RawValue>,
@@ -74,6 +98,12 @@ pub(crate) fn text<'a>(value: &'a RawValue, field: &str) -> Result<Cow<'a, str>,
 /// Whether a field says more than that it is off.
 pub(crate) fn is_set(value: Option<&RawValue>) -> bool {
     value.is_some_and(|value| !matches!(value.get(), "null" | "false"))
+}
+
+/// Whether some server may take this name for the one that is plainly `plain`: Google's take two spellings of each,
+/// others do not mind capitals. `plain` is in small letters, without underscores.
+pub(crate) fn folds(name: &str, plain: &str) -> bool {
+    name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).eq(plain.bytes())
 }
 
 /// A part of an address without its percent-encoding; `None` where that is broken.

@@ -31,11 +31,21 @@ pub struct Provider {
     pub api: Api,
     /// What it speaks besides; used for callers who speak that.
     pub also: Option<Api>,
-    /// Whether a stream must be asked to end with its usage (`stream_options.include_usage`). A
-    /// provider that always sends it, or that refuses fields it does not know, is not asked.
-    pub ask_usage: bool,
+    /// How a stream comes to end with its usage.
+    pub stream_usage: StreamUsage,
     /// What it does beside chat.
     pub offers: &'static [Offer],
+}
+
+/// How a stream of Chat Completions comes to end with its usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// It is asked for with `stream_options.include_usage`.
+    Asked,
+    /// It comes by itself, and a request that asks for it is refused: a caller's wish does not go on.
+    Refused,
+    /// It comes by itself.
+    Unasked,
 }
 
 /// Something a provider does beside chat, and what it speaks for that.
@@ -210,17 +220,44 @@ impl Api {
 }
 
 impl Provider {
+    /// What it speaks for something it offers; `read` knows which.
+    pub(crate) fn offered<T>(&self, read: fn(Offer) -> Option<T>) -> Option<T> {
+        self.offers.iter().find_map(|offer| read(*offer))
+    }
+
+    /// The betas a caller may ask of its model. A cloud's own models know none of their guests'.
+    pub fn betas_for(&self, model: &str) -> Betas {
+        match self.hosting {
+            Hosting::Bedrock | Hosting::Vertex if !is_claude(model) => Betas::None,
+            _ => self.betas,
+        }
+    }
+
     /// What to speak with its model for a caller who speaks `callers`: the same, if it can.
     pub fn api_for(&self, callers: Api, model: &str) -> Api {
-        let is_claude = model.contains("claude");
+        let is_claude = is_claude(model);
         let completes = callers == Api::Completions && self.offers.contains(&Completions);
         match self.hosting {
             Hosting::Bedrock if is_claude && callers == Api::Messages => Api::Messages,
             Hosting::Vertex if is_claude => Api::Messages,
             _ if completes || self.also == Some(callers) => callers,
+            _ if self.also == Some(Api::Responses) && only_responds(model) => Api::Responses,
             _ => self.api,
         }
     }
+}
+
+/// Whether OpenAI serves a model by Responses alone: those that work for minutes, and those made for its tools.
+fn only_responds(model: &str) -> bool {
+    let is = |word: &str| model.contains(word);
+    let is_pro =
+        (is("-pro-") || model.ends_with("-pro")) && (model.starts_with("gpt-") || model.starts_with('o'));
+    is_pro || is("codex") || is("computer-use") || is("deep-research")
+}
+
+/// Whether a cloud's model is Anthropic's.
+pub fn is_claude(model: &str) -> bool {
+    model.contains("claude")
 }
 
 /// Where one attempt goes: a provider, with what the deployment adds to its row.
@@ -253,7 +290,8 @@ use Offer::{
     Rerank, Speech, Transcriptions, Translations,
 };
 
-/// Every provider, by name.
+/// Every provider, by name. Addresses and what is offered are what its reference said in November 2026. Offered is what
+/// all of a kind of its models do: where only some continue a prompt (`dashscope`, `xai`), a chat does it for all.
 pub const PROVIDERS: &[Provider] = &[
     Provider {
         auth: Auth::Header("x-api-key"),
@@ -272,6 +310,7 @@ pub const PROVIDERS: &[Provider] = &[
             ImageEdits,
             Images(ImagesApi::OpenAi),
             Realtime,
+            Speech(SpeechApi::OpenAi),
             Transcriptions,
             Translations,
         ],
@@ -338,7 +377,7 @@ pub const PROVIDERS: &[Provider] = &[
     },
     Provider {
         auth: Auth::Optional,
-        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
+        offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi), Rerank(RerankApi::Jina)],
         ..chat("llama-cpp", "llama_cpp", "http://localhost:8080/v1")
     },
     Provider {
@@ -347,9 +386,11 @@ pub const PROVIDERS: &[Provider] = &[
         ..chat("lm-studio", "lm_studio", "http://localhost:1234/v1")
     },
     chat("minimax", "minimax", "https://api.minimax.io/v1"),
-    // Sends usage with its last chunk unasked, and answers 422 to fields it does not know.
+    // Its official clients know no `stream_options`; sent, it is a 422: `extra_forbidden`, at
+    // `body.stream_options.include_usage`. Usage comes with the last chunk. Its own completions are for filling in
+    // (`/v1/fim/completions`).
     Provider {
-        ask_usage: false,
+        stream_usage: StreamUsage::Refused,
         offers: &[Embeddings(EmbeddingsApi::Mistral), Moderations(ModerationsApi::Mistral), Transcriptions],
         ..chat("mistral", "mistral_ai", "https://api.mistral.ai/v1")
     },
@@ -358,6 +399,7 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Completions, Embeddings(EmbeddingsApi::Floats), Images(ImagesApi::Whole)],
         ..chat("nebius", "nebius", "https://api.tokenfactory.nebius.com/v1")
     },
+    Provider { offers: &[Completions], ..chat("novita", "novita", "https://api.novita.ai/openai/v1") },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::OpenAi)],
         ..chat("nvidia", "nvidia.nim", "https://integrate.api.nvidia.com/v1")
@@ -400,8 +442,12 @@ pub const PROVIDERS: &[Provider] = &[
         offers: &[Completions, Embeddings(EmbeddingsApi::OpenAi)],
         ..chat("openrouter", "openrouter", "https://openrouter.ai/api/v1")
     },
-    // Sends usage with every chunk.
-    Provider { ask_usage: false, ..chat("perplexity", "perplexity", "https://api.perplexity.ai") },
+    // Sends usage with every chunk; its official clients know no `stream_options`. Its embeddings are packed as
+    // integers or bits only, which OpenAI's callers cannot read.
+    Provider {
+        stream_usage: StreamUsage::Unasked,
+        ..chat("perplexity", "perplexity", "https://api.perplexity.ai")
+    },
     Provider {
         offers: &[Embeddings(EmbeddingsApi::Floats), Transcriptions],
         ..chat("sambanova", "sambanova", "https://api.sambanova.ai/v1")
@@ -456,7 +502,7 @@ pub const PROVIDERS: &[Provider] = &[
 ];
 
 const fn chat(name: &'static str, telemetry_name: &'static str, base_url: &'static str) -> Provider {
-    Provider { ask_usage: true, ..own(name, telemetry_name, base_url, Api::ChatCompletions) }
+    Provider { stream_usage: StreamUsage::Asked, ..own(name, telemetry_name, base_url, Api::ChatCompletions) }
 }
 
 /// A provider with a protocol of its own, and otherwise as most are.
@@ -471,7 +517,7 @@ const fn own(name: &'static str, telemetry_name: &'static str, base_url: &'stati
         betas: Betas::None,
         api,
         also: None,
-        ask_usage: false,
+        stream_usage: StreamUsage::Unasked,
         offers: &[],
     }
 }
@@ -536,6 +582,11 @@ mod tests {
             ("openai", "gpt-5", ChatCompletions, ChatCompletions),
             ("openai", "gpt-5", Responses, Responses),
             ("openai", "gpt-5", Messages, ChatCompletions),
+            ("openai", "gpt-5-codex", Messages, Responses),
+            ("openai", "gpt-5.2-pro-2025-12-11", ChatCompletions, Responses),
+            ("openai", "o3-pro", GenerateContent, Responses),
+            ("openai", "gpt-5-professor", ChatCompletions, ChatCompletions),
+            ("openrouter", "openai/gpt-5-pro", ChatCompletions, ChatCompletions),
             ("ollama", "llama3", ChatCompletions, ChatCompletions),
             ("ollama", "llama3", Messages, Ollama),
             ("ollama-native", "llama3", ChatCompletions, Ollama),
@@ -589,6 +640,57 @@ mod tests {
             let (sent, left) = find(name).expect("listed").betas.sort(&headers);
             let sent = sent.map_or(String::new(), |(_, words)| words.join(" "));
             assert_eq!((sent.as_str(), left.join(" ").as_str()), (taken, dropped), "{name}");
+        }
+    }
+
+    /// What a reference of the provider's API lists, and no more: what is not here is asked of a chat (older
+    /// completions) or refused.
+    #[test]
+    fn beside_chat_a_provider_does_what_its_reference_lists() {
+        #[rustfmt::skip]
+        let cases = [
+            ("anthropic", ""),
+            ("azure", "Completions Embeddings(OpenAi) Files ImageEdits Images(OpenAi) Realtime Speech(OpenAi) Transcriptions Translations"),
+            ("bedrock", "Embeddings(Bedrock) Rerank(Bedrock)"),
+            ("cerebras", "Completions"),
+            ("cohere", "Embeddings(Cohere) Rerank(Cohere)"),
+            ("dashscope", "Embeddings(Floats)"),
+            ("deepinfra", "Completions Embeddings(Floats) ImageEdits ImageVariations Images(Whole) Speech(OpenAi) Transcriptions Translations"),
+            ("deepseek", ""),
+            ("demo", ""),
+            ("fireworks", "Completions Embeddings(Floats) Transcriptions Translations"),
+            ("gemini", "Embeddings(Gemini) Images(Gemini) Speech(Gemini)"),
+            ("github", "Embeddings(OpenAi)"),
+            ("groq", "Files Speech(OpenAi) Transcriptions Translations"),
+            ("huggingface", ""),
+            ("hyperbolic", "Completions"),
+            ("jina", "Embeddings(Jina) Rerank(Jina)"),
+            ("llama-cpp", "Completions Embeddings(OpenAi) Rerank(Jina)"),
+            ("lm-studio", "Completions Embeddings(Floats)"),
+            ("minimax", ""),
+            ("mistral", "Embeddings(Mistral) Moderations(Mistral) Transcriptions"),
+            ("moonshot", ""),
+            ("nebius", "Completions Embeddings(Floats) Images(Whole)"),
+            ("novita", "Completions"),
+            ("nvidia", "Embeddings(OpenAi)"),
+            ("ollama", "Completions Embeddings(Ollama)"),
+            ("ollama-native", "Embeddings(Ollama)"),
+            ("openai", "Completions CountTokens Embeddings(OpenAi) Files ImageEdits ImageVariations Images(OpenAi) Moderations(OpenAi) Realtime Speech(OpenAi) Transcriptions Translations"),
+            ("openrouter", "Completions Embeddings(OpenAi)"),
+            ("perplexity", ""),
+            ("sambanova", "Embeddings(Floats) Transcriptions"),
+            ("together", "Completions Embeddings(Floats) Images(Whole) Rerank(Jina) Speech(OpenAi) Transcriptions Translations"),
+            ("vertex", ""),
+            ("vllm", "Completions Embeddings(OpenAi) Rerank(Jina) Transcriptions Translations"),
+            ("voyage", "Embeddings(Voyage) Rerank(Voyage)"),
+            ("workers-ai", "Embeddings(Floats)"),
+            ("xai", "Images(Whole) Realtime"),
+            ("zhipu", "Embeddings(Floats) Images(Whole)"),
+        ];
+        assert_eq!(cases.len(), PROVIDERS.len());
+        for (provider, (name, offers)) in PROVIDERS.iter().zip(cases) {
+            let said: Vec<String> = provider.offers.iter().map(|offer| format!("{offer:?}")).collect();
+            assert_eq!((provider.name, said.join(" ").as_str()), (name, offers));
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Summary {
     pub usage: Option<Usage>,
     /// In OpenAI's words.
     pub finish_reason: Option<String>,
+    /// The same in the provider's own word.
+    pub native_finish_reason: Option<String>,
     /// The failure, where the answer did not end well.
     pub error: Option<UpstreamError>,
 }
@@ -48,6 +50,11 @@ pub trait Relay {
     /// What was learned so far.
     fn summary(&self) -> &Summary;
 
+    /// Whether nothing more will be passed on, whatever the upstream still says: it may be given up.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Whether the caller can only be told by breaking the connection off that the answer is not whole:
     /// sound has no place for an error event. Asked after the end.
     fn must_break_off(&self) -> bool {
@@ -55,26 +62,45 @@ pub trait Relay {
     }
 }
 
-/// Passes everything on as it comes: files, of which nothing is read.
+/// Passes everything on as it comes, and says how it ended: what is not made of events.
 #[derive(Debug, Default)]
-pub struct Unread(Summary);
+pub struct Plain {
+    /// What is known of the answer.
+    pub summary: Summary,
+    /// Whether an answer without a byte is none.
+    pub needs_bytes: bool,
+    has_begun: bool,
+}
 
-impl Relay for Unread {
-    fn chunk(&mut self, _bytes: &[u8], _out: &mut Vec<u8>) -> Passed {
+impl Plain {
+    /// Of an answer that is known to have a content.
+    pub fn with_content(summary: Summary) -> Self {
+        Self { summary, needs_bytes: true, has_begun: false }
+    }
+}
+
+impl Relay for Plain {
+    fn chunk(&mut self, bytes: &[u8], _out: &mut Vec<u8>) -> Passed {
+        self.has_begun |= !bytes.is_empty();
         Passed::AsIs
     }
 
     fn end(&mut self, ending: Ending, _out: &mut Vec<u8>) {
-        if let Ending::Failed(error) = ending {
-            self.0.error = Some(error);
-        }
+        self.summary.error = match ending {
+            Ending::Failed(error) => Some(error),
+            Ending::Closed if self.needs_bytes && !self.has_begun => {
+                Some(UpstreamError::garbled("it was empty"))
+            }
+            Ending::Closed => None,
+        };
     }
 
     fn summary(&self) -> &Summary {
-        &self.0
+        &self.summary
     }
 
+    // Bytes have no place for an error.
     fn must_break_off(&self) -> bool {
-        self.0.error.is_some()
+        self.summary.error.is_some()
     }
 }

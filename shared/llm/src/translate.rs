@@ -18,6 +18,8 @@ pub struct Translate {
     events: Vec<Event>,
     /// Bytes since the last event.
     silent_bytes: usize,
+    /// What the events so far take, about: some protocols have to say all of it again at the end.
+    taken_bytes: usize,
 }
 
 impl Translate {
@@ -30,6 +32,7 @@ impl Translate {
             request_id: request_id.to_owned(),
             events: Vec::new(),
             silent_bytes: 0,
+            taken_bytes: 0,
         }
     }
 
@@ -61,8 +64,12 @@ impl Relay for Translate {
         }
         self.decoder.feed(bytes, &mut self.events);
         self.silent_bytes = if self.events.is_empty() { self.silent_bytes + bytes.len() } else { 0 };
+        self.taken_bytes = self.events.iter().map(size).fold(self.taken_bytes, usize::saturating_add);
         if self.silent_bytes > MAX_SILENT_BYTES {
             self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
+        } else if self.taken_bytes > MAX_ANSWER_BYTES {
+            self.events.clear();
+            self.fail(UpstreamError::garbled("it is larger than 32 MiB"), out);
         } else {
             self.pass(out);
         }
@@ -88,6 +95,29 @@ impl Relay for Translate {
     fn summary(&self) -> &Summary {
         &self.notes.summary
     }
+
+    fn is_over(&self) -> bool {
+        self.notes.summary.error.is_some()
+    }
+}
+
+/// How many bytes an event takes where it is kept, about.
+fn size(event: &Event) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    EVENT_BYTES
+        + match event {
+            Event::Citation(cited) => length(&cited.url) + length(&cited.title) + length(&cited.quote),
+            Event::Logprobs(tokens) => tokens.len() * LOGPROBS_BYTES,
+            Event::Reasoning(text)
+            | Event::ReasoningRedacted(text)
+            | Event::ReasoningSignature(text)
+            | Event::Refusal(text)
+            | Event::StopText(text)
+            | Event::Text(text)
+            | Event::ToolArguments { text, .. } => text.len(),
+            Event::ToolCall { id, name, signature, .. } => id.len() + name.len() + length(signature),
+            Event::Error(_) | Event::Finish { .. } | Event::Start { .. } | Event::Usage(_) => 0,
+        }
 }
 
 /// Passes a stream on in the protocol it comes in, frame by frame, and reads it in passing.
@@ -99,6 +129,8 @@ pub struct Observe<F> {
     notes: Notes,
     request_id: String,
     events: Vec<Event>,
+    /// Whether the caller was told of a failure in the provider's place.
+    is_over: bool,
 }
 
 /// Cuts a byte stream into what must stay together.
@@ -113,7 +145,7 @@ impl<F: Frames> Observe<F> {
     /// A fresh relay.
     pub fn new(frames: F, decoder: Box<dyn Decoder>, writer: Box<dyn Writer>, request_id: &str) -> Self {
         let (notes, request_id) = (Notes::default(), request_id.to_owned());
-        Self { frames, decoder, writer, notes, request_id, events: Vec::new() }
+        Self { frames, decoder, writer, notes, request_id, events: Vec::new(), is_over: false }
     }
 
     fn note(&mut self) {
@@ -125,6 +157,7 @@ impl<F: Frames> Observe<F> {
     fn fail(&mut self, error: UpstreamError, out: &mut Vec<u8>) {
         self.writer.fail(&ErrorBody::upstream(&error, Some(&self.request_id)), out);
         self.notes.summary.error = Some(error);
+        self.is_over = true;
     }
 
     fn is_finished(&self) -> bool {
@@ -134,10 +167,11 @@ impl<F: Frames> Observe<F> {
 
 impl<F: Frames> Relay for Observe<F> {
     fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.is_over {
+            return Passed::Instead;
+        }
         if self.frames.held().len() + bytes.len() > MAX_SILENT_BYTES {
-            if self.notes.summary.error.is_none() {
-                self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
-            }
+            self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
             return Passed::Instead;
         }
         let was_held = !self.frames.held().is_empty();
@@ -181,6 +215,10 @@ impl<F: Frames> Relay for Observe<F> {
     fn summary(&self) -> &Summary {
         &self.notes.summary
     }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
 }
 
 /// What the events of a whole answer say about it.
@@ -202,7 +240,7 @@ impl Notes {
     fn take(&mut self, event: &Event) {
         match event {
             Event::Error(error) => self.summary.error = Some(error.clone()),
-            Event::Finish { reason, .. } => self.finish(*reason),
+            Event::Finish { reason, native } => self.finish(*reason, native),
             Event::Start { model: Some(model), .. } => self.summary.response_model = Some(model.clone()),
             Event::ToolCall { .. } => self.called = true,
             Event::Usage(usage) => self.summary.usage = Some(*usage),
@@ -210,13 +248,23 @@ impl Notes {
         }
     }
 
-    fn finish(&mut self, reason: FinishReason) {
+    fn finish(&mut self, reason: FinishReason, native: &str) {
         self.summary.finish_reason = Some(reason.after_calls(self.called).as_str().to_owned());
+        self.summary.native_finish_reason = (!native.is_empty()).then(|| native.to_owned());
     }
 }
 
 /// No provider sends an event nearly as large; without a bound a broken one could fill the memory.
 const MAX_SILENT_BYTES: usize = 16 << 20;
+
+/// Of what is translated of a stream, as of an answer that comes whole; many times what a model says at once.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+
+/// What an event takes beside its text.
+const EVENT_BYTES: usize = 32;
+
+/// What a token's probabilities take at the least.
+const LOGPROBS_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {

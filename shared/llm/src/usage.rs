@@ -55,6 +55,32 @@ pub struct Usage {
     pub estimated: bool,
 }
 
+impl Usage {
+    /// The tokens and the time of two, together.
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (sum, more) in [
+            (&mut self.input_tokens, other.input_tokens),
+            (&mut self.cache_read_input_tokens, other.cache_read_input_tokens),
+            (&mut self.cache_write_5m_input_tokens, other.cache_write_5m_input_tokens),
+            (&mut self.cache_write_1h_input_tokens, other.cache_write_1h_input_tokens),
+            (&mut self.audio_input_tokens, other.audio_input_tokens),
+            (&mut self.image_input_tokens, other.image_input_tokens),
+            (&mut self.video_input_tokens, other.video_input_tokens),
+            (&mut self.cache_read_audio_input_tokens, other.cache_read_audio_input_tokens),
+            (&mut self.cache_read_image_input_tokens, other.cache_read_image_input_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.reasoning_output_tokens, other.reasoning_output_tokens),
+            (&mut self.audio_output_tokens, other.audio_output_tokens),
+            (&mut self.image_output_tokens, other.image_output_tokens),
+            (&mut self.video_output_tokens, other.video_output_tokens),
+            (&mut self.audio_ms, other.audio_ms),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        self
+    }
+}
+
 /// What a provider charges differently for a better or a later answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ServiceTier {
@@ -70,6 +96,15 @@ pub enum ServiceTier {
 }
 
 impl ServiceTier {
+    /// As requests name it, with a provider's own word for the standard one.
+    pub(crate) fn word(self, standard: &'static str) -> &'static str {
+        match self {
+            Self::Batch | Self::Standard => standard,
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+        }
+    }
+
     /// As answers name it in `service_tier` and the like, read without regard to case; what is not known is standard.
     pub fn named(name: &str) -> Self {
         let names = [("batch", Self::Batch), ("flex", Self::Flex), ("priority", Self::Priority)];

@@ -1,4 +1,4 @@
-//! Signatures compared with those of botocore, Amazon's own library; `sigv4_oracle.py` asks it.
+//! Signatures compared with those of botocore, Amazon's own library; `tests/oracles/sigv4.py` asks it.
 
 use llm::sigv4::{Parts, Signer, encode, sign};
 use serde_json::Value;

@@ -9,6 +9,7 @@ use llm::{
     chat::{Event, FinishReason},
     eventstream,
     front::{ErrorBody, Peek},
+    multipart::Scanner,
     relay::Summary,
     sse,
     translate::Translate,
@@ -30,6 +31,7 @@ pub const TARGETS: &[Look] = &[
     ("answer_messages", |data| answer(&PROTOCOLS[4], data)),
     ("answer_responses", |data| answer(&PROTOCOLS[5], data)),
     ("eventstream", events_of_amazon),
+    ("multipart", form),
     ("request_chat_completions", |data| request(&PROTOCOLS[0], data)),
     ("request_cohere", |data| request(&PROTOCOLS[1], data)),
     ("request_converse", |data| request(&PROTOCOLS[2], data)),
@@ -169,7 +171,12 @@ pub fn request(from: &Protocol, data: &[u8]) {
     {
         let sent = json(forwarded.request.body()).expect("what was JSON is JSON");
         // Thought that is not Claude's own is taken out, as Claude would refuse it.
-        let may_lose_thought = from.name == "messages" && said.to_string().contains("thinking");
+        let thought = match from.name {
+            "converse" => "reasoningContent",
+            _ => "thinking",
+        };
+        let may_lose_thought =
+            matches!(from.name, "converse" | "messages") && said.to_string().contains(thought);
         let mut expected = said;
         if let Some(model) = expected.get_mut("model").filter(|_| peek.model_at.is_some()) {
             *model = target.model.into();
@@ -261,6 +268,42 @@ pub fn events_of_amazon(data: &[u8]) {
     });
     assert!(splitter.held().is_empty());
 }
+
+/// Bytes as a form: every byte of it comes out once and in order, and it says the same however it is cut.
+pub fn form(data: &[u8]) {
+    let read = |chunks: &mut dyn Iterator<Item = &[u8]>| {
+        let mut scanner = Scanner::new(FORM_TYPE, &["model", "stream"]).unwrap();
+        let mut passed = Vec::new();
+        let mut parts: Vec<(String, Vec<u8>)> = Vec::new();
+        for chunk in chunks {
+            let fed = scanner.feed(chunk, &mut |part, bytes| {
+                passed.extend_from_slice(bytes);
+                match (part, parts.last_mut()) {
+                    (Some(name), Some((last, content))) if last == name => content.extend_from_slice(bytes),
+                    (Some(name), _) => parts.push((name.to_owned(), bytes.to_vec())),
+                    (None, Some((last, _))) if last.is_empty() => {}
+                    (None, _) => parts.push((String::new(), Vec::new())),
+                }
+                Ok(())
+            });
+            // Of several things that are wrong, the first that is seen is told.
+            fed.map_err(drop)?;
+        }
+        scanner.finish().map_err(drop)?;
+        assert_eq!(passed, data);
+        for field in scanner.fields() {
+            assert_eq!(data.get(field.at.clone()), Some(field.value.as_bytes()), "{}", field.name);
+        }
+        Ok::<_, ()>((parts, scanner.fields().to_vec()))
+    };
+    let uncut = read(&mut [data].into_iter());
+    for mut chunks in cuttings(data) {
+        assert_eq!(read(&mut *chunks), uncut, "it depends on where the form is cut");
+    }
+}
+
+/// What forms are announced as.
+const FORM_TYPE: &str = "multipart/form-data; boundary=XyZ";
 
 /// Frames with the right checksums out of lines: a name, a space, a payload. A name with `!` before it is an
 /// exception's. A line without a space is raw bytes.

@@ -29,6 +29,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             let encoded = request.and_then(|request| to.dialect.encode(&request, &to.target()));
             seeds.extend(encoded.map(|encoded| encoded.request.into_body().to_vec()));
         }
+    } else if target == "multipart" {
+        seeds.extend(FORMS.iter().map(|form| form.as_bytes().to_vec()));
     } else if target == "answer_converse_frames" {
         let frames = all.iter().filter(|one| one.protocol.name == "converse" && one.kind == Kind::Stream);
         seeds.extend(frames.map(|one| lines(&fs::read_to_string(&one.path).unwrap())));
@@ -158,6 +160,14 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("fixtures")
 }
+
+/// As browsers, undici and httpx write it, and the shortest there is.
+const FORMS: &[&str] = &[
+    "--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a;b.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n\
+     \r\n--XyY-\r\n-binary\0\r\n\r\n--XyZ\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nopenai/whisper-1\r\n\
+     --XyZ\r\nContent-Disposition: form-data; name=stream\r\n\r\n\r\n--XyZ--\r\n",
+    "--XyZ\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--XyZ--",
+];
 
 const VALUES: &[&str] = &[
     "null",

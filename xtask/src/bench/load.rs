@@ -13,8 +13,8 @@ use super::wire::{Connection, contains, find, now_us};
 pub(super) struct Target {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
-    /// The process that answers, where it is another than this.
-    process: Option<u64>,
+    /// The processes that do the work, where they are others than this.
+    processes: Vec<u64>,
     /// Calls of an everyday size.
     short: Requests,
     /// Calls of 4 kB: a conversation.
@@ -53,22 +53,26 @@ impl Target {
             r#"{{"role":"system","content":"You are terse."}},{}{{"role":"user","content":"{ASKED}"}}"#,
             turn.repeat(TURNS)
         );
-        Self { name, address, process: None, short: requests(&short), long: requests(&long) }
+        Self { name, address, processes: Vec::new(), short: requests(&short), long: requests(&long) }
     }
 
-    pub(super) fn run_by(mut self, process: Option<u64>) -> Self {
-        self.process = process;
+    pub(super) fn run_by(mut self, processes: Vec<u64>) -> Self {
+        self.processes = processes;
         self
     }
 
     /// The processor time that the target has used since it started, in seconds; only Linux tells.
     pub(super) fn cpu_seconds(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process?)).ok()?;
-        // The second field is a name, in parentheses, that may hold anything.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(ticks as f64 / TICKS_PER_SECOND)
+        let ticks = self.processes.iter().map(|process| ticks(*process)).sum::<Option<u64>>()?;
+        (!self.processes.is_empty()).then_some(ticks as f64 / TICKS_PER_SECOND)
     }
+}
+
+fn ticks(process: u64) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field is a name, in parentheses, that may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
 /// What the callers of one slot saw. Times are microseconds.

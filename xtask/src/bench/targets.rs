@@ -15,6 +15,8 @@ use crate::{Outcome, build, tools};
 
 pub(super) const MOCK: &str = "the mock, called directly";
 pub(super) const BARE: &str = "pass-through Worker";
+/// A JavaScript Worker that does no more than to read what it passes on.
+const READER: &str = "a Worker that reads";
 pub(super) const GATEWAY: &str = "Hypergate";
 /// The same gateway, asked in Chat Completions for a model whose provider speaks Messages.
 pub(super) const TRANSLATED: &str = "Hypergate, translating";
@@ -48,22 +50,25 @@ impl Targets {
             let parsed = value["address"].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
             parsed.ok_or_else(|| format!("This is no address: {value}"))
         };
-        let pid = |value: &Value| value["pid"].as_u64();
+        let pids = |value: &Value| {
+            value["pids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect::<Vec<_>>()
+        };
         let plain_key = "authorization: Bearer sk-bench\r\n";
-        let mut all = vec![
-            Target::new(MOCK, mock, "gpt-4o-mini", plain_key),
-            Target::new(BARE, address(&ready["bare"])?, "gpt-4o-mini", plain_key).run_by(pid(&ready["bare"])),
-        ];
+        let mut all = vec![Target::new(MOCK, mock, "gpt-4o-mini", plain_key)];
+        let plain = ready["plain"].as_array().into_iter().flatten();
+        for (name, worker) in [BARE, READER].into_iter().zip(plain) {
+            all.push(Target::new(name, address(worker)?, "gpt-4o-mini", plain_key).run_by(pids(worker)));
+        }
         let gateways = ready["gateways"].as_array().into_iter().flatten();
         for (name, gateway) in [GATEWAY, OTHER_BUILD].into_iter().zip(gateways) {
             let key = gateway["key"].as_str().unwrap_or_default();
             let headers = format!("authorization: Bearer {key}\r\n");
             let target = Target::new(name, address(gateway)?, "openai/gpt-4o-mini", &headers);
-            all.push(target.run_by(pid(gateway)));
+            all.push(target.run_by(pids(gateway)));
             if name == GATEWAY {
                 let target =
                     Target::new(TRANSLATED, address(gateway)?, "anthropic/claude-haiku-4-5", &headers);
-                all.push(target.run_by(pid(gateway)));
+                all.push(target.run_by(pids(gateway)));
             }
         }
         let mut held = None;
@@ -73,7 +78,7 @@ impl Targets {
                 "{plain_key}x-portkey-provider: openai\r\nx-portkey-custom-host: http://{mock}/v1\r\n"
             );
             let target = Target::new(RIVAL, address, "gpt-4o-mini", &headers);
-            all.push(target.run_by(Some(running.0.id().into())));
+            all.push(target.run_by(vec![running.0.id().into()]));
             held = Some(running);
         }
         Ok(Self { all, workers, _rival: held })
@@ -104,7 +109,7 @@ impl Workers {
         let folder = tools::root().join("tests/bench");
         let plan = json!({
             "upstream": format!("http://{mock}"),
-            "bare": folder.join("pass_through.js"),
+            "scripts": [folder.join("pass_through.js"), folder.join("reader.js")],
             "builds": builds,
             "migrations": tools::root().join("shared/gateway/migrations"),
         });

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{genai, list, litellm, rates::usd, text};
+use crate::families::{self, FAMILIES, REGIONS};
 
 /// The table: by provider, in the order its rules are tried.
 #[derive(Default)]
@@ -75,17 +76,14 @@ impl Table {
         let limit = three_months_before(date)?;
         let entries = entries.as_object().ok_or("the LiteLLM file is not an object")?;
         let keys: BTreeSet<&String> = entries.keys().collect();
-        for row in LITELLM_FAMILIES {
-            let &(_, prefix, provider) = row;
+        for row in FAMILIES {
+            let provider = priced_as(row.provider);
             for &key in &keys {
                 let entry = &entries[key];
-                let fits = |(family, prefix, _): &&(&str, &str, _)| {
-                    entry["litellm_provider"] == *family && key.starts_with(prefix)
-                };
-                if LITELLM_FAMILIES.iter().find(fits) != Some(row) {
+                if families::find(key, entry) != Some(row) {
                     continue;
                 }
-                let id = &key[prefix.len()..];
+                let id = &key[row.prefix.len()..];
                 // `us/gpt-4o`, `us-east-1/…` and `hd/1024-x-1024/…` are LiteLLM's own way to say a region and a size.
                 if id.contains("-x-") || id.contains('/') && matches!(provider, "azure" | "bedrock") {
                     continue;
@@ -169,7 +167,7 @@ impl Table {
         for &(provider, glob, next) in PREFIXES {
             add(provider, glob, &format!("<{next}"));
         }
-        let regions: Vec<String> = REGIONS.iter().map(|region| format!("{region}.*")).collect();
+        let regions: Vec<String> = regions_at_one_price().map(|region| format!("{region}.*")).collect();
         add("bedrock", &regions.join("|"), "<bedrock");
         for name in self.providers.keys().filter_map(|name| name.strip_prefix("huggingface_")) {
             add("huggingface", &format!("*:{name}"), &format!("<huggingface_{name}"));
@@ -346,7 +344,7 @@ fn our_name(source: &str) -> &str {
 /// What is behind the region in the name of a Bedrock inference profile.
 fn region_less(id: &str) -> Option<&str> {
     let (region, id) = id.split_once('.')?;
-    REGIONS.contains(&region).then_some(id)
+    regions_at_one_price().any(|known| known == region).then_some(id)
 }
 
 /// Of `2026-11-23`: `2026-08-23`, to be compared as text.
@@ -392,8 +390,20 @@ const SKIPPED_PROVIDERS: &[&str] = &[
     "typesafe",
 ];
 
-/// Where an inference profile of Bedrock keeps to, at the model's own price; `global` has its own.
-const REGIONS: &[&str] = &["apac", "au", "ca", "eu", "in", "jp", "us", "us-gov"];
+/// The regions whose profiles cost what the model costs; `global` has prices of its own.
+fn regions_at_one_price() -> impl Iterator<Item = &'static str> {
+    REGIONS.iter().copied().filter(|region| *region != "global")
+}
+
+/// The name under which the table of prices has a provider.
+fn priced_as(provider: &'static str) -> &'static str {
+    match provider {
+        "bedrock-mantle" => "bedrock",
+        "vertex" => "gemini",
+        "zhipu" => "zai",
+        own => own,
+    }
+}
 
 /// Where a pattern of genai-prices takes two generations for one.
 const BETTER_IN_LITELLM: &[(&str, &str)] = &[("bedrock", "amazon.titan-embed-text-v2:0")];
@@ -440,58 +450,4 @@ const ALIASES: &[(&str, &str)] = &[
     ("zhipu", "zai"),
     ("zhipu", "zhipuai"),
     ("zhipu_ai", "zhipu"),
-];
-
-/// LiteLLM's provider and key prefix, and the gateway's provider. The first row that fits a key is taken.
-const LITELLM_FAMILIES: &[(&str, &str, &str)] = &[
-    ("anthropic", "", "anthropic"),
-    ("azure", "azure/", "azure"),
-    ("azure_ai", "azure_ai/", "azure"),
-    ("azure_text", "azure/", "azure"),
-    ("bedrock", "", "bedrock"),
-    ("bedrock_converse", "", "bedrock"),
-    ("bedrock_mantle", "bedrock_mantle/", "bedrock"),
-    ("cerebras", "cerebras/", "cerebras"),
-    ("cloudflare", "cloudflare/", "workers-ai"),
-    ("cohere", "cohere/", "cohere"),
-    ("cohere", "", "cohere"),
-    ("cohere_chat", "", "cohere"),
-    ("dashscope", "dashscope/", "dashscope"),
-    ("deepinfra", "deepinfra/", "deepinfra"),
-    ("deepseek", "deepseek/", "deepseek"),
-    ("deepseek", "", "deepseek"),
-    ("fireworks_ai", "fireworks_ai/", "fireworks"),
-    ("fireworks_ai-embedding-models", "fireworks_ai/", "fireworks"),
-    ("gemini", "gemini/", "gemini"),
-    ("gemini", "", "gemini"),
-    ("groq", "groq/", "groq"),
-    ("hyperbolic", "hyperbolic/", "hyperbolic"),
-    ("jina_ai", "", "jina"),
-    ("minimax", "minimax/", "minimax"),
-    ("mistral", "mistral/", "mistral"),
-    ("moonshot", "moonshot/", "moonshot"),
-    ("nebius", "nebius/", "nebius"),
-    ("openai", "", "openai"),
-    ("perplexity", "perplexity/", "perplexity"),
-    ("sambanova", "sambanova/", "sambanova"),
-    ("text-completion-openai", "", "openai"),
-    ("together_ai", "together_ai/", "together"),
-    ("vertex_ai", "vertex_ai/", "gemini"),
-    ("vertex_ai-ai21_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-anthropic_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-deepseek_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-embedding-models", "vertex_ai/", "gemini"),
-    ("vertex_ai-embedding-models", "", "gemini"),
-    ("vertex_ai-language-models", "vertex_ai/", "gemini"),
-    ("vertex_ai-language-models", "", "gemini"),
-    ("vertex_ai-llama_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-minimax_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-mistral_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-moonshot_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-openai_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-qwen_models", "vertex_ai/", "gemini"),
-    ("vertex_ai-zai_models", "vertex_ai/", "gemini"),
-    ("voyage", "voyage/", "voyage"),
-    ("xai", "xai/", "xai"),
-    ("zai", "zai/", "zai"),
 ];

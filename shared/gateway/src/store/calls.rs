@@ -249,7 +249,8 @@ const MAX_PARAMETER_BYTES: usize = 500_000;
 /// What an entry's JSON has besides its rows.
 const ENTRY_FRAME: usize = 120;
 
-// Materialised, each row is made into text once; otherwise once for every column.
+// Materialised, each row is made into text once; otherwise once for every column. Anybody can make calls without a key,
+// so of these there is a bound; a host without memory has no other.
 const INSERT_CALLS: &str = "
     WITH item AS MATERIALIZED (SELECT value FROM json_each(?1))
     INSERT INTO calls
@@ -260,7 +261,7 @@ const INSERT_CALLS: &str = "
      reasoning_output_tokens, usage_estimated, cost_microusd, price_version, finish_reason, stream,
      cache_status, region, release, trace_id, cache_write_1h_input_tokens, audio_input_tokens,
      image_input_tokens, audio_output_tokens, image_output_tokens, images, searches, file_searches, search_units,
-     audio_ms, characters, service_tier)
+     audio_ms, characters, service_tier, native_finish_reason)
     SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
            value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
            value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
@@ -274,8 +275,13 @@ const INSERT_CALLS: &str = "
            value ->> 'cache_write_1h_input_tokens', value ->> 'audio_input_tokens', value ->> 'image_input_tokens',
            value ->> 'audio_output_tokens', value ->> 'image_output_tokens', value ->> 'images',
            value ->> 'searches', value ->> 'file_searches', value ->> 'search_units', value ->> 'audio_ms',
-           value ->> 'characters', value ->> 'service_tier'
-    FROM item WHERE true
+           value ->> 'characters', value ->> 'service_tier', value ->> 'native_finish_reason'
+    FROM item
+    WHERE value ->> 'tenant_id' <> '' OR (SELECT count(*) FROM (
+        SELECT 1 FROM calls
+        WHERE tenant_id = '' AND started_ms > (value ->> 'started_ms') - 60000
+              AND started_ms <= value ->> 'started_ms'
+        LIMIT 600)) < 600
     ON CONFLICT (id) DO NOTHING";
 
 const INSERT_PAYLOADS: &str = "

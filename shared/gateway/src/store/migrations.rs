@@ -14,6 +14,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_create_alerts", include_str!("../../migrations/0004_create_alerts.sql")),
     ("0005_create_owned_objects", include_str!("../../migrations/0005_create_owned_objects.sql")),
     ("0006_create_prices", include_str!("../../migrations/0006_create_prices.sql")),
+    ("0007_add_native_finish_reason", include_str!("../../migrations/0007_add_native_finish_reason.sql")),
     ("0011_add_own_rules", include_str!("../../migrations/0011_add_own_rules.sql")),
 ];
 

@@ -37,7 +37,7 @@ pub struct Owned {
     pub key_id: String,
     /// As the provider last described it, in JSON.
     pub object: String,
-    /// What the lines of a batch's file ask for, a JSON list.
+    /// What the lines of a batch or of its file ask for, a JSON list.
     pub models: Option<String>,
     /// Unix milliseconds.
     pub created_ms: i64,

@@ -1,12 +1,16 @@
 //! What a request must be bent into before a protocol can say it, and how its answer is bent back.
 //!
-//! - A tool's name that the target refuses is replaced by one it takes, always by the same one, and comes back as
-//!   the caller's own.
+//! - A tool's name that the target refuses is replaced by one it takes and nobody else has, always by the same one,
+//!   and comes back as the caller's own.
 //! - Where an answer cannot be bound to a JSON schema, a tool with that schema stands in for it: the model is made
 //!   to call it, and what it calls it with is the answer's text. Text before the call is no part of it; where the
 //!   model does not call it after all, its text is all there is.
 
-use std::{borrow::Cow, mem::take};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+};
 
 use super::{Decoder, Dialect, Encoded};
 use crate::{
@@ -57,7 +61,7 @@ impl ToolNames {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bent {
     /// Names as they were sent, and as the caller has them.
-    names: Vec<(String, String)>,
+    names: BTreeMap<String, String>,
     /// The tool whose arguments are the answer, by the name it was sent under.
     answers: Option<Answers>,
 }
@@ -99,15 +103,24 @@ fn spoken(request: &Request) -> impl Iterator<Item = &str> {
 
 impl Bent {
     fn rename(&mut self, request: &mut Request, names: ToolNames) {
+        // Names that stay, and those that were made.
+        let answers = self.answers.as_ref().map(|answers| answers.tool.as_str());
+        let mut taken: BTreeSet<String> =
+            spoken(request).chain(answers).filter(|name| names.take(name)).map(str::to_owned).collect();
+        let mut made = BTreeMap::<String, String>::new();
         let mut change = |name: &mut String| {
             if names.take(name) {
                 return;
             }
-            let sent = names.made_of(name);
+            let sent = made.entry(name.clone()).or_insert_with(|| {
+                let mut sent = names.made_of(name);
+                while !taken.insert(sent.clone()) {
+                    sent = names.made_of(&format!("{sent}_"));
+                }
+                sent
+            });
             let own = std::mem::replace(name, sent.clone());
-            if !self.names.iter().any(|(known, _)| *known == sent) {
-                self.names.push((sent, own));
-            }
+            self.names.entry(name.clone()).or_insert(own);
         };
         let called =
             request.messages.iter_mut().flat_map(|message| &mut message.parts).filter_map(
@@ -167,7 +180,7 @@ impl Bent {
     pub fn undo(&mut self, events: &mut Vec<Event>) {
         for event in events.iter_mut() {
             if let Event::ToolCall { name, .. } = event
-                && let Some((_, own)) = self.names.iter().find(|(sent, _)| sent == name)
+                && let Some(own) = self.names.get(name)
                 && self.answers.as_ref().is_none_or(|answers| answers.tool != *name)
             {
                 name.clone_from(own);
@@ -287,6 +300,38 @@ mod tests {
         }
         assert!(gemini.take("a.b") && !gemini.take("9lives") && !OPENAI_NAMES.take("a.b"));
         assert_eq!(OPENAI_NAMES.made_of("a.b"), OPENAI_NAMES.made_of("a.b"));
+    }
+
+    #[test]
+    fn two_names_that_would_become_one_stay_two() {
+        // Of the same letters where they fit, and of the same hash.
+        let mut seen = std::collections::HashMap::new();
+        let odd = ['.', ':', '/', ' ', '+', '*', '!', '?', '=', '(', ')', ',', ';', '<', '>', '@'];
+        let spelled = |number: usize| (0..6).map(|at| odd[(number >> (4 * at)) % 16]).collect::<String>();
+        let mut twins = None;
+        for number in 0..1 << 24 {
+            let name = spelled(number);
+            if let Some(twin) = seen.insert(OPENAI_NAMES.made_of(&name), name.clone()) {
+                twins = Some([twin, name]);
+                break;
+            }
+        }
+        let [one, other] = twins.expect("there are more names than hashes");
+        // And one that is called what another would become.
+        let taken = OPENAI_NAMES.made_of("a.b");
+        let own = [&one, &other, "a.b", &taken];
+        let mut request =
+            Request { tools: own.iter().map(|name| tool(name)).collect(), ..Request::default() };
+        let mut bent = Bent::default();
+        bent.rename(&mut request, OPENAI_NAMES);
+        let sent: Vec<String> = request.tools.into_iter().map(|tool| tool.name).collect();
+        assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), own.len(), "{sent:?}");
+        assert!(sent.iter().all(|name| OPENAI_NAMES.take(name)), "{sent:?}");
+        assert_eq!(sent[3], taken);
+        let mut events: Vec<Event> = (0..).zip(&sent).map(|(index, name)| call(index, name)).collect();
+        bent.undo(&mut events);
+        let back: Vec<Event> = (0..).zip(own).map(|(index, name)| call(index, name)).collect();
+        assert_eq!(events, back);
     }
 
     #[test]

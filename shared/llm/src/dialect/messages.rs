@@ -23,7 +23,7 @@
 //! models that still have them are in use. Nothing else we send or read differs between the two.
 
 mod answer;
-mod front;
+pub(super) mod front;
 mod hosted;
 mod invoke;
 pub(super) mod model;

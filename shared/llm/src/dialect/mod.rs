@@ -1,5 +1,6 @@
 //! What providers and callers speak: one module a protocol.
 
+pub(crate) mod arguments;
 pub mod bend;
 pub mod chat_completions;
 pub mod cohere;
@@ -8,12 +9,16 @@ pub mod generate_content;
 pub mod messages;
 pub mod ollama;
 pub mod responses;
+pub(crate) mod turns;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
 use serde_json::Value;
 
-use crate::{Error, ErrorClass, Target, UpstreamError, chat, provider::Auth, sse};
+use crate::{
+    Error, ErrorClass, Target, UpstreamError, chat, fields::Object, provider::Auth, sse, usage::ServiceTier,
+};
 
 /// A provider's protocol. Makes an HTTP request from a unified one, and unified events of the answer.
 pub trait Dialect: Sync {
@@ -54,7 +59,7 @@ impl Encoded {
 
     /// A request made of the caller's own bytes: with the betas the provider takes, and the others named.
     pub(crate) fn forwarded(request: Request<Bytes>, headers: &HeaderMap, target: &Target<'_>) -> Self {
-        let (taken, dropped) = target.provider.betas.sort(headers);
+        let (taken, dropped) = target.provider.betas_for(target.model).sort(headers);
         let mut encoded = Self::new(request, dropped);
         if let Some((name, betas)) = taken
             && let Ok(betas) = HeaderValue::from_str(&betas.join(","))
@@ -72,6 +77,17 @@ pub trait Decoder {
     fn feed(&mut self, chunk: &[u8], events: &mut Vec<chat::Event>);
     /// The stream was closed properly. Says so with an error event if the answer was not whole.
     fn finish(&mut self, events: &mut Vec<chat::Event>);
+}
+
+/// What is read of a stream that comes in these pieces and is closed.
+#[cfg(test)]
+pub(crate) fn decoded(decoder: &mut dyn Decoder, pieces: &[&[u8]]) -> Vec<chat::Event> {
+    let mut events = Vec::new();
+    for piece in pieces {
+        decoder.feed(piece, &mut events);
+    }
+    decoder.finish(&mut events);
+    events
 }
 
 /// The part of a decoder that differs between protocols that stream server-sent events.
@@ -130,6 +146,9 @@ impl<T: OnEvent> Decoder for SseDecoder<T> {
     }
 }
 
+/// How many tool calls an answer may have where each is compared with all others: far more than any model makes.
+pub(crate) const MAX_CALLS: usize = 1_000;
+
 /// A JSON POST to `url` with the target's credential.
 pub(crate) fn post(
     url: String,
@@ -181,23 +200,155 @@ pub(crate) fn text(value: &Value, path: &str) -> Option<String> {
 
 /// Names the hints that a target has no words for: marks for a prompt cache, the wish to be told sources.
 pub(crate) fn drop_hints(request: &chat::Request, caches: bool, cites: bool, dropped: &mut Vec<String>) {
-    let parts = || {
-        let parts = request.messages.iter().flat_map(|message| &message.parts);
-        parts.flat_map(|part| match part {
-            chat::Part::ToolResult(result) => result.parts.as_slice(),
-            other => std::slice::from_ref(other),
-        })
-    };
     let is_marked = || {
-        parts().any(|part| matches!(part, chat::Part::CachePoint(_)))
+        parts(request).any(|part| matches!(part, chat::Part::CachePoint(_)))
             || request.tools.iter().any(|tool| tool.cache.is_some())
     };
     if !caches && is_marked() {
         dropped.push("cache_control".to_owned());
     }
-    if !cites && parts().any(|part| matches!(part, chat::Part::File(file) if file.cited)) {
+    if !cites && parts(request).any(|part| matches!(part, chat::Part::File(file) if file.cited)) {
         dropped.push("citations".to_owned());
     }
+}
+
+/// All that is said and shown, in results of tools too.
+fn parts(request: &chat::Request) -> impl Iterator<Item = &chat::Part> {
+    let parts = request.messages.iter().flat_map(|message| &message.parts);
+    parts.flat_map(|part| match part {
+        chat::Part::ToolResult(result) => result.parts.as_slice(),
+        other => std::slice::from_ref(other),
+    })
+}
+
+fn is_detailed(part: &chat::Part) -> bool {
+    matches!(part, chat::Part::Image(chat::Image { detail: Some(_), .. }))
+}
+
+/// How closely a picture is to be looked at. What is not known is left.
+pub(crate) fn detail(object: &mut Object<'_>) -> Option<chat::Detail> {
+    let detail = match object.map.get("detail")?.as_str()? {
+        // As without the field.
+        "auto" => None,
+        "high" => Some(chat::Detail::High),
+        "low" => Some(chat::Detail::Low),
+        _ => return None,
+    };
+    object.map.remove("detail");
+    detail
+}
+
+/// What a target has words for, of how a request is to be served and filed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Serves {
+    /// How closely pictures are looked at.
+    pub(crate) details: bool,
+    /// Filed under these labels.
+    pub(crate) labels: bool,
+    /// The fields of OpenAI's that it knows.
+    pub(crate) openais: &'static [&'static str],
+    /// The end user by `safety_identifier`, too.
+    pub(crate) safety: bool,
+    /// At this price.
+    pub(crate) tier: bool,
+}
+
+/// Names what a target has no words for of how a request is to be served and filed.
+pub(crate) fn drop_service(request: &chat::Request, has: Serves, dropped: &mut Vec<String>) {
+    let unknown = request.openais.iter().map(|(name, _)| *name).filter(|name| !has.openais.contains(name));
+    let two_names = request.safety_identifier.is_some()
+        && request.user.is_some()
+        && request.user != request.safety_identifier;
+    // Whoever has one price serves at the standard one.
+    let tier = request.service_tier.is_some_and(|tier| tier != ServiceTier::Standard);
+    let rest = [
+        ("image_url.detail", !has.details && parts(request).any(is_detailed)),
+        ("metadata", !request.labels.is_empty() && !has.labels),
+        ("safety_identifier", two_names && !has.safety),
+        ("service_tier", tier && !has.tier),
+    ];
+    let rest = rest.into_iter().filter(|(_, lost)| *lost).map(|(name, _)| name);
+    dropped.extend(unknown.chain(rest).map(str::to_owned));
+}
+
+/// Names Gemini's signatures of calls, which only Gemini takes back.
+pub(crate) fn drop_call_signatures(request: &chat::Request, dropped: &mut Vec<String>) {
+    for (at, message) in request.messages.iter().enumerate() {
+        let calls = message.parts.iter().filter_map(|part| match part {
+            chat::Part::ToolCall(call) => Some(call),
+            _ => None,
+        });
+        let signed = calls.enumerate().filter(|(_, call)| call.signature.is_some());
+        dropped.extend(signed.map(|(call, _)| format!("messages[{at}].tool_calls[{call}].extra_content")));
+    }
+}
+
+/// The price a caller wishes, in the words of OpenAI, Anthropic, Google, Amazon and Groq. What is not known is left.
+pub(crate) fn service_tier(object: &mut Object<'_>, name: &str) -> Option<ServiceTier> {
+    let word = object.map.get(name)?.as_str()?.to_ascii_lowercase();
+    let tier = match word.as_str() {
+        // As without the field.
+        "auto" | "unspecified" => None,
+        "default" | "on_demand" | "standard" | "standard_only" => Some(ServiceTier::Standard),
+        "flex" => Some(ServiceTier::Flex),
+        "fast" | "priority" => Some(ServiceTier::Priority),
+        _ => return None,
+    };
+    object.map.remove(name);
+    tier
+}
+
+/// What a request is filed under: a map of texts. Anything else is left.
+pub(crate) fn labels(object: &mut Object<'_>, name: &str) -> Vec<(String, String)> {
+    match object.map.remove(name) {
+        Some(Value::Object(map)) if map.values().all(Value::is_string) => {
+            let text = |value| if let Value::String(text) = value { text } else { String::new() };
+            map.into_iter().map(|(name, value)| (name, text(value))).collect()
+        }
+        Some(other) => {
+            object.map.insert(name.to_owned(), other);
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// The labels as an object, if there are any and the target takes them all: in number, and each name and value.
+pub(crate) fn labels_within(
+    request: &chat::Request,
+    most: usize,
+    fits: impl Fn(&str, &str) -> bool,
+) -> Option<Value> {
+    let labels = &request.labels;
+    let all_fit = labels.len() <= most && labels.iter().all(|(name, value)| fits(name, value));
+    let object = || labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    (!labels.is_empty() && all_fit).then(|| Value::Object(object()))
+}
+
+/// What a document says, where it is text: it can be read by everybody. Its name comes first.
+pub(crate) fn plain_text(file: &chat::File, field: &str) -> Result<Option<String>, Error> {
+    let data = match &file.media {
+        chat::Media::Data { media_type, data }
+            if media_type.starts_with("text/") || media_type == "application/json" =>
+        {
+            data
+        }
+        _ => return Ok(None),
+    };
+    let text = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text.ok_or_else(|| {
+        let message = format!("`{field}` must hold UTF-8 text in base64, as its media type says.");
+        Error::invalid(field, message)
+    })?;
+    Ok(Some(file.name.as_deref().map(|name| format!("{name}:\n\n{text}")).unwrap_or(text)))
+}
+
+/// Those of these fields of OpenAI's own that say something.
+pub(crate) fn openais(object: &mut Object<'_>, names: &[&'static str]) -> chat::Openais {
+    let say = |name: &&'static str| Some((*name, object.take(name)?));
+    let said = names.iter().filter_map(say);
+    // The length that is so anyway.
+    said.filter(|(name, value)| *name != chat::VERBOSITY || value != "medium").collect()
 }
 
 /// What the signature of an empty block of thought begins with where it is that of the tool call behind it. Begins
@@ -235,5 +386,11 @@ pub(crate) fn is_claudes(signature: &str) -> bool {
 pub(crate) fn retry_after_ms(headers: &HeaderMap) -> Option<i64> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let ms = number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0))?;
-    (ms.is_finite() && ms >= 0.0).then(|| ms.ceil() as i64)
+    wait_ms(ms)
+}
+
+/// A wait that can be reckoned with. One of more than a year is none to be believed.
+pub(crate) fn wait_ms(ms: f64) -> Option<i64> {
+    const YEAR_MS: f64 = 365.0 * 86_400_000.0;
+    (0.0..=YEAR_MS).contains(&ms).then(|| ms.ceil() as i64)
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::{Decoder, Dialect, Encoded, chat_completions, post};
 use crate::{
     Error, ErrorClass, Target, UpstreamError, Usage,
-    chat::{self, Effort, Event, FinishReason, Media, Part, ResponseFormat, Role, ToolChoice},
+    chat::{self, Effort, Event, FinishReason, Image, Media, Part, ResponseFormat, Role, ToolChoice},
     ndjson::Splitter,
 };
 
@@ -105,9 +105,12 @@ fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error
     if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
         dropped.push("parallel_tool_calls".to_owned());
     }
-    if request.user.is_some() {
+    if request.end_user().is_some() {
         dropped.push("user".to_owned());
     }
+    super::drop_hints(request, false, false, &mut dropped);
+    super::drop_call_signatures(request, &mut dropped);
+    super::drop_service(request, super::Serves::default(), &mut dropped);
     // The address may be the one of its Chat Completions.
     let base = target.base_url.strip_suffix("/v1").unwrap_or(target.base_url);
     Ok(Encoded::new(post(format!("{base}/api/chat"), target, body.to_string())?, dropped))
@@ -181,8 +184,8 @@ impl Said {
         match part {
             Part::Text(text) | Part::Refusal(text) => self.texts.push(text.clone()),
             Part::Reasoning(reasoning) => self.thought.push_str(&reasoning.text),
-            Part::Image(Media::Data { data, .. }) => self.images.push(data.clone()),
-            Part::Image(Media::Url(_)) | Part::File(_) => {
+            Part::Image(Image { media: Media::Data { data, .. }, .. }) => self.images.push(data.clone()),
+            Part::Image(_) | Part::File(_) => {
                 let message =
                     "Ollama takes images as data only, and no documents. Send a `data:` address, or text.";
                 return Err(Error::unsupported(format!("messages[{at}].content"), message));
@@ -390,13 +393,7 @@ mod tests {
     );
 
     fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = Ollama.decoder();
-        let mut events = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece, &mut events);
-        }
-        decoder.finish(&mut events);
-        events
+        crate::dialect::decoded(&mut *Ollama.decoder(), pieces)
     }
 
     #[test]

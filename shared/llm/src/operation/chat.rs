@@ -56,6 +56,10 @@ impl Operation for Chat {
         Ok(Outgoing::translated(encoded, delivery))
     }
 
+    fn sorts_betas(&self) -> bool {
+        true
+    }
+
     fn answer(
         &self,
         ask: &Ask<'_>,

@@ -22,8 +22,9 @@ use crate::{
         Encoded, bend, converse::Converse, generate_content::GenerateContent, messages::Messages,
         responses::Responses,
     },
+    fields,
     front::{ErrorBody, Front, Peek},
-    peek::decoded,
+    peek::{self, decoded},
     provider::{Api, Betas, Hosting, Offer},
     relay::Summary,
 };
@@ -61,7 +62,11 @@ impl Operation for CountTokens {
         };
         match self {
             Self::Converse => in_path("/model/", "/count-tokens"),
-            Self::GenerateContent => in_path("/models/", ":countTokens"),
+            Self::GenerateContent => {
+                // However little is asked for: a body that can be read in two ways is refused.
+                wrapped(body)?;
+                in_path("/models/", ":countTokens")
+            }
             Self::Messages | Self::Responses => {
                 // Nothing is streamed, whatever a body taken over from chat says.
                 Ok(Peek { stream: false, ..self.front().peek(path, body)? })
@@ -83,10 +88,9 @@ impl Operation for CountTokens {
             return Ok(Outgoing { dropped, ..Outgoing::new(request, Delivery::Whole) });
         }
         let Encoded { mut request, dropped, .. } = front.forward(ask.body, ask.peek, ask.headers, target)?;
-        let is_wrapped = memchr::memmem::find(ask.body, b"generateContentRequest").is_some();
         match self {
             // It holds the model's name once more.
-            Self::GenerateContent if is_wrapped => {
+            Self::GenerateContent if wrapped(ask.body)?.is_some() => {
                 *request.body_mut() = self.as_chat(ask.body)?;
                 request = as_count(api, request, target.model)?;
             }
@@ -94,6 +98,10 @@ impl Operation for CountTokens {
             _ => *request.uri_mut() = address(api, request.uri())?,
         }
         Ok(Outgoing { dropped, ..Outgoing::new(request, Delivery::Whole) })
+    }
+
+    fn sorts_betas(&self) -> bool {
+        true
     }
 
     fn failure(&self, ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
@@ -132,6 +140,14 @@ impl Operation for CountTokens {
 }
 
 impl CountTokens {
+    /// Whether this provider counts for this model, for all that is known: Amazon does for Claude only.
+    pub fn counts(provider: &Provider, model: &str) -> bool {
+        match api(provider) {
+            Some(Api::Converse) => model.contains("claude"),
+            api => api.is_some(),
+        }
+    }
+
     fn front(self) -> &'static dyn Front {
         match self {
             Self::Converse => &Converse,
@@ -143,7 +159,10 @@ impl CountTokens {
 
     /// The body as a request of chat.
     fn as_chat(self, body: &Bytes) -> Result<Bytes, Error> {
-        let mut whole: Map<String, Value> = serde_json::from_slice(body).map_err(crate::peek::malformed)?;
+        if self == Self::GenerateContent {
+            return Ok(wrapped(body)?.map_or_else(|| body.clone(), |inner| inner.to_string().into()));
+        }
+        let mut whole: Map<String, Value> = serde_json::from_slice(body).map_err(peek::malformed)?;
         match self {
             Self::Converse => {
                 let mut input = whole.remove("input").unwrap_or_default();
@@ -155,20 +174,39 @@ impl CountTokens {
                 }
                 Ok(inner.to_string().into())
             }
-            Self::GenerateContent => match whole.remove("generateContentRequest") {
-                Some(Value::Object(mut inner)) => {
-                    inner.remove("model");
-                    Ok(Value::Object(inner).to_string().into())
-                }
-                _ => Ok(body.clone()),
-            },
             Self::Messages => {
                 // Chat cannot do without it, and it does not count.
                 whole.entry("max_tokens").or_insert_with(|| NO_LIMIT.into());
                 Ok(Value::Object(whole).to_string().into())
             }
-            Self::Responses => Ok(body.clone()),
+            Self::GenerateContent | Self::Responses => Ok(body.clone()),
         }
+    }
+}
+
+/// The request within a body of Google's, without the model that it names; nothing where the body itself is the request.
+/// Google takes the field's name in two spellings, and we must see what it sees.
+fn wrapped(body: &[u8]) -> Result<Option<Value>, Error> {
+    const NAME: &str = "generateContentRequest";
+    let mut found = None;
+    for (name, value) in fields::body(body)?.map {
+        if peek::folds(&name, "model") && !value.is_null() {
+            return Err(Error::invalid(
+                "model",
+                "`model` is named in the address. Leave it out of the body.",
+            ));
+        }
+        if peek::folds(&name, "generatecontentrequest") && found.replace(value).is_some() {
+            return Err(Error::invalid(NAME, format!("`{NAME}` occurs twice, in two spellings.")));
+        }
+    }
+    match found {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(mut inner)) => {
+            inner.retain(|name, _| !peek::folds(name, "model"));
+            Ok(Some(Value::Object(inner)))
+        }
+        Some(_) => Err(Error::invalid(NAME, format!("`{NAME}` must be an object."))),
     }
 }
 
@@ -185,7 +223,7 @@ fn api(provider: &Provider) -> Option<Api> {
 /// A request of chat, made to count.
 fn as_count(api: Api, request: Request<Bytes>, model: &str) -> Result<Request<Bytes>, Error> {
     let (mut head, body) = request.into_parts();
-    let mut body: Map<String, Value> = serde_json::from_slice(&body).map_err(crate::peek::malformed)?;
+    let mut body: Map<String, Value> = serde_json::from_slice(&body).map_err(peek::malformed)?;
     let kept: &[&str] = match api {
         Api::Converse => &["additionalModelRequestFields", "messages", "system", "toolConfig"],
         Api::Messages => {

@@ -126,8 +126,9 @@ impl Operation for Embeddings {
                 data.push('}');
                 index += 1;
             }
-            usage =
-                usage.zip(used).map(|(all, tokens)| Usage { input_tokens: all.input_tokens + tokens, ..all });
+            usage = usage
+                .zip(used)
+                .map(|(all, tokens)| Usage { input_tokens: all.input_tokens.saturating_add(tokens), ..all });
         }
         let counted = usage.map(|usage| usage.input_tokens);
         let counted = counted.map(|tokens| json!({ "prompt_tokens": tokens, "total_tokens": tokens }));
@@ -155,10 +156,7 @@ fn is_list(vector: &&RawValue) -> bool {
 }
 
 fn api(provider: &Provider) -> Option<EmbeddingsApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Embeddings(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Embeddings(api) = offer { Some(api) } else { None })
 }
 
 /// What is to be embedded.

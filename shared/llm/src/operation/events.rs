@@ -93,6 +93,10 @@ impl Relay for Events {
     fn summary(&self) -> &Summary {
         &self.watch.summary
     }
+
+    fn is_over(&self) -> bool {
+        self.watch.summary.error.is_some()
+    }
 }
 
 impl Events {

@@ -61,12 +61,13 @@ fn usage(usage: &Value) -> Option<Usage> {
         details
             .filter(|detail| detail["modality"] == modality)
             .filter_map(|detail| detail["tokenCount"].as_u64())
-            .sum()
+            .fold(0, u64::saturating_add)
     };
+    let thoughts = count("thoughtsTokenCount").unwrap_or(0);
     Some(Usage {
         input_tokens: count("promptTokenCount")?,
-        output_tokens: count("candidatesTokenCount").unwrap_or(0) + count("thoughtsTokenCount").unwrap_or(0),
-        reasoning_output_tokens: count("thoughtsTokenCount").unwrap_or(0),
+        output_tokens: count("candidatesTokenCount").unwrap_or(0).saturating_add(thoughts),
+        reasoning_output_tokens: thoughts,
         image_output_tokens: of("IMAGE"),
         audio_output_tokens: of("AUDIO"),
         ..Usage::default()

@@ -94,10 +94,7 @@ fn pictures(usage: Usage, images: u64) -> Usage {
 }
 
 fn api(provider: &Provider) -> Option<ImagesApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Images(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Images(api) = offer { Some(api) } else { None })
 }
 
 /// What is to be made, as far as Gemini can.
@@ -185,20 +182,15 @@ fn decode(ask: &Ask<'_>, first: &Whole, more: &[Whole]) -> Result<Answered, Upst
             None => gemini::made(&whole.body)?,
         };
         data.extend(made.parts.into_iter().map(|(_, picture)| json!({ "b64_json": picture })));
-        usage = usage.zip(made.usage).map(|(all, one)| Usage {
-            input_tokens: all.input_tokens + one.input_tokens,
-            output_tokens: all.output_tokens + one.output_tokens,
-            reasoning_output_tokens: all.reasoning_output_tokens + one.reasoning_output_tokens,
-            image_output_tokens: all.image_output_tokens + one.image_output_tokens,
-            ..all
-        });
+        usage = usage.zip(made.usage).map(|(all, one)| all.plus(&one));
     }
     let images = data.len() as u64;
     let mut body = json!({ "created": ask.created, "data": data });
     // Imagen counts nothing but pictures.
     if let Some(Usage { input_tokens, output_tokens, .. }) = usage.filter(|usage| usage.input_tokens > 0) {
         body["usage"] = json!({
-            "input_tokens": input_tokens, "output_tokens": output_tokens, "total_tokens": input_tokens + output_tokens,
+            "input_tokens": input_tokens, "output_tokens": output_tokens,
+            "total_tokens": input_tokens.saturating_add(output_tokens),
         });
     }
     let usage = usage.map(|usage| Usage { images, ..usage });

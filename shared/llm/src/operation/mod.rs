@@ -32,7 +32,7 @@ use crate::{
     Error, Provider, Target, UpstreamError, demo,
     dialect::{Encoded, bend::Bent, chat_completions},
     front::{ErrorBody, Head, Peek},
-    provider::Api,
+    provider::{Api, Betas},
     relay::{Relay, Summary},
 };
 
@@ -66,6 +66,11 @@ pub trait Operation: Sync {
     /// The request as the target wants it: the caller's own bytes where it speaks the caller's protocol, a
     /// translation where not. Of the caller's headers those go along that are the protocol's own.
     fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error>;
+
+    /// Whether [`Operation::request`] sees to the betas that the caller asks for.
+    fn sorts_betas(&self) -> bool {
+        false
+    }
 
     /// A non-2xx answer, as our error. Most providers fail in one way at all they do.
     fn failure(&self, ask: &Ask<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
@@ -147,6 +152,22 @@ impl Outgoing {
     /// One request that says all.
     pub fn new(request: Request<Bytes>, delivery: Delivery) -> Self {
         Self { request, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() }
+    }
+
+    /// Asks for those of the caller's betas that the provider takes, and names the others. Beside chat it is OpenAI's
+    /// protocol that may have some.
+    pub fn sort_betas(&mut self, headers: &HeaderMap, provider: &Provider) {
+        let betas = match provider.betas {
+            own @ Betas::All("openai-beta") => own,
+            _ => Betas::None,
+        };
+        let (taken, dropped) = betas.sort(headers);
+        self.dropped.extend(dropped);
+        let Some((name, words)) = taken else { return };
+        let Ok(words) = HeaderValue::from_str(&words.join(",")) else { return };
+        for request in std::iter::once(&mut self.request).chain(&mut self.more) {
+            request.headers_mut().insert(name, words.clone());
+        }
     }
 
     /// A translated request.

@@ -102,10 +102,7 @@ fn flagged(body: &[u8]) -> Result<Vec<u8>, UpstreamError> {
 }
 
 fn api(provider: &Provider) -> Option<ModerationsApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Moderations(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Moderations(api) = offer { Some(api) } else { None })
 }
 
 /// OpenAI's own default.

@@ -1,24 +1,35 @@
 //! `/v1/realtime`: a conversation over a socket. Callers and providers speak OpenAI's API; messages go both ways as
-//! they come, and those that count tokens are read in passing.
+//! they come. Those of the provider that count tokens are read in passing, those of the caller that may name a model
+//! before they go on: a session can be given another model to write down what is said.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
 
 use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole, json as wire};
 use crate::{
-    Error, Provider, Target, UpstreamError, Usage,
-    dialect::{chat_completions::ChatCompletions, post},
+    Error, Provider, Target, UpstreamError,
+    dialect::{
+        chat_completions::{self, ChatCompletions},
+        post,
+    },
+    fields,
     front::{ErrorBody, Front, Peek},
-    peek,
+    kept, peek,
     provider::{Api, Offer},
-    relay::{Ending, Passed, Relay, Summary},
+    relay::{Ending, Passed, Plain, Relay, Summary},
+    sigv4,
 };
 
 /// A conversation.
 pub struct Realtime;
 
-/// Only messages with one of these words in them are worth reading.
+/// Of a provider's messages only those with one of these words in them are worth reading.
 pub const TELLING: [&str; 2] = ["\"usage\"", "\"session.created\""];
+
+/// Of a caller's those that have this in them, a regular expression whatever the case, and all that are not text. In
+/// sound there is none of it.
+pub const NAMING: &str = r#""model"|"prompt"|"file_?ids?"|"container|"vector_?store|\\u00[2-7]"#;
 
 /// In front of a key among the subprotocols a browser offers: it can set no header.
 pub const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
@@ -56,17 +67,19 @@ impl Operation for Realtime {
         Ok(Peek { model, stream: true, ..Peek::default() })
     }
 
-    fn request(&self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
+    fn request(&self, _ask: &Ask<'_>, target: &Target<'_>) -> Result<Outgoing, Error> {
         let model: String = target.model.bytes().map(query_byte).collect();
-        let url = format!("{}/realtime?model={model}", target.base_url);
+        // Azure's older address has the deployment in the query, unlike its others.
+        let deployment = format!("/deployments/{}", sigv4::encode(target.model));
+        let url = match target.base_url.strip_suffix(&deployment) {
+            Some(account) => format!("{account}/realtime?deployment={model}"),
+            None => format!("{}/realtime?model={model}", target.base_url),
+        };
         let mut request = post(url, target, Bytes::new())?;
         *request.method_mut() = Method::GET;
         let headers = request.headers_mut();
         headers.remove(header::CONTENT_TYPE);
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if let Some(beta) = ask.headers.get(BETA) {
-            headers.insert(BETA, beta.clone());
-        }
         Ok(Outgoing::new(request, Delivery::Socket))
     }
 
@@ -106,9 +119,42 @@ pub fn key(headers: &HeaderMap) -> Option<&str> {
     offered.split(',').find_map(|name| name.trim().strip_prefix(KEY_PROTOCOL))
 }
 
+/// Reads a caller's message, whose models go through `named`: it says what the provider calls one, where that is
+/// something else. Returns what to send instead, if anything. A message may not refer to what is kept, as a body may not.
+pub fn check(
+    message: &[u8],
+    named: &mut dyn FnMut(&str) -> Result<Option<String>, Error>,
+) -> Result<Option<String>, Error> {
+    let mut message = fields::body(message)?.map;
+    // Items are the session's own.
+    if let Some(file) = kept::kept_in(&message)?.files.first() {
+        let why = format!("The file `{file}` cannot be referred to here. Send its content.");
+        return Err(Error::unsupported("file_id", why));
+    }
+    let mut has_changed = false;
+    kept::each_model(&mut message, true, &mut |model| {
+        if let Some(name) = named(model)? {
+            *model = name;
+            has_changed = true;
+        }
+        Ok(())
+    })?;
+    Ok(has_changed.then(|| Value::Object(message).to_string()))
+}
+
+/// The event that answers a message which did not go on.
+pub fn refusal(error: &ErrorBody<'_>, event_id: &str, message: &[u8]) -> String {
+    let mut event: Value = serde_json::from_slice(&chat_completions::error::body(error)).unwrap_or_default();
+    let [about] = peek::fields(message, ["event_id"], 0).unwrap_or_default();
+    event["type"] = "error".into();
+    event["event_id"] = event_id.into();
+    event["error"]["event_id"] = about.map(wire::value).unwrap_or_default();
+    event.to_string()
+}
+
 /// What is seen of a session. Each chunk is a provider's message.
 #[derive(Debug, Default)]
-struct Session(Summary);
+struct Session(Plain);
 
 impl Relay for Session {
     fn chunk(&mut self, bytes: &[u8], _out: &mut Vec<u8>) -> Passed {
@@ -121,7 +167,8 @@ impl Relay for Session {
             "\"session.created\"" => {
                 let model =
                     session.and_then(|session| wire::value(session)["model"].as_str().map(str::to_owned));
-                self.0.response_model = model.or(self.0.response_model.take());
+                let known = &mut self.0.summary.response_model;
+                *known = model.or(known.take());
                 None
             }
             "\"response.done\"" => response.and_then(|response| wire::used(&wire::value(response)["usage"])),
@@ -129,35 +176,18 @@ impl Relay for Session {
             _ => None,
         };
         if let Some(used) = used {
-            let sum = self.0.usage.get_or_insert_default();
-            *sum = added(*sum, used);
+            let sum = self.0.summary.usage.get_or_insert_default();
+            *sum = sum.plus(&used);
         }
         Passed::AsIs
     }
 
-    fn end(&mut self, ending: Ending, _out: &mut Vec<u8>) {
-        if let Ending::Failed(error) = ending {
-            self.0.error = Some(error);
-        }
+    fn end(&mut self, ending: Ending, out: &mut Vec<u8>) {
+        self.0.end(ending, out);
     }
 
     fn summary(&self) -> &Summary {
-        &self.0
-    }
-}
-
-fn added(one: Usage, other: Usage) -> Usage {
-    Usage {
-        input_tokens: one.input_tokens + other.input_tokens,
-        cache_read_input_tokens: one.cache_read_input_tokens + other.cache_read_input_tokens,
-        audio_input_tokens: one.audio_input_tokens + other.audio_input_tokens,
-        image_input_tokens: one.image_input_tokens + other.image_input_tokens,
-        cache_read_audio_input_tokens: one.cache_read_audio_input_tokens
-            + other.cache_read_audio_input_tokens,
-        output_tokens: one.output_tokens + other.output_tokens,
-        audio_output_tokens: one.audio_output_tokens + other.audio_output_tokens,
-        audio_ms: one.audio_ms + other.audio_ms,
-        ..one
+        self.0.summary()
     }
 }
 
@@ -170,14 +200,12 @@ fn query_byte(byte: u8) -> String {
     }
 }
 
-/// Which version of the protocol a caller speaks, where it speaks an older one.
-const BETA: &str = "openai-beta";
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Usage;
 
     #[test]
     fn a_session_adds_up_what_its_messages_count() {
@@ -211,6 +239,82 @@ mod tests {
             ..Usage::default()
         };
         assert_eq!(summary.usage, Some(expected));
+    }
+
+    #[test]
+    fn every_model_that_a_message_names_is_looked_at() {
+        let naming = |message: &str| {
+            let mut names = Vec::new();
+            let checked = check(message.as_bytes(), &mut |name| {
+                names.push(name.to_owned());
+                Ok(name.strip_prefix("openai/").map(str::to_owned))
+            });
+            (names.join(" "), checked)
+        };
+        for (message, names, instead) in [
+            (
+                r#"{"type":"session.update","session":{"type":"realtime","audio":{"input":{"transcription":{"model":"whisper-1"}}}}}"#,
+                "whisper-1",
+                None,
+            ),
+            (
+                r#"{"type":"session.update","session":{"model":"a","input_audio_transcription":{"m\u006fdel":"b"}}}"#,
+                "a b",
+                None,
+            ),
+            (
+                r#"{"session":{"input_audio_transcription":{"model":"openai/whisper-1"}},"type":"transcription_session.update"}"#,
+                "openai/whisper-1",
+                Some(
+                    r#"{"session":{"input_audio_transcription":{"model":"whisper-1"}},"type":"transcription_session.update"}"#,
+                ),
+            ),
+            (
+                r#"{"type":"session.update","session":{"tools":[{"type":"function","parameters":{"properties":{"model":{"type":"string"}}}}]}}"#,
+                "",
+                None,
+            ),
+            (
+                r#"{"type":"response.create","response":{"model":"x","metadata":{"model":"mine"},"input":[{"type":"item_reference","id":"item_1"}]}}"#,
+                "x",
+                None,
+            ),
+        ] {
+            let expected = (names.to_owned(), Ok(instead.map(str::to_owned)));
+            assert_eq!(naming(message), expected, "{message}");
+        }
+        for message in [
+            r#"{"type":"session.update","session":{"prompt":{"id":"pmpt_1"}}}"#,
+            r#"{"type":"response.create","response":{"prompt":{"id":"pmpt_1"}}}"#,
+            r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_image","file_id":"file-1"}]}}"#,
+            r#"{"type":"session.update","session":{"model":"a","model":"b"}}"#,
+            r#"{"type":"session.update","session":{"model":"a"}"#,
+            "\u{feff}{}",
+            "[]",
+        ] {
+            assert!(naming(message).1.is_err(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_refused_message_is_answered_with_an_event() {
+        let error = ErrorBody {
+            message: "No.".into(),
+            status: StatusCode::FORBIDDEN,
+            param: Some("model"),
+            code: Some("model_not_allowed"),
+            request_id: None,
+        };
+        let event: Value =
+            serde_json::from_str(&refusal(&error, "event_1", br#"{"event_id":"mine"}"#)).expect("JSON");
+        assert_eq!((&event["type"], &event["event_id"]), (&json!("error"), &json!("event_1")));
+        assert_eq!(event["error"]["code"], "model_not_allowed");
+        assert_eq!(
+            (&event["error"]["message"], &event["error"]["event_id"]),
+            (&json!("No."), &json!("mine"))
+        );
+        let event: Value = serde_json::from_str(&refusal(&error, "event_2", b"{")).expect("JSON");
+        assert_eq!(event["error"]["event_id"], Value::Null);
     }
 
     #[test]

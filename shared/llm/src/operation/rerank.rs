@@ -137,10 +137,7 @@ impl Rerank {
 }
 
 fn api(provider: &Provider) -> Option<RerankApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Rerank(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Rerank(api) = offer { Some(api) } else { None })
 }
 
 /// What is to be ranked.

@@ -78,10 +78,7 @@ impl Operation for Speech {
 }
 
 fn api(provider: &Provider) -> Option<SpeechApi> {
-    provider.offers.iter().find_map(|offer| match offer {
-        Offer::Speech(api) => Some(*api),
-        _ => None,
-    })
+    provider.offered(|offer| if let Offer::Speech(api) = offer { Some(api) } else { None })
 }
 
 /// Two texts of the caller's body, as far as they are texts.
@@ -129,7 +126,7 @@ fn wav(rate: u32, samples: &[u8]) -> Vec<u8> {
     file.extend_from_slice(&size.saturating_add(36).to_le_bytes());
     file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
     file.extend_from_slice(&rate.to_le_bytes());
-    file.extend_from_slice(&(rate * 2).to_le_bytes());
+    file.extend_from_slice(&rate.saturating_mul(2).to_le_bytes());
     file.extend_from_slice(b"\x02\0\x10\0data");
     file.extend_from_slice(&size.to_le_bytes());
     file.extend_from_slice(samples);

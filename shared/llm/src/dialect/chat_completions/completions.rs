@@ -80,7 +80,7 @@ impl Front for Completions {
         target: &Target<'_>,
     ) -> Result<Encoded, Error> {
         forward::refuse_own_fallbacks(body, target)?;
-        let body = peek.rewrite(body, target.model, target.provider.ask_usage);
+        let body = forward::rewritten(body, peek, target)?;
         let request = post(format!("{}/completions", target.base_url), target, body)?;
         Ok(Encoded::forwarded(request, headers, target))
     }

@@ -12,7 +12,7 @@ use super::{DETAIL_PREFIX, call_id, error, forward::inner_error, usage};
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{Decoder, OnEvent, SseDecoder},
+    dialect::{Decoder, MAX_CALLS, OnEvent, SseDecoder},
     sse,
 };
 
@@ -136,7 +136,9 @@ impl Reader {
         if self.sources.is_empty() {
             self.sources = sources(chunk.search_results, chunk.citations);
         }
+        let mut usage = usage::read(chunk.usage, chunk.x_groq, chunk.service_tier);
         if let Some(choice) = choice {
+            usage = usage.or_else(|| usage::read(choice.usage, None, chunk.service_tier));
             let part = if self.is_whole_answer { choice.message } else { choice.delta };
             if let Some(part) = part {
                 self.part(part, events)?;
@@ -149,7 +151,7 @@ impl Reader {
             self.end = text(choice.finish_reason).or(self.end.take());
             self.native = text(choice.native_finish_reason).or(self.native.take());
         }
-        if let Some(usage) = usage::read(chunk.usage, chunk.x_groq, chunk.service_tier) {
+        if let Some(usage) = usage {
             if self.usage != Some(usage) {
                 self.usage = Some(usage);
                 events.push(Event::Usage(usage));
@@ -287,7 +289,8 @@ impl Reader {
     }
 }
 
-fn finish_reason(native: &str) -> Result<FinishReason, UpstreamError> {
+/// In OpenAI's words, or the failure that it tells.
+pub(super) fn finish_reason(native: &str) -> Result<FinishReason, UpstreamError> {
     let class = match native {
         "content_filter" | "safety" | "sensitive" => return Ok(FinishReason::ContentFilter),
         "length" | "max_tokens" | "model_length" => return Ok(FinishReason::Length),
@@ -396,9 +399,6 @@ fn without_status(body: &[u8]) -> UpstreamError {
     UpstreamError { status: None, ..error::upstream(502, &http::HeaderMap::new(), body) }
 }
 
-/// Far more than any model makes; each is compared with all others.
-const MAX_CALLS: usize = 1_000;
-
 // --- wire ---
 
 /// A whole answer, or a chunk of a stream. What can be of another type than promised is kept raw.
@@ -451,6 +451,9 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
     #[serde(borrow)]
     native_finish_reason: Option<&'a RawValue>,
+    /// Moonshot's place for the usage of a stream, beside the usual one if it is asked for.
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     /// The stop text that matched, as vLLM tells it.
     #[serde(borrow)]
     stop_reason: Option<&'a RawValue>,

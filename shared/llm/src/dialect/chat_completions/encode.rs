@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
@@ -17,14 +16,19 @@ use super::{
 };
 use crate::{
     Error, Target,
-    chat::{self, CacheTtl, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
-    dialect::{Encoded, drop_extra, drop_hints, is_claudes, post, responses::encode::Breakpoint},
+    chat::{self, CacheTtl, Detail, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
+    dialect::{
+        Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, is_claudes,
+        labels_within, plain_text, post, responses::encode::Breakpoint,
+    },
+    provider::StreamUsage,
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let quirks = Quirks::of(target);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     drop_hints(
         request,
         quirks.cache_marks != Marks::No && request.tools.iter().all(|tool| tool.cache.is_none()),
@@ -38,12 +42,13 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     fields.add_some("response_format", response_format(&request.response_format));
     fields.add_some(quirks.max_tokens, request.max_output_tokens.or(quirks.default_max_tokens));
     sampling(request, &quirks, &mut fields, &mut dropped);
+    service(request, &quirks, &mut fields, &mut dropped);
     stop(request, &quirks, &mut fields)?;
     logprobs(request, &quirks, &mut fields)?;
     thinking(request, &quirks, &mut fields, &mut dropped);
     if request.stream {
         fields.add("stream", true);
-        if target.provider.ask_usage {
+        if target.provider.stream_usage == StreamUsage::Asked {
             fields.add("stream_options", json!({ "include_usage": true }));
         }
     }
@@ -94,6 +99,11 @@ fn tools<'a>(
         Tool { kind: "function", function }
     };
     fields.add("tools", request.tools.iter().enumerate().map(&mut tool).collect::<Vec<_>>());
+    if request.tool_choice == Some(ToolChoice::Required) && !quirks.requires {
+        let message = "This provider's models cannot be made to call some tool. Leave the choice to the model, name the \
+            tool, or choose another model.";
+        return Err(Error::unsupported("tool_choice", message));
+    }
     let choice = request.tool_choice.as_ref().map(|choice| match choice {
         ToolChoice::Auto => json!("auto"),
         ToolChoice::Function(name) => json!({ "type": "function", "function": { "name": name } }),
@@ -102,7 +112,11 @@ fn tools<'a>(
     });
     fields.add_some("tool_choice", choice);
     // True is what everybody does unasked, and some models refuse the field.
-    fields.add_some("parallel_tool_calls", request.parallel_tool_calls.filter(|parallel| !parallel));
+    match request.parallel_tool_calls {
+        Some(false) if quirks.one_call => fields.add("parallel_tool_calls", false),
+        Some(false) => dropped.push("parallel_tool_calls".to_owned()),
+        Some(true) | None => {}
+    }
     Ok(())
 }
 
@@ -161,11 +175,34 @@ fn sampling<'a>(
         (Some(_), None) => dropped.push("seed".to_owned()),
         (None, _) => {}
     }
-    match (&request.user, quirks.user) {
-        (Some(user), true) => fields.add("user", user.as_str()),
-        (Some(_), false) => dropped.push("user".to_owned()),
-        (None, _) => {}
+}
+
+/// Who asks, at which price, and what the request is filed under.
+fn service<'a>(
+    request: &'a chat::Request,
+    quirks: &Quirks,
+    fields: &mut Fields<'a>,
+    dropped: &mut Vec<String>,
+) {
+    let user = if quirks.safety { request.user.as_deref() } else { request.end_user() };
+    match user {
+        Some(user) if quirks.user => fields.add("user", user),
+        Some(_) => dropped.push("user".to_owned()),
+        None => {}
     }
+    fields.add_some("safety_identifier", request.safety_identifier.as_deref().filter(|_| quirks.safety));
+    let known = |tier| quirks.tiers.iter().find(|(known, _)| *known == tier);
+    let tier = request.service_tier.and_then(known);
+    fields.add_some("service_tier", tier.map(|(_, name)| *name));
+    let labels = labels_within(request, 16, |_, _| true).filter(|_| quirks.labels);
+    let (has_labels, openais) = (labels.is_some(), quirks.openais);
+    fields.add_some("metadata", labels);
+    for (name, value) in request.openais.iter().filter(|(name, _)| openais.contains(name)) {
+        fields.add(name, value.clone());
+    }
+    let has =
+        Serves { details: true, labels: has_labels, openais, safety: quirks.safety, tier: tier.is_some() };
+    drop_service(request, has, dropped);
 }
 
 fn stop<'a>(request: &'a chat::Request, quirks: &Quirks, fields: &mut Fields<'a>) -> Result<(), Error> {
@@ -349,13 +386,7 @@ impl<'a> Conversation<'a, '_> {
                 }
                 Part::Reasoning(reasoning) => thoughts.push(reasoning),
                 Part::Refusal(text) | Part::Text(text) => said.push_str(text),
-                Part::ToolCall(call) => {
-                    if call.signature.is_some() {
-                        let position = calls.len();
-                        self.dropped.push(format!("messages[{at}].tool_calls[{position}].extra_content"));
-                    }
-                    calls.push(self.call(call));
-                }
+                Part::ToolCall(call) => calls.push(self.call(call)),
                 Part::CachePoint(_) | Part::ToolResult(_) => {}
             }
         }
@@ -409,8 +440,11 @@ impl<'a> Conversation<'a, '_> {
     ) {
         let text = || thoughts.iter().map(|thought| thought.text.as_str()).collect::<String>();
         match self.quirks.replay {
-            Replay::ContentBesideCalls if calls => message.reasoning_content = Some(text()),
-            Replay::Content | Replay::ContentBesideCalls => {
+            Replay::ContentBesideCalls { none } if calls => {
+                message.reasoning_content =
+                    Some(text()).filter(|text| !text.is_empty()).or(Some(none.to_owned()));
+            }
+            Replay::Content | Replay::ContentBesideCalls { .. } => {
                 message.reasoning_content = Some(text()).filter(|text| !text.is_empty());
             }
             Replay::Reasoning => message.reasoning = Some(text()).filter(|text| !text.is_empty()),
@@ -499,32 +533,23 @@ impl<'a> Conversation<'a, '_> {
     fn part(&self, part: &'a Part, field: &str) -> Result<Option<ContentPart<'a>>, Error> {
         Ok(match part {
             Part::File(file) => Some(self.file(file, field)?),
-            Part::Image(Media::Url(url)) => {
-                Some(ContentPart::ImageUrl { image_url: ImageUrl { url: Cow::Borrowed(url) } })
-            }
-            Part::Image(Media::Data { media_type, data }) => {
-                let url = Cow::Owned(format!("data:{media_type};base64,{data}"));
-                Some(ContentPart::ImageUrl { image_url: ImageUrl { url } })
+            Part::Image(image) => {
+                let url = image.media.url();
+                let detail = image.detail.map(Detail::as_str);
+                Some(ContentPart::ImageUrl { image_url: ImageUrl { url, detail } })
             }
             Part::Refusal(text) | Part::Text(text) => Some(ContentPart::text(text.as_str())),
             Part::CachePoint(_) | Part::Reasoning(_) | Part::ToolCall(_) | Part::ToolResult(_) => None,
         })
     }
 
-    /// A document. One that is text goes as text, which everybody reads.
+    /// A document. One that is text goes as text.
     fn file(&self, file: &'a chat::File, field: &str) -> Result<ContentPart<'a>, Error> {
+        if let Some(text) = plain_text(file, field)? {
+            return Ok(ContentPart::text(text));
+        }
         let name = file.name.as_deref();
         let file_data = match (&file.media, self.quirks.files) {
-            (Media::Data { media_type, data }, _) if is_text(media_type) => {
-                let bytes = STANDARD.decode(data).ok();
-                let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-                    let message =
-                        format!("`{field}` must hold UTF-8 text in base64, as its media type says.");
-                    return Err(Error::invalid(field, message));
-                };
-                let text = name.map(|name| format!("{name}:\n\n{text}")).unwrap_or(text);
-                return Ok(ContentPart::text(text));
-            }
             (Media::Data { media_type, data }, Files::ByContent | Files::ByContentOrAddress) => {
                 Cow::Owned(format!("data:{media_type};base64,{data}"))
             }
@@ -552,10 +577,6 @@ fn misplaced(field: &str) -> Error {
     let message =
         format!("`{field}` is an image or a document, which only the user can send here. Move it there.");
     Error::unsupported(field, message)
-}
-
-fn is_text(media_type: &str) -> bool {
-    media_type.starts_with("text/") || media_type == "application/json"
 }
 
 /// Blocks of thought as OpenRouter takes them back: Claude's, and those of others that came from it. A signature
@@ -781,6 +802,8 @@ struct File<'a> {
 #[derive(Serialize)]
 struct ImageUrl<'a> {
     url: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -860,7 +883,7 @@ mod tests {
     }
 
     fn picture() -> Part {
-        Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() })
+        Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() }.into())
     }
 
     fn document(media_type: &str, data: &str) -> Part {
@@ -905,7 +928,7 @@ mod tests {
                     vec![
                         text("What is this?"),
                         picture(),
-                        Part::Image(Media::Url("https://x/y.png".to_owned())),
+                        Part::Image(Media::Url("https://x/y.png".to_owned()).into()),
                     ],
                 ),
                 message(
@@ -981,10 +1004,18 @@ mod tests {
         let all = r#""presence_penalty":1.0,"top_k":5,"seed":7,"user":"u","#;
         let usage = r#","stream_options":{"include_usage":true}"#;
         #[rustfmt::skip]
-        let cases: [(&str, &str, &str, &str, &[&str]); 8] = [
+        let cases: [(&str, &str, &str, &str, &[&str]); 16] = [
             ("vllm/m", "max_tokens", all, usage, &[]),
             ("openrouter/m", "max_tokens", all, usage, &[]),
-            ("mistral/m", "max_tokens", r#""presence_penalty":1.0,"random_seed":7,"#, "", &["top_k", "user"]),
+            ("mistral/m", "max_tokens", r#""presence_penalty":1.0,"top_k":5,"random_seed":7,"#, "", &["user"]),
+            ("cerebras/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
+            ("groq/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
+            ("minimax/m", "max_tokens", r#""seed":7,"#, usage, &["presence_penalty", "top_k", "user"]),
+            ("moonshot/kimi-k2.6", "max_tokens", r#""seed":7,"#, usage, &["presence_penalty", "top_k", "user"]),
+            ("moonshot/moonshot-v1-8k", "max_tokens", r#""presence_penalty":1.0,"seed":7,"#, usage, &["top_k", "user"]),
+            ("sambanova/m", "max_tokens", r#""top_k":5,"#, usage, &["presence_penalty", "seed", "user"]),
+            ("zhipu/m", "max_tokens", "", usage, &["presence_penalty", "top_k", "seed", "user"]),
+            ("xai/grok-3", "max_tokens", r#""presence_penalty":1.0,"seed":7,"user":"u","#, usage, &["top_k"]),
             ("perplexity/sonar", "max_tokens", r#""presence_penalty":1.0,"#, "", &["top_k", "seed", "user"]),
             ("deepseek/m", "max_tokens", r#""presence_penalty":1.0,"#, usage, &["top_k", "seed", "user"]),
             ("xai/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
@@ -993,7 +1024,9 @@ mod tests {
         ];
         for (model, max_tokens, fields, end, lost) in cases {
             let (body, dropped) = body(&request, model);
-            let temperature = if model == "openai/gpt-5" { "" } else { r#""temperature":1.0,"# };
+            // Where there is no other, the default need not be said.
+            let has_one = !["openai/gpt-5", "moonshot/kimi-k2.6"].contains(&model);
+            let temperature = if has_one { r#""temperature":1.0,"# } else { "" };
             let expected = format!(
                 r#"{{"messages":[{{"role":"user","content":"Hi"}}],"{max_tokens}":9,{temperature}{fields}"stream":true{end}}}"#
             );
@@ -1025,6 +1058,11 @@ mod tests {
             ("groq/qwen/qwen3-32b", None, None, r#""reasoning_format":"parsed""#, false),
             ("groq/openai/gpt-oss-20b", Some(XHigh), None, r#""reasoning_effort":"high""#, false),
             ("mistral/m", Some(High), None, "", true),
+            ("minimax/m", Some(High), None, "", true),
+            ("moonshot/kimi-k2.6", Some(Off), None, r#""thinking":{"type":"disabled"}"#, false),
+            ("moonshot/kimi-k2.7-code", Some(Low), None, "", true),
+            ("moonshot/kimi-k3", Some(XHigh), None, r#""reasoning_effort":"high""#, false),
+            ("moonshot/moonshot-v1-8k", Some(Low), None, "", true),
             ("vllm/m", Some(Off), None, "", true),
         ];
         for (model, reasoning_effort, reasoning_budget, fields, lost) in cases {
@@ -1098,6 +1136,34 @@ mod tests {
                 (expected.as_str(), lost.iter().map(|&name| name.to_owned()).collect()),
                 "{model}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_provider_cannot_be_told_of_calls_is_refused_or_named() {
+        let tools = vec![chat::Tool { name: "add".to_owned(), ..chat::Tool::default() }];
+        let one = Request { tools, parallel_tool_calls: Some(false), ..asks(vec![text("Hi")]) };
+        for (model, lost) in
+            [("zhipu/m", &["parallel_tool_calls"][..]), ("moonshot/m", &[]), ("openai/gpt-4.1", &[])]
+        {
+            let (body, dropped) = body(&one, model);
+            assert_eq!(dropped, lost, "{model}");
+            assert_eq!(body.contains("parallel_tool_calls"), lost.is_empty(), "{model}");
+        }
+        let some = Request { tool_choice: Some(ToolChoice::Required), ..one };
+        assert_eq!(complaint(&some, "moonshot/kimi-k2.6").0, "tool_choice");
+        assert!(body(&some, "openai/gpt-4.1").0.contains(r#""tool_choice":"required""#));
+        let stops = Request { stop: vec!["a".to_owned(), "b".to_owned()], ..asks(vec![text("Hi")]) };
+        assert_eq!(complaint(&stops, "zhipu/m").0, "stop");
+        assert!(body(&stops, "cerebras/m").0.contains(r#""stop":["a","b"]"#));
+    }
+
+    #[test]
+    fn moonshot_gets_a_blank_beside_a_call_where_there_was_no_thought() {
+        let messages = vec![message(Role::Assistant, vec![call("c1", "{}")]), result("c1", vec![])];
+        let request = Request { messages, ..Request::default() };
+        for (model, told) in [("moonshot/kimi-k2.6", true), ("moonshot/moonshot-v1-8k", false)] {
+            assert_eq!(body(&request, model).0.contains(r#""reasoning_content":" ""#), told, "{model}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The OpenAI error object, both ways: ours for callers, and a compatible provider's for us.
 //!
 //! Providers that speak Chat Completions agree on the way to success only. Their errors come as
-//! OpenAI's object, as a bare string, as a list, with FastAPI's `detail`, or as a web page.
+//! OpenAI's object, as a bare string, as a list, with FastAPI's `detail`, or as a web page. What each says is in
+//! `tests/errors.rs`.
 
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -104,7 +105,8 @@ fn said(body: &Value) -> Said {
     };
     // `message` may itself be an object with a `detail` (Mistral).
     let places =
-        [&error["message"], &body["error"], &body["detail"], &error["message"]["detail"], &body["message"]];
+        // DeepInfra has it in `detail.error`.
+        [&error["message"], &body["error"], &body["detail"], &body["detail"]["error"], &error["message"]["detail"], &body["message"]];
     for place in places {
         match place {
             Value::String(message) => said.message.clone_from(message),
@@ -168,9 +170,18 @@ fn classify(status: u16, said: &Said) -> ErrorClass {
     let message = said.message.to_ascii_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
     match status {
-        400 | 413 | 422 if says(TOO_LONG) => ErrorClass::ContextLength,
-        400 | 403 if says(FILTERED) => ErrorClass::Content,
-        403 | 429 if says(NO_CREDIT) => ErrorClass::Quota,
+        400 | 413 | 422 | 500 if says(TOO_LONG) => ErrorClass::ContextLength,
+        400 | 403 | 422 if says(FILTERED) => ErrorClass::Content,
+        // What is spent for the day will not be back in a moment. What lasts a minute may be told with advice to pay.
+        429 if says(&["per day", "per-day", "modelbyday"]) => ErrorClass::Quota,
+        429 if says(&["rate limit"]) => ErrorClass::Rate,
+        403 | 412 | 429 if says(NO_CREDIT) => ErrorClass::Quota,
+        // xAI's answer to a key it does not know.
+        400 if says(&["incorrect api key"]) => ErrorClass::Auth,
+        400 if says(UNKNOWN_MODEL) => ErrorClass::NotFound,
+        // Groq's answer where its flexible tier is full.
+        498 => ErrorClass::Overloaded,
+        429 if says(&["overloaded", "capacity temporarily", "model busy"]) => ErrorClass::Overloaded,
         500.. if said.kind.as_deref() == Some("invalid_request_error") => ErrorClass::Invalid,
         _ => ErrorClass::of_status(status),
     }
@@ -178,20 +189,37 @@ fn classify(status: u16, said: &Said) -> ErrorClass {
 
 fn class_of_name(name: &str) -> Option<ErrorClass> {
     Some(match name {
-        "account_deactivated" | "authentication_error" | "invalid_api_key" => ErrorClass::Auth,
+        "account_deactivated" | "authentication_error" | "invalid_api_key" | "organization_restricted" => {
+            ErrorClass::Auth
+        }
         "ResponsibleAIPolicyViolation"
         | "content_filter"
         | "content_policy_violation"
+        | "data_inspection_failed"
         | "moderation_blocked" => ErrorClass::Content,
-        "context_length_exceeded" => ErrorClass::ContextLength,
-        "model_decommissioned" | "model_not_found" | "unknown_model" => ErrorClass::NotFound,
-        "capacity_exceeded" | "engine_overloaded" | "overloaded" | "overloaded_error"
+        "context_length_exceeded" | "exceed_context_size_error" => ErrorClass::ContextLength,
+        "invalid_model"
+        | "model_decommissioned"
+        | "model_not_available"
+        | "model_not_found"
+        | "unknown_model" => ErrorClass::NotFound,
+        "capacity_exceeded"
+        | "engine_overloaded"
+        | "engine_overloaded_error"
+        | "overloaded"
+        | "overloaded_error"
+        | "queue_exceeded"
         | "server_overloaded" => ErrorClass::Overloaded,
-        "billing_hard_limit_reached"
+        "Arrearage"
+        | "billing_hard_limit_reached"
         | "billing_not_active"
+        | "blocked_api_access"
+        | "exceeded_current_quota_error"
         | "insufficient_balance"
         | "insufficient_quota" => ErrorClass::Quota,
         "rate_limit_error" | "rate_limit_exceeded" | "too_many_requests" => ErrorClass::Rate,
+        // What the model wrote was no call, or not of the schema: another try may do.
+        "json_validate_failed" | "tool_use_failed" => ErrorClass::Server,
         _ => return None,
     })
 }
@@ -223,19 +251,46 @@ pub(crate) fn cut(message: &str) -> String {
 const MAX_MESSAGE_CHARS: usize = 2_000;
 
 const TOO_LONG: &[&str] = &[
+    "available context size",
     "context length",
     "context window",
     "context_length",
+    "exceeds max length",
     "input is too long",
+    "max_new_tokens` must be",
     "maximum context",
+    "maximum prompt length",
+    "model token limit",
     "prompt is too long",
+    "prompt too long",
+    "range of input length",
     "reduce the length",
 ];
 
-const FILTERED: &[&str] =
-    &["content filter", "content management policy", "content policy", "flagged", "moderation"];
+const FILTERED: &[&str] = &[
+    "content exists risk",
+    "content filter",
+    "content management policy",
+    "content policy",
+    "flagged",
+    "moderation",
+    "new_sensitive",
+    "unsafe or sensitive content",
+    "usage guidelines",
+];
 
-const NO_CREDIT: &[&str] = &["balance", "billing", "credits", "current quota"];
+const NO_CREDIT: &[&str] = &[
+    "balance",
+    "billing",
+    "credits",
+    "current quota",
+    "daily free allocation",
+    "free tier of the model has been exhausted",
+    "spending limit",
+];
+
+const UNKNOWN_MODEL: &[&str] =
+    &["is not a valid model id", "model not exist", "no such model", "unknown model"];
 
 #[cfg(test)]
 mod tests {

@@ -11,12 +11,14 @@ use memchr::memmem;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{error, usage};
+use super::{decode, error, usage};
 use crate::{
     Error, Target, UpstreamError,
+    chat::FinishReason,
     dialect::post,
     front::{ErrorBody, Framing, Peek, Splice},
     peek,
+    provider::StreamUsage,
     relay::{Ending, Passed, Relay, Summary},
     sse,
 };
@@ -87,7 +89,21 @@ fn usage_wish(options: &RawValue, body: &[u8]) -> Result<(bool, Splice), Error> 
 pub fn request(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<http::Request<Bytes>, Error> {
     refuse_own_fallbacks(body, target)?;
     let url = format!("{}/chat/completions", target.base_url);
-    post(url, target, peek.rewrite(body, target.model, target.provider.ask_usage))
+    post(url, target, rewritten(body, peek, target)?)
+}
+
+/// The caller's body, with the target's model and the target's way to be asked for usage.
+pub(super) fn rewritten(body: &[u8], peek: &Peek<'_>, target: &Target<'_>) -> Result<Vec<u8>, Error> {
+    let usage = target.provider.stream_usage;
+    let mut body = peek.rewrite(body, target.model, usage == StreamUsage::Asked);
+    if usage == StreamUsage::Refused {
+        let [options] = peek::fields(&body, ["stream_options"], 1)?;
+        if let Some(options) = options {
+            let member = peek::with_comma(peek::member(options, &body), &body);
+            body.drain(member);
+        }
+    }
+    Ok(body)
 }
 
 /// OpenRouter goes on to the models of a list, which nobody here has looked at: the key may not use them.
@@ -136,6 +152,8 @@ pub struct Forward {
     splitter: sse::Splitter,
     watch: Watch,
     request_id: String,
+    /// Whether the caller was told of a failure in the provider's place.
+    is_over: bool,
 }
 
 /// What was seen of a stream.
@@ -160,21 +178,23 @@ impl Forward {
             begun: false,
             done: false,
         };
-        Self { splitter: sse::Splitter::default(), watch, request_id: request_id.to_owned() }
+        Self { splitter: sse::Splitter::default(), watch, request_id: request_id.to_owned(), is_over: false }
     }
 
     fn fail(&mut self, failure: UpstreamError, out: &mut Vec<u8>) {
         error::event(&ErrorBody::upstream(&failure, Some(&self.request_id)), out);
         self.watch.summary.error = Some(failure);
+        self.is_over = true;
     }
 }
 
 impl Relay for Forward {
     fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.is_over {
+            return Passed::Instead;
+        }
         if self.splitter.held().len() + bytes.len() > MAX_EVENT_BYTES {
-            if self.watch.summary.error.is_none() {
-                self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
-            }
+            self.fail(UpstreamError::garbled("one event is larger than 16 MiB"), out);
             return Passed::Instead;
         }
         // Bytes are copied only once something must differ from what came in.
@@ -232,6 +252,10 @@ impl Relay for Forward {
 
     fn summary(&self) -> &Summary {
         &self.watch.summary
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
     }
 }
 
@@ -335,6 +359,12 @@ struct Answer<'a> {
 struct Choice<'a> {
     #[serde(borrow)]
     finish_reason: Option<Cow<'a, str>>,
+    /// OpenRouter's, where the model's own provider has another word.
+    #[serde(borrow)]
+    native_finish_reason: Option<&'a RawValue>,
+    /// Moonshot's place for the usage of a stream, beside the usual one if it is asked for.
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 impl Answer<'_> {
@@ -355,17 +385,24 @@ impl Answer<'_> {
         if let (None, Some(model)) = (&summary.response_model, model) {
             summary.response_model = Some(model.into_owned());
         }
-        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier) {
-            summary.usage = Some(usage);
-        }
         let choices =
             self.choices.and_then(|raw| serde_json::from_str::<Vec<Option<Choice<'_>>>>(raw.get()).ok());
-        let choices = choices.into_iter().flatten().flatten();
+        let choices: Vec<Choice<'_>> = choices.into_iter().flatten().flatten().collect();
+        let inner = || choices.iter().find_map(|choice| usage::read(choice.usage, None, self.service_tier));
+        if let Some(usage) = usage::read(self.usage, self.x_groq, self.service_tier).or_else(inner) {
+            summary.usage = Some(usage);
+        }
         // xAI sends an empty one beside tool calls.
-        let mut reasons =
-            choices.filter_map(|choice| choice.finish_reason).filter(|reason| !reason.is_empty());
-        let Some(first) = reasons.next() else { return 0 };
-        summary.finish_reason = Some(first.into_owned());
+        let mut reasons = choices.into_iter().filter_map(|choice| {
+            let reason = choice.finish_reason.filter(|reason| !reason.is_empty())?;
+            Some((reason, choice.native_finish_reason))
+        });
+        let Some((first, native)) = reasons.next() else { return 0 };
+        let native = native.and_then(|native| peek::text(native, "").ok()).unwrap_or(first.clone());
+        summary.native_finish_reason = Some(native.into_owned());
+        // What ends an answer badly has no word of OpenAI's.
+        let known = decode::finish_reason(&first).map(FinishReason::as_str);
+        summary.finish_reason = Some(known.map_or_else(|_| first.into_owned(), str::to_owned));
         1 + reasons.count() as u64
     }
 }
@@ -383,6 +420,31 @@ mod tests {
         let peek = peek(body).expect("valid");
         assert_eq!((&*peek.model, peek.stream, peek.include_usage), ("openai/gpt-5", true, false));
         assert_eq!(peek.user.as_deref(), Some("u1"));
+    }
+
+    /// Mistral answers 422 to it, and sends usage all the same.
+    #[test]
+    fn a_wish_for_usage_does_not_go_where_it_is_refused() {
+        let rest = r#""messages":[{"role":"user","content":"\"stream_options\":{}"}]"#;
+        let cases = [
+            (
+                r#"{"model":"a","stream":true,"stream_options":{"include_usage":true}}"#,
+                r#"{"model":"b","stream":true}"#,
+            ),
+            (r#"{"stream_options" : {"include_usage":true} , "model":"a"}"#, r#"{ "model":"b"}"#),
+            (r#"{"model":"a" ,"stream_options":null }"#, r#"{"model":"b"  }"#),
+            (r#"{"model":"a", "stream\u005foptions":{}, "stream":true}"#, r#"{"model":"b",  "stream":true}"#),
+            (r#"{"model":"a","stream":true}"#, r#"{"model":"b","stream":true}"#),
+        ];
+        for (body, expected) in cases {
+            let whole = |text: &str| text.replacen('{', &format!("{{{rest},"), 1);
+            let body = whole(body);
+            let peek = peek(body.as_bytes()).expect("valid");
+            let provider = crate::provider::find("mistral").expect("a row");
+            let target = Target { provider, model: "b", base_url: "https://x.test", credential: None };
+            let sent = request(body.as_bytes(), &peek, &target).expect("sayable");
+            assert_eq!(String::from_utf8_lossy(sent.body()), whole(expected), "{body}");
+        }
     }
 
     #[test]

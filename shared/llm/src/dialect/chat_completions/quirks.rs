@@ -1,9 +1,15 @@
 //! In what compatible providers differ from OpenAI, and OpenAI's models from one another.
 //!
 //! Sent is what a provider documents. What it does not is left out, because some refuse fields they do
-//! not know.
+//! not know. Whose word a row rests on stands at the row: a provider's reference of its API, its official client, or,
+//! where those are silent, what its API was seen to answer.
 
-use crate::{Target, chat::Effort, dialect::responses::encode::Model};
+use crate::{
+    Target,
+    chat::{Effort, OPENAIS, VERBOSITY},
+    dialect::responses::encode::Model,
+    usage::ServiceTier,
+};
 
 /// How one provider wants one model asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +33,10 @@ pub(super) struct Quirks {
     pub(super) strict_tools: bool,
     /// The word for "call some tool".
     pub(super) required: &'static str,
+    /// Whether that can be said at all.
+    pub(super) requires: bool,
+    /// Whether calls can be asked for one at a time (`parallel_tool_calls: false`).
+    pub(super) one_call: bool,
     pub(super) files: Files,
     /// How many stop texts there may be.
     pub(super) max_stops: usize,
@@ -45,6 +55,14 @@ pub(super) struct Quirks {
     pub(super) shows: Shows,
     /// Whether the model tells the probabilities of its tokens.
     pub(super) logprobs: bool,
+    /// The prices that can be asked for, and what they are called.
+    pub(super) tiers: &'static [(ServiceTier, &'static str)],
+    /// Which fields of OpenAI's own it knows.
+    pub(super) openais: &'static [&'static str],
+    /// Whether the end user has a second name.
+    pub(super) safety: bool,
+    /// Whether a request is filed under labels. OpenAI files only what it is to store.
+    pub(super) labels: bool,
 }
 
 /// How documents are taken.
@@ -89,8 +107,10 @@ pub(super) enum Replay {
     No,
     /// As text in `reasoning_content`.
     Content,
-    /// The same, and present, if empty, beside every tool call.
-    ContentBesideCalls,
+    /// The same, and present beside every tool call, with these words if there was no thought.
+    ContentBesideCalls {
+        none: &'static str,
+    },
     /// As signed or encrypted blocks, in `reasoning_details`; Claude's go to Claude only.
     Details {
         claude: bool,
@@ -144,6 +164,8 @@ impl Quirks {
             user: false,
             strict_tools: true,
             required: "required",
+            requires: true,
+            one_call: true,
             files: Files::No,
             max_stops: usize::MAX,
             default_max_tokens: None,
@@ -155,12 +177,18 @@ impl Quirks {
             schemas: Schemas::Yes,
             shows: Shows::Always,
             logprobs: false,
+            tiers: &[],
+            openais: &[],
+            safety: false,
+            labels: false,
         };
         match target.provider.name {
+            // Its reference lists no penalties, and four texts to stop at.
+            "cerebras" => Self { penalties: false, user: true, max_stops: 4, ..common },
             "deepseek" => Self {
                 seed: None,
                 strict_tools: false,
-                replay: Replay::ContentBesideCalls,
+                replay: Replay::ContentBesideCalls { none: "" },
                 thinking: Thinking::DeepSeek,
                 schemas: Schemas::No,
                 logprobs: true,
@@ -173,9 +201,12 @@ impl Quirks {
                 thinking: Thinking::Efforts(NONE_TO_HIGH),
                 ..common
             },
+            // Its official client says of both penalties that none of its models takes them.
             "groq" => Self {
+                penalties: false,
                 user: true,
                 max_stops: 4,
+                tiers: &[(ServiceTier::Standard, "on_demand"), (ServiceTier::Flex, "flex")],
                 thinking: groq(&model),
                 shows: Shows::IfIncluded,
                 schemas: if ["gpt-oss", "kimi-k2", "llama-4"].iter().any(|newer| model.contains(newer)) {
@@ -185,9 +216,14 @@ impl Quirks {
                 },
                 ..common
             },
+            // Its thought is in the text, and cannot be steered; it says that penalties mean nothing to it.
+            "minimax" => Self { penalties: false, thinking: Thinking::No, ..common },
+            // The fields are those of its official client.
             "mistral" => Self {
                 system_first: true,
                 seed: Some("random_seed"),
+                top_k: true,
+                logprobs: true,
                 required: "any",
                 replay: if mistral(&model) == Thinking::No && !model.starts_with("magistral") {
                     Replay::No
@@ -198,9 +234,12 @@ impl Quirks {
                 call_ids: CallIds::Nine,
                 ..common
             },
+            "moonshot" => Self::moonshot(&model, common),
             "ollama" => Self { thinking: Thinking::Efforts(NONE_TO_HIGH), ..common },
             // A deployment is mostly named for its model.
-            "azure" | "openai" => Self::openai(&model, common),
+            "azure" | "openai" => {
+                Self { tiers: OPENAI_TIERS, openais: OPENAIS, safety: true, ..Self::openai(&model, common) }
+            }
             "github" if model.starts_with("openai/") => Self::openai(&model["openai/".len()..], common),
             "openrouter" => Self {
                 top_k: true,
@@ -210,32 +249,65 @@ impl Quirks {
                 replay: Replay::Details { claude: model.starts_with("anthropic/") },
                 thinking: Thinking::OpenRouter,
                 logprobs: true,
+                tiers: OPENAI_TIERS,
+                openais: &[VERBOSITY],
+                labels: true,
                 ..common
             },
             "perplexity" => Self { system_first: true, alternates: true, seed: None, tools: false, ..common },
+            // What its reference lists.
+            "sambanova" => Self { penalties: false, seed: None, top_k: true, ..common },
             "together" => Self { top_k: true, ..common },
             "llama-cpp" => Self { top_k: true, logprobs: true, ..common },
             "vllm" => Self { top_k: true, user: true, replay: Replay::Reasoning, logprobs: true, ..common },
             // Its own is 256.
             "workers-ai" => Self { default_max_tokens: Some(2_048), ..common },
-            "xai" => Self {
+            // Its reference: models that think refuse penalties, and texts to stop at.
+            "xai" => {
+                let thinks = !["grok-2", "grok-3"].iter().any(|idle| model.starts_with(idle))
+                    || model.starts_with("grok-3-mini");
+                Self {
+                    penalties: !thinks,
+                    user: true,
+                    strict_tools: false,
+                    max_stops: if thinks { 0 } else { usize::MAX },
+                    thinking: xai(&model),
+                    ..common
+                }
+            }
+            // Its reference lists neither penalties nor a seed, and one text to stop at.
+            "zhipu" => Self {
                 penalties: false,
-                user: true,
-                strict_tools: false,
-                // Models that think refuse to stop.
-                max_stops: if ["grok-3-mini", "grok-4", "grok-code"]
-                    .iter()
-                    .any(|thinks| model.starts_with(thinks))
-                {
-                    0
-                } else {
-                    usize::MAX
-                },
-                thinking: xai(&model),
+                seed: None,
+                max_stops: 1,
+                one_call: false,
+                schemas: Schemas::No,
+                thinking: Thinking::OnOff,
                 ..common
             },
-            "zhipu" => Self { schemas: Schemas::No, thinking: Thinking::OnOff, ..common },
             _ => common,
+        }
+    }
+
+    /// Kimi, newer than K2's first versions, thinks: it takes no other temperature than its own (`invalid temperature:
+    /// only 1 is allowed for this model`), nor any other field of sampling, and wants its thought beside every call
+    /// (`reasoning_content is missing in assistant tool call message`; a blank will do). No model of Moonshot's can be
+    /// made to call some tool, as its guide for those who come from OpenAI says.
+    fn moonshot(model: &str, common: Self) -> Self {
+        let common = Self { requires: false, strict_tools: false, thinking: Thinking::No, ..common };
+        if ["moonshot-v1", "kimi-k2-0", "kimi-k2-turbo"].iter().any(|older| model.starts_with(older)) {
+            return common;
+        }
+        Self {
+            sampling: false,
+            penalties: false,
+            replay: Replay::ContentBesideCalls { none: " " },
+            thinking: match model {
+                _ if model.starts_with("kimi-k2.5") || model.starts_with("kimi-k2.6") => Thinking::OnOff,
+                _ if model.starts_with("kimi-k2") => Thinking::No,
+                _ => Thinking::Efforts(&[Effort::Low, Effort::High]),
+            },
+            ..common
         }
     }
 
@@ -315,6 +387,9 @@ fn xai(model: &str) -> Thinking {
         _ => Thinking::Efforts(LOW_TO_HIGH),
     }
 }
+
+const OPENAI_TIERS: &[(ServiceTier, &str)] =
+    &[(ServiceTier::Standard, "default"), (ServiceTier::Flex, "flex"), (ServiceTier::Priority, "priority")];
 
 const LOW_TO_HIGH: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
 const MINIMAL_TO_HIGH: &[Effort] = &[Effort::Minimal, Effort::Low, Effort::Medium, Effort::High];

@@ -11,9 +11,10 @@ use super::DETAIL_PREFIX;
 use crate::{
     Error,
     chat::{
-        CacheTtl, Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool,
-        ToolCall, ToolChoice, ToolResult,
+        CacheTtl, Effort, Extra, File, Image, Media, Message, OPENAIS, Part, Reasoning, Request,
+        ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
+    dialect::{detail, labels, openais, service_tier, turns::Calls},
     fields::{self, At, Object, leave},
 };
 
@@ -43,13 +44,18 @@ pub fn parse(body: &[u8]) -> Result<Request, Error> {
         logprobs: logprobs(&mut body)?,
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: match body.object("stream_options")? {
-            Some(mut options) => options.boolean("include_usage")?.unwrap_or(false),
+            Some(mut options) => {
+                let include_usage = options.boolean("include_usage")?.unwrap_or(false);
+                leave(options, &mut extra);
+                include_usage
+            }
             None => false,
         },
-        user: match (body.text("user")?, body.text("safety_identifier")?) {
-            (Some(user), _) => Some(user),
-            (None, newer) => newer,
-        },
+        user: body.text("user")?,
+        safety_identifier: body.text("safety_identifier")?,
+        service_tier: service_tier(&mut body, "service_tier"),
+        labels: labels(&mut body, "metadata"),
+        openais: openais(&mut body, OPENAIS),
         ..Request::default()
     };
     let request = thinking(&mut body, request, &mut extra)?;
@@ -81,25 +87,16 @@ fn messages(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<V
     if list.is_empty() {
         return Err(Error::invalid("messages", "`messages` must hold at least one message."));
     }
-    let mut calls = HashSet::new();
+    let mut calls = Calls::default();
     let mut messages = Vec::with_capacity(list.len());
     let here = body.at;
     let at = here.field("messages");
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         let message = message(&mut object, extra)?;
-        for part in &message.parts {
-            match part {
-                Part::ToolCall(call) => {
-                    calls.insert(call.id.clone());
-                }
-                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
-                    let here = object.at;
-                    let at = here.field("tool_call_id");
-                    return Err(at.wrong("must be the id of a tool call in an earlier assistant message"));
-                }
-                _ => {}
-            }
+        if calls.stray(&message.parts).is_some() {
+            let rule = "must be the id of a tool call in an earlier assistant message";
+            return Err(object.at.field("tool_call_id").wrong(rule));
         }
         messages.push(message);
         leave(object, extra);
@@ -260,12 +257,10 @@ fn part(object: &mut Object<'_>, role: Role, extra: &mut Vec<(String, Value)>) -
                 return Err(at.required("an object with a `url`"));
             };
             let url = image.required_text("url", URL)?;
-            let part = Part::Image(picture(url, image.at.field("url"))?);
-            if image.map.get("detail").is_some_and(|detail| detail == "auto") {
-                image.map.remove("detail");
-            }
+            let media = picture(url, image.at.field("url"))?;
+            let detail = detail(&mut image);
             leave(image, extra);
-            Ok(part)
+            Ok(Part::Image(Image { detail, media }))
         }
         ("image_url", _) => Err(object.at.cannot("is an image, which only `user` and `tool` messages can hold")),
         ("file", Role::Tool | Role::User) => file(object),
@@ -726,7 +721,8 @@ mod tests {
         let request =
             with(r#""max_tokens":1,"max_completion_tokens":2,"safety_identifier":"new","user":null"#)
                 .expect("valid");
-        assert_eq!((request.max_output_tokens, request.user.as_deref()), (Some(2), Some("new")));
+        assert_eq!((request.max_output_tokens, request.user.as_deref()), (Some(2), None));
+        assert_eq!(request.end_user(), Some("new"));
         assert_eq!(request.extra, []);
     }
 

@@ -6,7 +6,7 @@ use super::Failure;
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{OnEvent, text},
+    dialect::{MAX_CALLS, OnEvent, text},
     sse,
 };
 
@@ -32,7 +32,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
     let id = text(&answer, "/id");
     let mut reader = Reader { id: id.clone().unwrap_or_default(), ..Reader::default() };
     let mut events = vec![Event::Start { id, model: None }];
-    reader.message(None, message, true, &mut events);
+    reader.message(None, message, true, &mut events)?;
     if !answer["finish_reason"].is_string() {
         return Err(UpstreamError::truncated());
     }
@@ -74,7 +74,7 @@ impl OnEvent for Reader {
                     events.push(Event::Start { id, model: None });
                 }
                 let begins = kind == "tool-call-start";
-                self.message(step["index"].as_u64(), &step["delta"]["message"], begins, events);
+                self.message(step["index"].as_u64(), &step["delta"]["message"], begins, events)?;
             }
             "error" => return Err(failed()),
             // An error body in place of an event.
@@ -92,7 +92,13 @@ impl OnEvent for Reader {
 
 impl Reader {
     /// A message, or what is added to it. Deltas carry one thing where a whole message has a list.
-    fn message(&mut self, wire: Option<u64>, message: &Value, begins: bool, events: &mut Vec<Event>) {
+    fn message(
+        &mut self,
+        wire: Option<u64>,
+        message: &Value,
+        begins: bool,
+        events: &mut Vec<Event>,
+    ) -> Result<(), UpstreamError> {
         events.extend(text(message, "/tool_plan").map(Event::Reasoning));
         events.extend(text(message, "/content").map(Event::Text));
         for item in several(&message["content"]) {
@@ -101,15 +107,24 @@ impl Reader {
         }
         for call in several(&message["tool_calls"]) {
             if begins {
-                self.call(wire, call, events);
+                self.call(wire, call, events)?;
             } else {
                 self.arguments(wire, call, events);
             }
         }
         several(&message["citations"]).iter().for_each(|cited| cite(cited, events));
+        Ok(())
     }
 
-    fn call(&mut self, wire: Option<u64>, call: &Value, events: &mut Vec<Event>) {
+    fn call(
+        &mut self,
+        wire: Option<u64>,
+        call: &Value,
+        events: &mut Vec<Event>,
+    ) -> Result<(), UpstreamError> {
+        if self.calls.len() == MAX_CALLS {
+            return Err(UpstreamError::garbled("it has more tool calls than a model makes"));
+        }
         let index = self.calls.len() as u32;
         self.calls.push(wire);
         // Another answer of the conversation has calls too.
@@ -118,6 +133,7 @@ impl Reader {
         self.has_nameless_call |= name.is_empty();
         events.push(Event::ToolCall { index, id, name, signature: None });
         events.extend(text(call, "/function/arguments").map(|text| Event::ToolArguments { index, text }));
+        Ok(())
     }
 
     /// Adds to the call with this index, or to the last where it has none.
@@ -208,7 +224,7 @@ fn several(value: &Value) -> &[Value] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::{Decoder, SseDecoder};
+    use crate::dialect::SseDecoder;
 
     const STREAM: &str = concat!(
         "event: message-start\ndata: {\"id\":\"m1\",\"type\":\"message-start\",\"delta\":{\"message\":{\"role\":\"assistant\",\"content\":[],\"tool_plan\":\"\",\"tool_calls\":[],\"citations\":[]}}}\n\n",
@@ -271,13 +287,7 @@ mod tests {
     }
 
     fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = SseDecoder::new(Reader::default());
-        let mut events = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece, &mut events);
-        }
-        decoder.finish(&mut events);
-        events
+        crate::dialect::decoded(&mut SseDecoder::new(Reader::default()), pieces)
     }
 
     #[test]

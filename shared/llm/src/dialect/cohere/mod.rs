@@ -22,7 +22,7 @@ mod write;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::{Decoder, Dialect, Encoded, SseDecoder, chat_completions, post, retry_after_ms};
+use super::{Decoder, Dialect, Encoded, SseDecoder, bend::ToolNames, chat_completions, post, retry_after_ms};
 use crate::{
     Error, ErrorClass, Target, UpstreamError,
     chat::{Event, Request, ToolChoice},
@@ -48,6 +48,10 @@ impl Dialect for Cohere {
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(SseDecoder::new(answer::Reader::default()))
+    }
+
+    fn tool_names(&self, _target: &Target<'_>) -> ToolNames {
+        NAMES
     }
 
     /// JSON mode and tools exclude each other.
@@ -154,6 +158,9 @@ impl Failure {
     }
 }
 
+/// What Cohere says of names of tools in its first version, and nothing else in its second.
+const NAMES: ToolNames = ToolNames { longest: 64, besides: "", any_first: false };
+
 /// The caller's name for its project.
 const CLIENT_NAME: &str = "x-client-name";
 
@@ -161,7 +168,7 @@ const CLIENT_NAME: &str = "x-client-name";
 mod tests {
     use super::*;
     use crate::{
-        provider::{Auth, Betas, Hosting, Provider},
+        provider::{Auth, Betas, Hosting, Provider, StreamUsage},
         relay::{Ending, Passed},
     };
 
@@ -175,7 +182,7 @@ mod tests {
         betas: Betas::None,
         api: Api::Cohere,
         also: None,
-        ask_usage: false,
+        stream_usage: StreamUsage::Unasked,
         offers: &[],
     };
 

@@ -1,15 +1,14 @@
 //! A caller's body, read into the unified request. Strict; see [`crate::fields`].
 
-use std::collections::HashSet;
-
 use serde_json::Value;
 
 use crate::{
     Error,
     chat::{
-        Effort, Extra, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
+        Effort, Extra, Image, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
         ToolChoice, ToolResult,
     },
+    dialect::{detail, turns::Calls},
     fields::{self, At, Object, leave},
 };
 
@@ -71,22 +70,14 @@ fn messages(body: &mut Object<'_>, extra: &mut Rest) -> Result<Vec<Message>, Err
     if list.is_empty() {
         return Err(at.wrong("must hold at least one message"));
     }
-    let mut calls = HashSet::new();
+    let mut calls = Calls::default();
     let mut messages = Vec::with_capacity(list.len());
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         let message = message(&mut object, extra)?;
-        for part in &message.parts {
-            match part {
-                Part::ToolCall(call) => {
-                    calls.insert(call.id.clone());
-                }
-                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
-                    let rule = "must be the id of a tool call in an earlier assistant message";
-                    return Err(object.at.field("tool_call_id").wrong(rule));
-                }
-                _ => {}
-            }
+        if calls.stray(&message.parts).is_some() {
+            let rule = "must be the id of a tool call in an earlier assistant message";
+            return Err(object.at.field("tool_call_id").wrong(rule));
         }
         messages.push(message);
         leave(object, extra);
@@ -206,11 +197,9 @@ fn image(object: &mut Object<'_>, extra: &mut Rest) -> Result<Part, Error> {
     };
     let url = image.required_text("url", "an `https://` address or a `data:` URL")?;
     let media = media(url, image.at.field("url"))?;
-    if image.map.get("detail").is_some_and(|detail| detail == "auto") {
-        image.map.remove("detail");
-    }
+    let detail = detail(&mut image);
     leave(image, extra);
-    Ok(Part::Image(media))
+    Ok(Part::Image(Image { detail, media }))
 }
 
 fn media(url: String, at: At<'_>) -> Result<Media, Error> {
@@ -430,7 +419,13 @@ mod tests {
             model: "a/b".to_owned(),
             messages: vec![
                 said(Role::System, vec![text("Be kind.")]),
-                said(Role::User, vec![text("What?"), Part::Image(image)]),
+                said(
+                    Role::User,
+                    vec![
+                        text("What?"),
+                        Part::Image(Image { detail: Some(crate::chat::Detail::Low), media: image }),
+                    ],
+                ),
                 said(
                     Role::Assistant,
                     vec![thought("Look.", None), thought("Hm", Some("s")), text("So"), Part::ToolCall(call)],
@@ -465,7 +460,6 @@ mod tests {
             extra: vec![
                 extra("citation_options", serde_json::json!({"mode": "FAST"}), None),
                 extra("documents", serde_json::json!(["d"]), Some(REFUSED[0].1)),
-                extra("messages[1].content[1].image_url.detail", "low".into(), None),
                 extra("messages[3].content[1].document.id", "d".into(), None),
                 extra("safety_mode", "OFF".into(), None),
             ],

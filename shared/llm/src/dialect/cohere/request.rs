@@ -8,14 +8,18 @@ use serde_json::Value;
 use super::url;
 use crate::{
     Error, Target,
-    chat::{self, Media, Part, ResponseFormat, Role, TOOL_FAILED},
-    dialect::{Encoded, drop_extra, drop_hints, post},
+    chat::{self, Detail, Part, ResponseFormat, Role, TOOL_FAILED},
+    dialect::{
+        Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, plain_text, post,
+    },
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     drop_hints(request, false, false, &mut dropped);
+    drop_service(request, Serves { details: true, ..Serves::default() }, &mut dropped);
     unsaid(request, &mut dropped);
     if request.stop.len() > MAX_STOPS {
         let message = format!("Cohere stops at {MAX_STOPS} texts at most, not {}.", request.stop.len());
@@ -58,7 +62,7 @@ fn unsaid(request: &chat::Request, dropped: &mut Vec<String>) {
         ("parallel_tool_calls", request.parallel_tool_calls == Some(false) && !request.tools.is_empty()),
         ("include_reasoning", request.thoughts == Some(false)),
         ("top_k", request.top_k.is_some_and(|k| k > MAX_K)),
-        ("user", request.user.is_some()),
+        ("user", request.end_user().is_some()),
     ];
     dropped.extend(unsaid.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned()));
 }
@@ -130,18 +134,20 @@ fn messages<'a>(
 fn said(part: &Part, path: impl Fn() -> String) -> Result<Option<Item<'_>>, Error> {
     Ok(match part {
         Part::Image(image) => {
-            let url = match image {
-                Media::Data { media_type, data } => Cow::Owned(format!("data:{media_type};base64,{data}")),
-                Media::Url(url) => Cow::Borrowed(url.as_str()),
-            };
-            Some(Item::ImageUrl { image_url: ImageUrl { url } })
+            let detail = image.detail.map(Detail::as_str);
+            Some(Item::ImageUrl { image_url: ImageUrl { url: image.media.url(), detail } })
         }
-        Part::Refusal(text) | Part::Text(text) => (!text.is_empty()).then_some(Item::Text { text }),
-        Part::File(_) => {
+        Part::Refusal(text) | Part::Text(text) => {
+            (!text.is_empty()).then_some(Item::Text { text: text.into() })
+        }
+        Part::File(file) => {
             let path = path();
-            let message =
-                format!("`{path}` is a file, and Cohere reads text and images only. Send its text.");
-            return Err(Error::unsupported(path, message));
+            let Some(text) = plain_text(file, &path)? else {
+                let message =
+                    format!("`{path}` is a file, and Cohere reads text and images only. Send its text.");
+                return Err(Error::unsupported(path, message));
+            };
+            Some(Item::Text { text: text.into() })
         }
         Part::CachePoint(_) | Part::Reasoning(_) | Part::ToolCall(_) | Part::ToolResult(_) => None,
     })
@@ -172,7 +178,7 @@ fn assistant<'a>(
             }
             Part::Refusal(text) | Part::Text(text) if text.is_empty() => {}
             Part::Refusal(text) | Part::Text(text) if calls_tools && !thinks => plan.push(text),
-            Part::Refusal(text) | Part::Text(text) => content.push(Item::Text { text }),
+            Part::Refusal(text) | Part::Text(text) => content.push(Item::Text { text: text.into() }),
             Part::ToolCall(call) => tool_calls.push(ToolCall {
                 id: &call.id,
                 kind: "function",
@@ -201,7 +207,7 @@ fn results<'a>(at: usize, parts: &'a [Part], messages: &mut Vec<Message<'a>>) ->
     for part in parts {
         let Part::ToolResult(result) = part else { continue };
         let mut content = Vec::new();
-        content.extend(result.is_error.then_some(Item::Text { text: TOOL_FAILED }));
+        content.extend(result.is_error.then_some(Item::Text { text: TOOL_FAILED.into() }));
         for (index, part) in result.parts.iter().enumerate() {
             let path = || format!("messages[{at}].content[{index}]");
             match said(part, path)? {
@@ -374,14 +380,14 @@ enum Message<'a> {
 #[serde(untagged)]
 enum Content<'a> {
     Items(Vec<Item<'a>>),
-    Text(&'a str),
+    Text(Cow<'a, str>),
 }
 
 impl<'a> From<Vec<Item<'a>>> for Content<'a> {
-    fn from(items: Vec<Item<'a>>) -> Self {
-        match items.as_slice() {
-            [] => Self::Text(""),
-            [Item::Text { text }] => Self::Text(text),
+    fn from(mut items: Vec<Item<'a>>) -> Self {
+        match items.as_mut_slice() {
+            [] => Self::Text(Cow::Borrowed("")),
+            [Item::Text { text }] => Self::Text(std::mem::take(text)),
             _ => Self::Items(items),
         }
     }
@@ -391,13 +397,15 @@ impl<'a> From<Vec<Item<'a>>> for Content<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Item<'a> {
     ImageUrl { image_url: ImageUrl<'a> },
-    Text { text: &'a str },
+    Text { text: Cow<'a, str> },
     Thinking { thinking: &'a str },
 }
 
 #[derive(Serialize)]
 struct ImageUrl<'a> {
     url: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -463,7 +471,7 @@ mod tests {
     use super::*;
     use crate::{
         dialect::{Dialect, chat_completions, cohere::Cohere},
-        provider::{Api, Auth, Betas, Hosting, Provider},
+        provider::{Api, Auth, Betas, Hosting, Provider, StreamUsage},
     };
 
     static PROVIDER: Provider = Provider {
@@ -476,7 +484,7 @@ mod tests {
         betas: Betas::None,
         api: Api::Cohere,
         also: None,
-        ask_usage: false,
+        stream_usage: StreamUsage::Unasked,
         offers: &[],
     };
 
@@ -643,7 +651,8 @@ mod tests {
             assert_eq!(param, expected, "{fields}");
         }
         let target = Target { provider: &PROVIDER, model: THINKER, base_url: "https://x", credential: None };
-        let file = chat::File { cited: false, name: None, media: Media::Url("https://x/y.pdf".to_owned()) };
+        let file =
+            chat::File { cited: false, name: None, media: chat::Media::Url("https://x/y.pdf".to_owned()) };
         let message = chat::Message { role: Role::User, parts: vec![Part::File(file)] };
         let request = chat::Request { messages: vec![message], ..chat::Request::default() };
         assert!(matches!(Cohere.encode(&request, &target), Err(Error::Unsupported { .. })));

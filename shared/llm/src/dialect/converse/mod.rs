@@ -6,8 +6,9 @@
 //! - instructions stand apart from the conversation, and turns alternate: messages of one side in a row
 //!   are one turn;
 //! - a tool's result is something the user says, and comes before anything else in that turn;
-//! - a history with calls is refused where no tools are given, so the tools that were called stand in;
-//! - no tool choice forbids tools: without calls in the history they are left out, else the model is asked;
+//! - a history with calls is refused where no tools are given: for Claude the tools that were called stand in;
+//! - no tool choice forbids tools or several calls at once: Claude is told in Anthropic's own words. For others tools
+//!   that are forbidden are left out, and earlier calls of them are told as text;
 //! - names of tools have at most 64 letters, digits, `_` and `-`; ids of calls also `.` and `:`;
 //! - images and documents come as bytes with a format, documents with a name of few letters, each
 //!   another, and beside text;

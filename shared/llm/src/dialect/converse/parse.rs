@@ -15,7 +15,7 @@ use crate::{
         CacheTtl, Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool,
         ToolCall, ToolChoice, ToolResult,
     },
-    dialect::with_call_signatures,
+    dialect::{labels, messages::front::request::option, service_tier, with_call_signatures},
     fields::{self, Object, leave},
     front::Peek,
     peek,
@@ -65,6 +65,11 @@ pub(super) fn parse(peek: &Peek<'_>, body: &[u8]) -> Result<Request, Error> {
     // The model's own fields first: Converse's field for effort goes before theirs.
     additional(&mut body, &mut request, &mut rest)?;
     output(&mut body, &mut request, &mut rest)?;
+    request.labels = labels(&mut body, "requestMetadata");
+    if let Some(mut tier) = body.object("serviceTier")? {
+        request.service_tier = service_tier(&mut tier, "type");
+        leave(tier, &mut rest);
+    }
     // The one that is told unasked.
     if body
         .map
@@ -232,7 +237,7 @@ fn image(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
     let data = bytes(&mut source)?;
     leave(source, rest);
     leave(image, rest);
-    Ok(Part::Image(Media::Data { media_type: format!("image/{format}"), data }))
+    Ok(Part::Image(Media::Data { media_type: format!("image/{format}"), data }.into()))
 }
 
 fn document(block: &mut Object<'_>, rest: &mut Rest) -> Result<Part, Error> {
@@ -509,6 +514,10 @@ fn additional(body: &mut Object<'_>, request: &mut Request, rest: &mut Rest) -> 
         leave(config, rest);
     }
     request.reasoning_effort = effort(&mut more, "reasoning_effort")?.or(request.reasoning_effort);
+    // Anthropic's own word on tools says more than Converse's.
+    let (choice, parallel) = option::tool_choice(&mut more, &request.tools, &[], rest)?;
+    request.tool_choice = choice.or(request.tool_choice.take());
+    request.parallel_tool_calls = parallel;
     leave(more, rest);
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! A unified request, as Converse wants it.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -12,12 +15,13 @@ use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role, TOOL_FAILED},
     dialect::{
-        Encoded, drop_extra, drop_hints, is_claudes,
+        Encoded, Serves, arguments, drop_call_signatures, drop_extra, drop_hints, drop_service, is_claudes,
+        labels_within,
         messages::{
             model::{self, Model, Off, Sampling, Thinking},
             schema,
         },
-        post,
+        post, turns,
     },
 };
 
@@ -25,6 +29,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let maker = Maker::of(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     drop_hints(request, maker.caches(), true, &mut dropped);
     if request.logprobs.is_some() {
         let message =
@@ -33,15 +38,19 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     }
     let stop_sequences = stop_sequences(request, &maker)?;
     let mut conversation = conversation(request, &maker, &mut dropped)?;
-    let mut tools = tools(request, &mut conversation, &mut dropped)?;
+    let mut tools = tools(request, &conversation, &mut dropped)?;
     conversation.limit_cache_points(&mut tools);
-    let tool_choice = tool_choice(request, target, &maker, &tools)?;
+    let mut tool_choice = tool_choice(request, target, &maker, &tools)?;
     let text_format = text_format(request, &mut dropped)?;
 
     let forced = matches!(tool_choice, Some(ToolChoice::Any {} | ToolChoice::Tool { .. }));
     let thought = thought(request, &maker, forced, &conversation, &mut dropped);
     let sampling = sampling(request, &maker, thought.thinks, &mut dropped);
     let mut more = thought.more;
+    if let Some(choice) = own_choice(request, &maker, &tools) {
+        more.insert("tool_choice".to_owned(), choice);
+        tool_choice = None;
+    }
     if let Some(top_k) = sampling.top_k {
         maker.top_k(top_k, &mut more);
     }
@@ -64,8 +73,12 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
             Some(_) if !request.stop.is_empty() => &["/stop_sequence"],
             _ => &[],
         },
+        request_metadata: labels_within(request, MAX_LABELS, is_label),
+        service_tier: request.service_tier.map(|tier| Tier { kind: tier.word("default") }),
     };
-    dropped.extend(unknown(request).map(str::to_owned));
+    let has = Serves { labels: body.request_metadata.is_some(), tier: true, ..Serves::default() };
+    drop_service(request, has, &mut dropped);
+    dropped.extend(unknown(request, &maker).map(str::to_owned));
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
     Ok(Encoded::new(post(url(target, request.stream), target, body)?, dropped))
 }
@@ -76,14 +89,15 @@ pub(super) fn lacks_schema(target: &Target<'_>) -> bool {
 }
 
 /// What Converse has no words for, and the answer means the same without.
-fn unknown(request: &chat::Request) -> impl Iterator<Item = &'static str> {
+fn unknown(request: &chat::Request, maker: &Maker) -> impl Iterator<Item = &'static str> {
+    let one_call = request.parallel_tool_calls == Some(false) && !request.tools.is_empty();
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     let fields = [
         ("frequency_penalty", is_set(request.frequency_penalty)),
-        ("parallel_tool_calls", request.parallel_tool_calls == Some(false) && !request.tools.is_empty()),
+        ("parallel_tool_calls", one_call && !forbids(request) && !maker.has_own_choice()),
         ("presence_penalty", is_set(request.presence_penalty)),
         ("seed", request.seed.is_some()),
-        ("user", request.user.is_some()),
+        ("user", request.end_user().is_some()),
     ];
     fields.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
 }
@@ -136,6 +150,11 @@ impl Maker {
         matches!(self, Self::Anthropic(_) | Self::Nova)
     }
 
+    /// Whether the model can be told in its maker's words how to choose among tools.
+    fn has_own_choice(&self) -> bool {
+        self.claude().is_some_and(|model| model.own_choice)
+    }
+
     fn has_top_k(&self) -> bool {
         matches!(self, Self::Anthropic(_) | Self::Mistral | Self::Nova)
     }
@@ -170,9 +189,11 @@ struct Conversation<'a> {
     turns: Vec<Turn<'a>>,
     /// Names of documents, which must differ, and the number to try next for one that is taken.
     documents: HashMap<String, usize>,
-    /// Names of the tools that were called, in order.
-    called: Vec<Cow<'a, str>>,
+    /// Names of the tools that were called.
+    called: BTreeSet<Cow<'a, str>>,
     caches: bool,
+    /// Whether calls and their results are told as text, so that no tool is there to be called.
+    tells_calls: bool,
     /// Whether the model can be told that a tool failed; the others are told in words.
     knows_failures: bool,
 }
@@ -184,6 +205,7 @@ fn conversation<'a>(
 ) -> Result<Conversation<'a>, Error> {
     let mut conversation = Conversation {
         caches: maker.caches(),
+        tells_calls: forbids(request) && !maker.has_own_choice(),
         knows_failures: matches!(maker, Maker::Anthropic(_) | Maker::Nova),
         ..Conversation::default()
     };
@@ -200,10 +222,11 @@ fn conversation<'a>(
         return Err(Error::invalid("messages", message));
     }
     for turn in &mut conversation.turns {
+        turn.settle();
         let has = |kind: fn(&Block<'_>) -> bool| turn.content.iter().any(kind);
         // Refused otherwise.
         if has(|block| matches!(block, Block::Document(_))) && !has(|block| matches!(block, Block::Text(_))) {
-            turn.content.push(Block::Text("See the document."));
+            turn.content.push(Block::Text("See the document.".into()));
         }
     }
     Ok(conversation)
@@ -229,7 +252,7 @@ impl<'a> Conversation<'a> {
                 part => blocks.extend(self.shown(at, part)?),
             }
         }
-        self.turn("user", blocks);
+        turns::say(&mut self.turns, "user", blocks);
         Ok(())
     }
 
@@ -249,25 +272,28 @@ impl<'a> Conversation<'a> {
                     }
                 }
                 Part::ToolCall(call) => {
-                    let input = input(&call.arguments).ok_or_else(|| {
+                    let input = arguments::object(&call.arguments).ok_or_else(|| {
                         let param = format!("messages[{at}].tool_calls[{calls}].function.arguments");
                         let message =
                             format!("`{param}` must be the text of a JSON object, as the model gave it.");
                         Error::invalid(param, message)
                     })?;
-                    let name = past_name(&call.name);
-                    if !self.called.contains(&name) {
-                        self.called.push(name.clone());
-                    }
-                    blocks.push(Block::ToolUse(ToolUse { tool_use_id: call_id(&call.id), name, input }));
                     calls += 1;
+                    if self.tells_calls {
+                        let told = format!("Call {} of the tool {}: {input}", call.id, call.name);
+                        blocks.push(Block::Text(told.into()));
+                        continue;
+                    }
+                    let name = past_name(&call.name);
+                    self.called.insert(name.clone());
+                    blocks.push(Block::ToolUse(ToolUse { tool_use_id: call_id(&call.id), name, input }));
                 }
                 part => blocks.extend(said(part)),
             }
         }
         // Thought comes first, whatever the order it was kept in.
         thoughts.append(&mut blocks);
-        self.turn("assistant", thoughts);
+        turns::say(&mut self.turns, "assistant", thoughts);
         Ok(())
     }
 
@@ -280,8 +306,11 @@ impl<'a> Conversation<'a> {
                 Part::ToolResult(result) => {
                     let mut content = Vec::new();
                     let mut points = Vec::new();
-                    if result.is_error && !self.knows_failures {
-                        content.push(Block::Text(TOOL_FAILED));
+                    if self.tells_calls {
+                        content.push(Block::Text(format!("Result of the call {}:", result.call_id).into()));
+                    }
+                    if result.is_error && (self.tells_calls || !self.knows_failures) {
+                        content.push(Block::Text(TOOL_FAILED.into()));
                     }
                     for part in &result.parts {
                         match part {
@@ -289,8 +318,13 @@ impl<'a> Conversation<'a> {
                             part => content.extend(self.shown(at, part)?),
                         }
                     }
-                    if content.is_empty() {
-                        content.push(Block::Text("(no output)"));
+                    if result.parts.is_empty() || content.is_empty() {
+                        content.push(Block::Text("(no output)".into()));
+                    }
+                    if self.tells_calls {
+                        blocks.append(&mut content);
+                        points.into_iter().for_each(|ttl| push_cache_point(&mut blocks, ttl, self.caches));
+                        continue;
                     }
                     let tool_use_id = call_id(&result.call_id);
                     let status = (result.is_error && self.knows_failures).then_some("error");
@@ -300,33 +334,17 @@ impl<'a> Conversation<'a> {
                 _ => {}
             }
         }
-        match self.turns.last_mut().filter(|turn| turn.role == "user") {
-            Some(turn) => {
-                let count = blocks.len();
-                turn.content.splice(turn.results..turn.results, blocks);
-                turn.results += count;
-            }
-            None if blocks.is_empty() => {}
-            None => self.turns.push(Turn { role: "user", results: blocks.len(), content: blocks }),
+        if !blocks.is_empty() {
+            turns::results(&mut self.turns).append(&mut blocks);
         }
         Ok(())
-    }
-
-    /// Adds to the turn of `role`, a new one where the other side spoke last.
-    fn turn(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
-        match self.turns.last_mut() {
-            // All that was said was empty.
-            _ if blocks.is_empty() => {}
-            Some(turn) if turn.role == role => turn.content.extend(blocks),
-            _ => self.turns.push(Turn { role, content: blocks, results: 0 }),
-        }
     }
 
     /// What a user or a tool may show.
     fn shown(&mut self, at: usize, part: &'a Part) -> Result<Option<Block<'a>>, Error> {
         match part {
             Part::File(file) => self.document(at, file).map(Some),
-            Part::Image(image) => picture(at, image).map(Some),
+            Part::Image(image) => picture(at, &image.media).map(Some),
             part => Ok(said(part)),
         }
     }
@@ -384,14 +402,14 @@ impl<'a> Conversation<'a> {
 
     /// Whether there are calls or results, for which Converse demands tools.
     fn has_calls(&self) -> bool {
-        !self.called.is_empty() || self.turns.iter().any(|turn| turn.results > 0)
+        !self.called.is_empty() || self.turns.iter().any(|turn| turn.has_results)
     }
 
     /// Whether a tool loop goes on whose call came without its thought. Models that think to a budget
     /// refuse to think on.
     fn lost_its_thought(&self) -> bool {
         let [.., call, results] = self.turns.as_slice() else { return false };
-        results.results > 0 && !matches!(call.content.first(), Some(Block::ReasoningContent(_)))
+        results.has_results && !matches!(call.content.first(), Some(Block::ReasoningContent(_)))
     }
 }
 
@@ -416,7 +434,7 @@ fn cache_point(ttl: CacheTtl) -> CachePoint {
 /// What anyone may say. Text without a visible character is refused by the API, and says nothing.
 fn said(part: &Part) -> Option<Block<'_>> {
     match part {
-        Part::Refusal(text) | Part::Text(text) => (!text.trim().is_empty()).then_some(Block::Text(text)),
+        Part::Refusal(text) | Part::Text(text) => (!text.trim().is_empty()).then(|| Block::Text(text.into())),
         _ => None,
     }
 }
@@ -458,12 +476,6 @@ fn bytes<'a>(at: usize, media: &'a Media, what: &str) -> Result<(&'a str, &'a st
     }
 }
 
-/// Arguments, as the JSON they are text of; the bytes stay as the model wrote them.
-fn input(arguments: &str) -> Option<&RawValue> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
-}
-
 /// A call's id in the letters the API takes. Another provider's may be longer or use others: those are
 /// replaced by a digest, so that two ids stay two and a call and its result stay together.
 fn call_id(id: &str) -> Cow<'_, str> {
@@ -491,15 +503,19 @@ fn past_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(if name.is_empty() { "_".to_owned() } else { name })
 }
 
-/// The tools. Where none are given but some were called, or none may be called any more, those of the
-/// past stand in, because the history is refused without them.
+/// Whether no tool may be called, because none is given or the caller says so.
+fn forbids(request: &chat::Request) -> bool {
+    request.tools.is_empty() || request.tool_choice == Some(chat::ToolChoice::None)
+}
+
+/// The tools. Where none are given but some were called, those of the past stand in, because the history is refused
+/// without them.
 fn tools<'a>(
     request: &'a chat::Request,
-    conversation: &mut Conversation<'a>,
+    conversation: &Conversation<'a>,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<Tool<'a>>, Error> {
-    let forbidden = request.tool_choice == Some(chat::ToolChoice::None);
-    if forbidden && !conversation.has_calls() {
+    if forbids(request) && (conversation.tells_calls || !conversation.has_calls()) {
         return Ok(Vec::new());
     }
     let mut tools = Vec::with_capacity(request.tools.len());
@@ -525,21 +541,40 @@ fn tools<'a>(
         }
     }
     if tools.is_empty() && conversation.has_calls() {
-        let names =
-            if conversation.called.is_empty() { vec!["none".into()] } else { conversation.called.clone() };
-        tools.extend(names.into_iter().map(|name| Tool::ToolSpec {
+        let none = conversation.called.is_empty().then_some(Cow::Borrowed("none"));
+        tools.extend(conversation.called.iter().cloned().chain(none).map(|name| Tool::ToolSpec {
             name,
             description: Some("No longer available. Do not call it."),
             input_schema: InputSchema { json: schema::input_schema(None) },
             strict: false,
         }));
     }
-    if forbidden {
-        // There is no word for it; the model is asked instead.
-        conversation.system.push(Block::Text("Do not call any tool in your next answer."));
-        dropped.push("tool_choice".to_owned());
-    }
     Ok(tools)
+}
+
+/// What of the choice only Anthropic has words for: no call at all, and one call at a time.
+fn own_choice(request: &chat::Request, maker: &Maker, tools: &[Tool<'_>]) -> Option<Value> {
+    if tools.is_empty() || !maker.has_own_choice() {
+        return None;
+    }
+    let mut choice = match &request.tool_choice {
+        _ if forbids(request) => return Some(json!({ "type": "none" })),
+        _ if request.parallel_tool_calls != Some(false) => return None,
+        Some(chat::ToolChoice::Function(name)) => json!({ "type": "tool", "name": name }),
+        Some(chat::ToolChoice::Required) => json!({ "type": "any" }),
+        None | Some(chat::ToolChoice::Auto | chat::ToolChoice::None) => json!({ "type": "auto" }),
+    };
+    choice["disable_parallel_tool_use"] = json!(true);
+    Some(choice)
+}
+
+/// Whether Bedrock files a request under it.
+fn is_label(name: &str, value: &str) -> bool {
+    let fits = |letter: char| {
+        letter.is_ascii_alphanumeric() || letter.is_ascii_whitespace() || ":_@$#=/+,-.".contains(letter)
+    };
+    let is_label = |text: &str| text.len() <= 256 && text.chars().all(fits);
+    !name.is_empty() && is_label(name) && is_label(value)
 }
 
 fn tool_choice<'a>(
@@ -702,6 +737,16 @@ struct Body<'a> {
     additional_model_request_fields: Map<String, Value>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     additional_model_response_field_paths: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<Tier>,
+}
+
+#[derive(Serialize)]
+struct Tier {
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -728,14 +773,7 @@ impl Inference<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct Turn<'a> {
-    role: &'static str,
-    content: Vec<Block<'a>>,
-    /// How many blocks of tool results `content` opens with.
-    #[serde(skip)]
-    results: usize,
-}
+type Turn<'a> = turns::Turn<Block<'a>>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -744,7 +782,7 @@ enum Block<'a> {
     Document(Document<'a>),
     Image(Picture<'a>),
     ReasoningContent(Thought<'a>),
-    Text(&'a str),
+    Text(Cow<'a, str>),
     ToolResult(ToolResult<'a>),
     ToolUse(ToolUse<'a>),
 }
@@ -879,5 +917,6 @@ const MAX_NAME_CHARS: usize = 190;
 const MAX_ID_CHARS: usize = 64;
 /// How many cache points one request may have.
 const MAX_CACHE_POINTS: usize = 4;
+const MAX_LABELS: usize = 16;
 /// The smallest thinking budget there is.
 const LEAST_BUDGET: u64 = 1_024;

@@ -9,7 +9,7 @@ use crate::{
         ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
     eventstream,
-    provider::{Auth, Hosting, Provider},
+    provider::{Auth, Hosting, Provider, StreamUsage},
     relay::{Ending, Passed},
 };
 
@@ -23,7 +23,7 @@ static BEDROCK: Provider = Provider {
     betas: Betas::None,
     api: Api::Converse,
     also: None,
-    ask_usage: false,
+    stream_usage: StreamUsage::Unasked,
     offers: &[],
 };
 
@@ -39,7 +39,7 @@ fn text(text: &str) -> Part {
 }
 
 fn image() -> Part {
-    Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aGk=".to_owned() })
+    Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aGk=".to_owned() }.into())
 }
 
 fn pdf(name: &str) -> Part {
@@ -184,27 +184,84 @@ fn what_a_choice_of_tools_becomes() {
         request
     };
     let fresh = |choice| with_tools(Request { tool_choice: Some(choice), ..asking(vec![text("Hi")]) });
+    let one_call = |choice| Request { parallel_tool_calls: Some(false), ..fresh(choice) };
+    let function = || ToolChoice::Function("weather".to_owned());
+    let forbidden = || with_tools(history(Some(ToolChoice::None)));
+    let (told, gone) = (Some("Tells it."), Some("No longer available. Do not call it."));
+    let newer = "anthropic.claude-sonnet-4-6";
+    let own = |choice| Some(("additionalModelRequestFields", json!({ "tool_choice": choice })));
     let cases = [
-        (fresh(ToolChoice::Auto), Some("Tells it."), None),
-        (fresh(ToolChoice::Required), Some("Tells it."), Some(json!({ "any": {} }))),
+        (CLAUDE, fresh(ToolChoice::Auto), told, None),
+        (CLAUDE, fresh(ToolChoice::Required), told, Some(("toolChoice", json!({ "any": {} })))),
+        (CLAUDE, fresh(function()), told, Some(("toolChoice", json!({ "tool": { "name": "weather" } })))),
+        (CLAUDE, fresh(ToolChoice::None), None, None),
+        (CLAUDE, history(None), None, None),
+        (CLAUDE, forbidden(), None, None),
+        (newer, fresh(ToolChoice::None), None, None),
+        (newer, history(None), gone, own(json!({ "type": "none" }))),
+        (newer, forbidden(), told, own(json!({ "type": "none" }))),
         (
-            fresh(ToolChoice::Function("weather".to_owned())),
-            Some("Tells it."),
-            Some(json!({ "tool": { "name": "weather" } })),
+            newer,
+            one_call(ToolChoice::Auto),
+            told,
+            own(json!({ "type": "auto", "disable_parallel_tool_use": true })),
         ),
-        (fresh(ToolChoice::None), None, None),
-        (history(None), Some("No longer available. Do not call it."), None),
-        (with_tools(history(Some(ToolChoice::None))), Some("Tells it."), None),
+        (
+            newer,
+            one_call(function()),
+            told,
+            own(json!({ "type": "tool", "name": "weather", "disable_parallel_tool_use": true })),
+        ),
     ];
-    for (request, description, choice) in cases {
-        let (body, dropped) = encoded(&request, CLAUDE);
+    for (model, request, description, choice) in cases {
+        let (body, dropped) = encoded(&request, model);
         let config = &body["toolConfig"];
         assert_eq!(config["tools"][0]["toolSpec"]["description"].as_str(), description, "{body}");
-        assert_eq!(config.get("toolChoice"), choice.as_ref(), "{body}");
-        let asked = request.tool_choice == Some(ToolChoice::None) && description.is_some();
-        assert_eq!(dropped, if asked { vec!["tool_choice"] } else { vec![] });
-        assert_eq!(body["system"].is_array(), asked);
+        let said = config.get("toolChoice").map(|choice| ("toolChoice", choice.clone()));
+        let own = body.get("additionalModelRequestFields");
+        let own = own.map(|own| ("additionalModelRequestFields", own.clone()));
+        assert_eq!(said.or(own), choice, "{body}");
+        assert_eq!(dropped, Vec::<String>::new());
     }
+}
+
+#[test]
+fn calls_are_told_as_text_where_no_tool_may_be_there_to_be_called() {
+    let failed = |parts| Part::ToolResult(ToolResult { call_id: "c2".to_owned(), parts, is_error: true });
+    let request = Request {
+        messages: vec![
+            message(Role::User, vec![text("Hi")]),
+            message(Role::Assistant, vec![text("Let me see."), call("c1", "{\"a\":1}"), call("c2", "")]),
+            message(Role::Tool, vec![result("c1", vec![text("Sun"), image()])]),
+            message(Role::Tool, vec![failed(vec![])]),
+            message(Role::User, vec![text("And?")]),
+        ],
+        tools: vec![weather()],
+        tool_choice: Some(ToolChoice::None),
+        ..Request::default()
+    };
+    let (body, dropped) = encoded(&request, "amazon.nova-pro-v1:0");
+    assert_eq!((body.get("toolConfig"), dropped), (None, vec![]));
+    let texts = |turn: usize| -> Vec<&str> {
+        let blocks = body["messages"][turn]["content"].as_array().expect("blocks");
+        blocks.iter().map(|block| block["text"].as_str().unwrap_or("(image)")).collect()
+    };
+    assert_eq!(
+        texts(1),
+        ["Let me see.", "Call c1 of the tool weather: {\"a\":1}", "Call c2 of the tool weather: {}"]
+    );
+    assert_eq!(
+        texts(2),
+        [
+            "Result of the call c1:",
+            "Sun",
+            "(image)",
+            "Result of the call c2:",
+            "The tool failed. ",
+            "(no output)",
+            "And?"
+        ]
+    );
 }
 
 #[test]
@@ -277,8 +334,9 @@ fn other_models_get_no_cache_points_and_documents_get_words_beside_them() {
 
 #[test]
 fn what_bedrock_cannot_do_is_refused_by_name() {
-    let url = Part::Image(Media::Url("https://example.com/a.png".to_owned()));
-    let tiff = Part::Image(Media::Data { media_type: "image/tiff".to_owned(), data: "aGk=".to_owned() });
+    let url = Part::Image(Media::Url("https://example.com/a.png".to_owned()).into());
+    let tiff =
+        Part::Image(Media::Data { media_type: "image/tiff".to_owned(), data: "aGk=".to_owned() }.into());
     let tool = Tool { name: "a.b".to_owned(), ..weather() };
     let extra = Extra { name: "n".to_owned(), value: json!(2), instead: Some("Ask twice.") };
     let hi = || asking(vec![text("Hi")]);
@@ -397,13 +455,7 @@ fn frames(bytes: &[u8]) -> Vec<String> {
 }
 
 fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
-    let mut decoder = Converse.decoder();
-    let mut events = Vec::new();
-    for piece in pieces {
-        decoder.feed(piece, &mut events);
-    }
-    decoder.finish(&mut events);
-    events
+    crate::dialect::decoded(&mut *Converse.decoder(), pieces)
 }
 
 #[test]
@@ -913,8 +965,8 @@ fn a_rich_request_is_read() {
         top_k: Some(7),
         stream: true,
         include_usage: true,
+        labels: vec![("team".to_owned(), "a".to_owned())],
         extra: vec![
-            extra("requestMetadata", json!({ "team": "a" }), None),
             extra("guardrailConfig", json!({ "guardrailIdentifier": "g" }), Some(guardrails)),
             extra("additionalModelRequestFields.x", json!(1), None),
         ],

@@ -7,13 +7,16 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
-    dialect::CALL_SIGNATURE,
+    dialect::{
+        CALL_SIGNATURE,
+        arguments::{self, Progress},
+    },
     eventstream,
     front::{ErrorBody, Writer},
 };
@@ -39,7 +42,7 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
             Event::ReasoningSignature(signature) => think(&mut blocks, "", Some(signature)),
             Event::Refusal(text) | Event::Text(text) => say(&mut blocks, text),
             Event::Logprobs(_) | Event::Start { .. } => {}
-            Event::StopText(text) => stop = Some(StopText { stop_sequence: text }),
+            Event::StopText(text) => stop = Some(text.as_str()),
             Event::ToolArguments { index, text } => {
                 let call = calls.get(*index as usize).and_then(|at: &usize| blocks.get_mut(*at));
                 if let Some(Block::ToolUse { input, .. }) = call {
@@ -59,10 +62,13 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
         }
     }
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
+    let stop_reason = stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some());
+    let more =
+        More { stop_sequence: stop, native_finish_reason: FinishReason::own_word(native, stop_reason) };
     let answer = Answer {
         output: Output { message: Message { role: "assistant", content: blocks } },
-        stop_reason: stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some()),
-        additional_model_response_fields: stop,
+        stop_reason,
+        additional_model_response_fields: more.some(),
         usage,
         metrics: Metrics::default(),
     };
@@ -177,6 +183,7 @@ struct Call {
     signature: Option<String>,
     /// The arguments so far.
     text: String,
+    progress: Progress,
     /// How many bytes of them were sent.
     sent: usize,
 }
@@ -212,12 +219,14 @@ impl Stream {
             Event::ToolArguments { index, text } => {
                 if let Some(call) = self.calls.get_mut(*index as usize) {
                     call.text.push_str(text);
+                    call.progress.read(text);
                 }
                 self.pump(false, out);
             }
             Event::ToolCall { id, name, signature, .. } => {
                 let (id, name, signature) = (id.clone(), name.clone(), signature.clone());
-                self.calls.push(Call { id, name, signature, text: String::new(), sent: 0 });
+                let (text, progress) = (String::new(), Progress::default());
+                self.calls.push(Call { id, name, signature, text, progress, sent: 0 });
                 self.pump(false, out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
@@ -240,7 +249,7 @@ impl Stream {
             let more = self.begun < self.calls.len();
             let current = self.calls.get(self.begun.wrapping_sub(1)).filter(|_| self.open == Open::Call);
             match current {
-                Some(call) if !(all || more && is_json(&call.text)) => return,
+                Some(call) if !(all || more && call.progress.is_whole) => return,
                 Some(_) => self.close(out),
                 None if !more => return,
                 None => self.begin_call(out),
@@ -288,7 +297,7 @@ impl Stream {
             return;
         }
         let last = self.calls.get(self.begun.wrapping_sub(1)).filter(|_| self.open == Open::Call);
-        if last.is_some_and(|call| call.text.trim_ascii().is_empty()) {
+        if last.is_some_and(|call| call.progress.is_blank) {
             self.delta("toolUse", json!({ "input": "{}" }), out);
         }
         frame("contentBlockStop", json!({ "contentBlockIndex": self.block }), out);
@@ -316,8 +325,9 @@ impl Stream {
         self.begin(out);
         let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native, self.stop.is_some());
         let mut stop = json!({ "stopReason": reason });
-        if let Some(text) = &self.stop {
-            stop["additionalModelResponseFields"] = json!({ "stop_sequence": text });
+        let native_finish_reason = FinishReason::own_word(native, reason);
+        if let Some(more) = (More { stop_sequence: self.stop.as_deref(), native_finish_reason }).some() {
+            stop["additionalModelResponseFields"] = json!(more);
         }
         frame("messageStop", stop, out);
         self.state = State::Finished;
@@ -371,10 +381,6 @@ fn frame(kind: &str, payload: impl Serialize, out: &mut Vec<u8>) {
     eventstream::write(&headers, &payload, out);
 }
 
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
 // --- wire ---
 
 #[derive(Serialize)]
@@ -383,16 +389,28 @@ struct Answer<'a> {
     output: Output<'a>,
     stop_reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    additional_model_response_fields: Option<StopText<'a>>,
+    additional_model_response_fields: Option<More<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
     metrics: Metrics,
 }
 
-/// Claude's own field; in Converse, what a caller asks for by `additionalModelResponseFieldPaths`.
+/// What Converse has no field for.
 #[derive(Serialize)]
-struct StopText<'a> {
-    stop_sequence: &'a str,
+struct More<'a> {
+    /// Claude's own field; in Converse, what a caller asks for by `additionalModelResponseFieldPaths`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_sequence: Option<&'a str>,
+    /// The provider's own word for the end, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
+}
+
+impl More<'_> {
+    /// Itself, unless it says nothing.
+    fn some(self) -> Option<Self> {
+        (self.stop_sequence.is_some() || self.native_finish_reason.is_some()).then_some(self)
+    }
 }
 
 #[derive(Serialize)]
@@ -432,11 +450,10 @@ struct Input(String);
 
 impl Serialize for Input {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = if self.0.trim_ascii().is_empty() { "{}" } else { &self.0 };
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(input) => input.serialize(serializer),
+        match arguments::json(&self.0) {
+            Some(input) => input.serialize(serializer),
             // What the model wrote is no JSON; a caller must at least see it.
-            Err(_) => serializer.serialize_str(text),
+            None => serializer.serialize_str(&self.0),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Gemini's answer, as events. A chunk of a stream has the shape of a whole answer.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -9,7 +9,7 @@ use super::{SIGNATURE_PREFIX, failure};
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{OnEvent, count},
+    dialect::{MAX_CALLS, OnEvent, count},
     sse,
 };
 
@@ -46,7 +46,7 @@ pub(super) struct Reader {
     response_id: String,
     call_ids: Vec<String>,
     /// What was said so far: sources count its bytes.
-    text: String,
+    text: Text,
     usage: Option<Usage>,
     /// Newer models are billed by the search, others by the prompt that led to some.
     bills_searches: bool,
@@ -131,6 +131,9 @@ impl Reader {
 
     fn part(&mut self, part: Part<'_>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         if let Some(call) = part.function_call {
+            if self.call_ids.len() == MAX_CALLS {
+                return Err(UpstreamError::garbled("it has more tool calls than a model makes"));
+            }
             let index = self.call_ids.len() as u32;
             let id = self.call_id(call.id);
             events.push(Event::ToolCall { index, id, name: call.name, signature: part.thought_signature });
@@ -147,7 +150,7 @@ impl Reader {
             Some(text) if text.is_empty() => {}
             Some(text) if part.thought => events.push(Event::Reasoning(text)),
             Some(text) => {
-                self.text.push_str(&text);
+                self.text.push(&text);
                 events.push(Event::Text(text));
             }
             None => {}
@@ -180,12 +183,12 @@ impl Reader {
             let source = chunk.values().find(|source| source.is_object())?;
             Some(Citation { url: text(&source["uri"]), title: text(&source["title"]), ..Citation::default() })
         };
-        let mut named = Vec::new();
+        let mut named = BTreeSet::new();
         for support in list("groundingSupports") {
             let (quote, span) = (text(&support["segment"]["text"]), self.span(&support["segment"]));
             let chunks = support["groundingChunkIndices"].as_array().into_iter().flatten();
             for at in chunks.filter_map(|at| usize::try_from(at.as_u64()?).ok()) {
-                named.push(at);
+                named.insert(at);
                 let citation = chunk(at).map(|found| Citation { quote: quote.clone(), span, ..found });
                 events.extend(citation.map(Event::Citation));
             }
@@ -201,10 +204,7 @@ impl Reader {
 
     /// A piece of the text, of which the API counts the bytes.
     fn span(&self, segment: &Value) -> Option<(u64, u64)> {
-        let at = |name: &str| {
-            let bytes = usize::try_from(segment[name].as_u64()?).ok()?;
-            Some(self.text.get(..bytes)?.chars().count() as u64)
-        };
+        let at = |name: &str| self.text.chars(usize::try_from(segment[name].as_u64()?).ok()?);
         // Zero is left out.
         at("endIndex").map(|end| (at("startIndex").unwrap_or(0), end))
     }
@@ -222,6 +222,39 @@ impl Reader {
         self.call_ids.push(id.clone());
         id
     }
+}
+
+/// Text of which pieces are counted in characters, however many and wherever they are.
+#[derive(Debug, Default)]
+struct Text {
+    text: String,
+    /// How many characters begin before each [`Text::STEP`] bytes.
+    before: Vec<u64>,
+}
+
+impl Text {
+    const STEP: usize = 4096;
+
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        while let Some(step) = self.text.as_bytes().chunks_exact(Self::STEP).nth(self.before.len()) {
+            let before = self.before.last().copied().unwrap_or_default();
+            self.before.push(before + begun(step));
+        }
+    }
+
+    /// How many characters the first bytes are; `None` where they end within one.
+    fn chars(&self, bytes: usize) -> Option<u64> {
+        let steps = bytes / Self::STEP;
+        let before = steps.checked_sub(1).map_or(Some(0), |last| self.before.get(last).copied())?;
+        let rest = self.text.get(..bytes)?.as_bytes().get(steps * Self::STEP..)?;
+        Some(before + begun(rest))
+    }
+}
+
+/// How many characters begin among these bytes of text.
+fn begun(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64
 }
 
 /// JSON without the spaces between its tokens. A whole answer comes indented.
@@ -248,7 +281,7 @@ fn canonical(usage: &Value) -> Usage {
         counts
             .filter(|counted| counted["modality"] == kind)
             .filter_map(|counted| count(counted, "/tokenCount"))
-            .sum()
+            .fold(0, u64::saturating_add)
     };
     let (prompt, candidates, cached) =
         ("promptTokensDetails", "candidatesTokensDetails", "cacheTokensDetails");

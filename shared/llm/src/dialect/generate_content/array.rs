@@ -72,6 +72,7 @@ impl Relist {
             response_model: old.response_model.or(new.response_model),
             usage: new.usage.or(old.usage),
             finish_reason: new.finish_reason.or(old.finish_reason),
+            native_finish_reason: new.native_finish_reason.or(old.native_finish_reason),
             error: new.error.or(old.error),
         };
     }
@@ -118,6 +119,10 @@ impl Relay for Relist {
 
     fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    fn is_over(&self) -> bool {
+        self.summary.error.is_some()
     }
 }
 

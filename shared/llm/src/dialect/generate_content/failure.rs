@@ -7,7 +7,7 @@ use crate::{
     ErrorClass, UpstreamError,
     dialect::{
         chat_completions::{self, error::cut},
-        retry_after_ms,
+        retry_after_ms, wait_ms,
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) fn object(error: &Value, status: u16) -> UpstreamError {
     };
     UpstreamError {
         code: name.map(str::to_owned),
-        retry_after_ms: details(error).find_map(|detail| wait_ms(detail["retryDelay"].as_str()?)),
+        retry_after_ms: details(error).find_map(|detail| duration_ms(detail["retryDelay"].as_str()?)),
         ..UpstreamError::new(classify(name.unwrap_or_default(), status, &message, error), message)
     }
 }
@@ -44,26 +44,29 @@ pub(super) fn object(error: &Value, status: u16) -> UpstreamError {
 fn classify(name: &str, status: u16, message: &str, error: &Value) -> ErrorClass {
     match name {
         // A wrong key is called an invalid argument.
+        "PERMISSION_DENIED" if has_reason(error, "BILLING_DISABLED") => ErrorClass::Quota,
         "FAILED_PRECONDITION" | "PERMISSION_DENIED" | "UNAUTHENTICATED" => ErrorClass::Auth,
-        "INVALID_ARGUMENT" if message.contains("API key") || is_about_key(error) => ErrorClass::Auth,
+        "INVALID_ARGUMENT" if message.contains("API key") || has_reason(error, "API_KEY_") => {
+            ErrorClass::Auth
+        }
         "INVALID_ARGUMENT" if message.contains("token count") && message.contains("exceeds") => {
             ErrorClass::ContextLength
         }
         "INVALID_ARGUMENT" | "OUT_OF_RANGE" => ErrorClass::Invalid,
         "NOT_FOUND" => ErrorClass::NotFound,
-        // A quota of the day will not be back in a moment.
-        "RESOURCE_EXHAUSTED" if is_daily(error) => ErrorClass::Quota,
+        // A quota of the day, or the month's money, will not be back in a moment.
+        "RESOURCE_EXHAUSTED" if is_daily(error) || message.contains("spending cap") => ErrorClass::Quota,
         "RESOURCE_EXHAUSTED" => ErrorClass::Rate,
         "DEADLINE_EXCEEDED" => ErrorClass::Timeout,
         "UNAVAILABLE" => ErrorClass::Overloaded,
-        "ABORTED" | "DATA_LOSS" | "INTERNAL" | "UNKNOWN" => ErrorClass::Server,
+        // It was not us who cancelled.
+        "ABORTED" | "CANCELLED" | "DATA_LOSS" | "INTERNAL" | "UNKNOWN" => ErrorClass::Server,
         _ => ErrorClass::of_status(status),
     }
 }
 
-fn is_about_key(error: &Value) -> bool {
-    details(error)
-        .any(|detail| detail["reason"].as_str().is_some_and(|reason| reason.starts_with("API_KEY_")))
+fn has_reason(error: &Value, prefix: &str) -> bool {
+    details(error).any(|detail| detail["reason"].as_str().is_some_and(|reason| reason.starts_with(prefix)))
 }
 
 fn is_daily(error: &Value) -> bool {
@@ -76,9 +79,8 @@ fn details(error: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// A protobuf duration in JSON: `34.074s`.
-fn wait_ms(duration: &str) -> Option<i64> {
-    let seconds = duration.strip_suffix('s')?.parse::<f64>().ok()?;
-    (seconds.is_finite() && seconds >= 0.0).then(|| (seconds * 1000.0).ceil() as i64)
+fn duration_ms(duration: &str) -> Option<i64> {
+    wait_ms(duration.strip_suffix('s')?.parse::<f64>().ok()? * 1000.0)
 }
 
 #[cfg(test)]

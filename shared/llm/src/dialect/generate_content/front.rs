@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{GenerateContent, answer, array, parse, request::url, write};
@@ -159,45 +158,42 @@ fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// How many answers are asked for. Makes sure that the body can be a request at all.
+/// How many answers are asked for. Makes sure that the body can be a request at all, and names no model.
 fn choices(body: &[u8]) -> Result<u64, Error> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Error::Invalid { message: "The body must be a JSON object.".to_owned(), param: None });
+    const NAMES: [&str; 4] = ["contents", "model", "generationConfig", "generation_config"];
+    let [contents, model, config, spelled] = peek::fields(body, NAMES, 4)?;
+    if peek::is_set(model) {
+        let message = "`model` is named in the address. Leave it out of the body.";
+        return Err(Error::invalid("model", message));
     }
-    let raw: Body<'_> = serde_json::from_slice(body).map_err(peek::malformed)?;
-    if !raw.contents.is_some_and(|contents| contents.get().starts_with(['[', '{'])) {
+    if !contents.is_some_and(|contents| contents.get().starts_with(['[', '{'])) {
         return Err(Error::invalid("contents", "`contents` is required and must be a list."));
     }
-    let Some(config) = raw.generation_config.filter(|config| config.get() != "null") else { return Ok(1) };
+    let Some(config) = either("generationConfig", config, spelled)? else { return Ok(1) };
     if !config.get().starts_with('{') {
         return Err(Error::invalid("generationConfig", "`generationConfig` must be an object."));
     }
-    let config: Config<'_> = serde_json::from_str(config.get()).map_err(peek::malformed)?;
+    let [count, spelled] = peek::fields(config.get().as_bytes(), ["candidateCount", "candidate_count"], 2)?;
+    let count = either("candidateCount", count, spelled)?;
     // Whether it is a number at all is the provider's to say.
-    let count = config.candidate_count.and_then(|count| count.get().trim_matches('"').parse().ok());
+    let count = count.and_then(|count| count.get().trim_matches('"').parse().ok());
     Ok(count.unwrap_or(1).max(1))
+}
+
+/// A field in one of its two spellings.
+fn either<'a>(
+    name: &str,
+    camel: Option<&'a RawValue>,
+    snake: Option<&'a RawValue>,
+) -> Result<Option<&'a RawValue>, Error> {
+    if camel.is_some() && snake.is_some() {
+        return Err(Error::invalid(name, format!("`{name}` occurs twice, in two spellings.")));
+    }
+    Ok(camel.or(snake).filter(|value| value.get() != "null"))
 }
 
 const PATHS: &str = "Supported are POST /v1beta/models/{model}:generateContent and \
                      /v1beta/models/{model}:streamGenerateContent.";
-
-// --- wire ---
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    #[serde(borrow)]
-    contents: Option<&'a RawValue>,
-    #[serde(borrow, alias = "generation_config")]
-    generation_config: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Config<'a> {
-    #[serde(borrow, alias = "candidate_count")]
-    candidate_count: Option<&'a RawValue>,
-}
 
 #[cfg(test)]
 mod tests {
@@ -277,6 +273,18 @@ mod tests {
                 r#"{"contents":[],"generationConfig":{},"generation_config":{}}"#,
                 Err(Some("generationConfig")),
             ),
+            (
+                r#"{"contents":[],"generationConfig":{},"generation\u0043onfig":{}}"#,
+                Err(Some("generationConfig")),
+            ),
+            (
+                r#"{"contents":[],"generationConfig":{"candidateCount":1,"candidate_count":8}}"#,
+                Err(Some("candidateCount")),
+            ),
+            (r#"{"contents":[],"model":null}"#, Ok(1)),
+            (r#"{"contents":[],"model":"models/other"}"#, Err(Some("model"))),
+            (r#"{"contents":[],"m\u006fdel":"models/other"}"#, Err(Some("model"))),
+            (r#"{"contents":[],"Model":"models/other"}"#, Err(Some("model"))),
         ];
         for (body, expected) in cases {
             let read = choices(body.as_bytes()).map_err(|error| match error {
@@ -338,6 +346,7 @@ mod tests {
             response_model: Some("g".to_owned()),
             usage: Some(Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() }),
             finish_reason: Some("tool_calls".to_owned()),
+            native_finish_reason: Some("STOP".to_owned()),
             error: None,
         };
         let list = format!("[{}]", CHUNKS.join(",\r\n"));

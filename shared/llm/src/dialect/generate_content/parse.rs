@@ -26,6 +26,7 @@ use crate::{
         Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
         ToolChoice, ToolResult,
     },
+    dialect::{labels, service_tier},
     fields::{self, At, Object, leave},
 };
 
@@ -46,6 +47,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
         return Err(Error::invalid("contents", "`contents` must hold at least one turn that is not empty."));
     }
     request.messages = system.into_iter().chain(turns.messages).collect();
+    request.service_tier = service_tier(&mut body, "serviceTier");
+    request.labels = labels(&mut body, "labels");
     let extra = of_tools.into_iter().chain(of_config).chain(extra);
     let rest = body.map.into_iter().filter(|(_, value)| !value.is_null());
     let extra = rest.chain(extra).map(|(name, value)| Extra { instead: instead(&name), name, value });
@@ -492,7 +495,7 @@ fn media(part: &mut Object<'_>, kind: &'static str, extra: &mut Vec<(String, Val
         Media::Data { media_type, data }
     };
     leave(blob, extra);
-    Ok(if is_image { Part::Image(media) } else { Part::File(File { name, cited: false, media }) })
+    Ok(if is_image { Part::Image(media.into()) } else { Part::File(File { name, cited: false, media }) })
 }
 
 fn address(uri: String, at: At<'_>) -> Result<Media, Error> {
@@ -872,7 +875,7 @@ mod tests {
         let expected = Request {
             messages: vec![
                 said(Role::System, vec![text("Be brief.")]),
-                said(Role::User, vec![text("Weather?"), Part::Image(png), Part::File(pdf)]),
+                said(Role::User, vec![text("Weather?"), Part::Image(png.into()), Part::File(pdf)]),
                 said(
                     Role::Assistant,
                     vec![
@@ -1037,7 +1040,8 @@ mod tests {
     fn what_has_no_place_is_kept_and_judged() {
         let cases = [
             (json!({ "safetySettings": [] }), "safetySettings", false),
-            (json!({ "labels": { "a": "b" } }), "labels", false),
+            (json!({ "labels": { "a": 1 } }), "labels", false),
+            (json!({ "serviceTier": "deferred" }), "serviceTier", false),
             (json!({ "cached_content": "cachedContents/1" }), "cachedContent", true),
             (json!({ "tools": [{ "googleSearch": {} }] }), "tools[0].googleSearch", true),
             (json!({ "tools": [{ "code_execution": {} }] }), "tools[0].codeExecution", true),

@@ -9,7 +9,7 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, drop_extra, drop_hints, post},
+    dialect::{Encoded, Serves, arguments, drop_extra, drop_hints, drop_service, labels_within, post},
     provider::Hosting,
 };
 
@@ -18,7 +18,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
     drop_hints(request, false, false, &mut dropped);
-    if request.user.is_some() {
+    if request.end_user().is_some() {
         dropped.push("user".to_owned());
     }
     // Gemini decides by itself how many calls an answer has.
@@ -37,7 +37,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         dropped.push("reasoning_effort".to_owned());
     }
 
-    let (mut instructions, mut contents) = turns(request, generation)?;
+    let (mut instructions, mut contents) = turns(request, generation, &mut dropped)?;
     if contents.is_empty() {
         // A conversation of instructions alone, which OpenAI answers.
         contents.push(Content { role: Some("user"), parts: std::mem::take(&mut instructions) });
@@ -45,12 +45,21 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     if contents.iter().all(|content| content.parts.is_empty()) {
         return Err(Error::unsupported("messages", "Gemini needs at least one message that is not empty."));
     }
+    let is_vertex = target.provider.hosting == Hosting::Vertex;
+    let labels = labels_within(request, MAX_LABELS, is_label).filter(|_| is_vertex);
+    drop_service(
+        request,
+        Serves { labels: labels.is_some(), tier: !is_vertex, ..Serves::default() },
+        &mut dropped,
+    );
     let body = Body {
         contents,
         system_instruction: (!instructions.is_empty()).then_some(Content { role: None, parts: instructions }),
         tools: tools(&request.tools),
         tool_config: request.tool_choice.as_ref().filter(|_| !request.tools.is_empty()).map(tool_config),
         generation_config: generation_config(request, request.top_k, target.model, generation),
+        service_tier: request.service_tier.filter(|_| !is_vertex).map(|tier| tier.word("standard")),
+        labels,
     };
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
 
@@ -74,10 +83,11 @@ pub(super) fn lacks_schema(request: &chat::Request, target: &Target<'_>) -> bool
 }
 
 /// The instructions, and the conversation in turns of alternating roles.
-fn turns(
-    request: &chat::Request,
+fn turns<'a>(
+    request: &'a chat::Request,
     generation: Generation,
-) -> Result<(Vec<Part<'_>>, Vec<Content<'_>>), Error> {
+    dropped: &mut Vec<String>,
+) -> Result<(Vec<Part<'a>>, Vec<Content<'a>>), Error> {
     let mut instructions = Vec::new();
     let mut contents: Vec<Content<'_>> = Vec::new();
     let mut names: HashMap<&str, &str> = HashMap::new();
@@ -93,6 +103,9 @@ fn turns(
                         names.insert(&call.id, &call.name);
                     }
                 }
+                if loses_thought(message) {
+                    dropped.push(format!("messages[{index}].reasoning_content"));
+                }
                 ("model", answer(message, generation))
             }
             Role::Tool | Role::User => {
@@ -106,14 +119,17 @@ fn turns(
                                     "No earlier message calls a tool with this id.",
                                 ));
                             };
-                            parts.push(response(result, name));
-                            parts.extend(
-                                result
-                                    .parts
-                                    .iter()
-                                    .filter(|part| matches!(part, chat::Part::File(_) | chat::Part::Image(_)))
-                                    .filter_map(plain),
-                            );
+                            let shown = result
+                                .parts
+                                .iter()
+                                .filter(|part| matches!(part, chat::Part::File(_) | chat::Part::Image(_)));
+                            // Earlier models find it beside the result.
+                            let (inside, beside): (Vec<_>, Vec<_>) =
+                                shown.filter_map(plain).partition(|part| {
+                                    generation == Generation::Level && part.inline_data.is_some()
+                                });
+                            parts.push(response(result, name, inside));
+                            parts.extend(beside);
                         }
                         other => parts.extend(plain(other)),
                     }
@@ -140,22 +156,8 @@ fn plain(part: &chat::Part) -> Option<Part<'_>> {
         chat::Part::Refusal(text) | chat::Part::Text(text) => {
             (!text.is_empty()).then(|| Part { text: Some(text), ..Part::default() })
         }
-        chat::Part::Image(chat::Media::Data { media_type, data }) => {
-            Some(Part { inline_data: Some(InlineData { mime_type: media_type, data }), ..Part::default() })
-        }
-        chat::Part::Image(chat::Media::Url(url)) => {
-            let file = FileData { mime_type: media_type(url), file_uri: url };
-            Some(Part { file_data: Some(file), ..Part::default() })
-        }
-        chat::Part::File(file) => Some(match &file.media {
-            chat::Media::Data { media_type, data } => {
-                Part { inline_data: Some(InlineData { mime_type: media_type, data }), ..Part::default() }
-            }
-            chat::Media::Url(url) => {
-                let file = FileData { mime_type: None, file_uri: url };
-                Part { file_data: Some(file), ..Part::default() }
-            }
-        }),
+        chat::Part::Image(image) => Some(shown(&image.media, media_type)),
+        chat::Part::File(file) => Some(shown(&file.media, |_| None)),
         chat::Part::CachePoint(_)
         | chat::Part::Reasoning(_)
         | chat::Part::ToolCall(_)
@@ -213,16 +215,41 @@ fn answer(message: &chat::Message, generation: Generation) -> Vec<Part<'_>> {
     parts
 }
 
-/// Arguments must be an object. What the model once wrote otherwise is sent back as it was, wrapped.
-fn arguments(text: &str) -> Json<'_> {
-    if text.trim_ascii().is_empty() {
-        Json::Empty {}
-    } else {
-        object(text).unwrap_or(Json::Arguments { arguments: text })
+/// A picture or a document. Of what is at an address, its type where that can be told.
+fn shown(media: &chat::Media, media_type: impl Fn(&str) -> Option<&'static str>) -> Part<'_> {
+    match media {
+        chat::Media::Data { media_type, data } => {
+            Part { inline_data: Some(InlineData { mime_type: media_type, data }), ..Part::default() }
+        }
+        chat::Media::Url(url) => {
+            let file = FileData { mime_type: media_type(url), file_uri: url };
+            Part { file_data: Some(file), ..Part::default() }
+        }
     }
 }
 
-fn response<'a>(result: &'a chat::ToolResult, name: &'a str) -> Part<'a> {
+/// Whether there is thought that is not Gemini's, which has no place for it. Its own is kept in its signature.
+fn loses_thought(message: &chat::Message) -> bool {
+    let own = |signature: &str| signature.starts_with(SIGNATURE_PREFIX);
+    let is_own = message.parts.iter().any(|part| match part {
+        chat::Part::Reasoning(thought) => thought.signature.as_deref().is_some_and(own),
+        chat::Part::ToolCall(call) => call.signature.is_some(),
+        _ => false,
+    });
+    message.parts.iter().any(|part| match part {
+        chat::Part::Reasoning(thought) => {
+            thought.redacted.is_some() || !thought.signature.as_deref().map_or(is_own, own)
+        }
+        _ => false,
+    })
+}
+
+/// Arguments must be an object. What the model once wrote otherwise is sent back as it was, wrapped.
+fn arguments(text: &str) -> Json<'_> {
+    arguments::object(text).map_or(Json::Arguments { arguments: text }, Json::Object)
+}
+
+fn response<'a>(result: &'a chat::ToolResult, name: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
     let texts = || {
         result.parts.iter().filter_map(|part| match part {
             chat::Part::Text(text) => Some(text.as_str()),
@@ -231,16 +258,13 @@ fn response<'a>(result: &'a chat::ToolResult, name: &'a str) -> Part<'a> {
     };
     let response = match (texts().next(), texts().nth(1)) {
         _ if result.is_error => Json::Error { error: texts().collect::<Vec<_>>().join("\n") },
-        (Some(text), None) => object(text).unwrap_or(Json::Result { result: text.to_owned() }),
+        (Some(text), None) if !text.trim_ascii().is_empty() => {
+            arguments::object(text).map_or_else(|| Json::Result { result: text.to_owned() }, Json::Object)
+        }
         _ => Json::Result { result: texts().collect::<Vec<_>>().join("\n") },
     };
-    let response = FunctionResponse { id: &result.call_id, name, response };
+    let response = FunctionResponse { id: &result.call_id, name, response, parts };
     Part { function_response: Some(response), ..Part::default() }
-}
-
-fn object(text: &str) -> Option<Json<'_>> {
-    let raw: &RawValue = serde_json::from_str(text).ok()?;
-    raw.get().starts_with('{').then_some(Json::Object(raw))
 }
 
 /// What the address says of an image's type; the API looks by itself where it says nothing.
@@ -372,6 +396,16 @@ fn thinking(request: &chat::Request, model: &str, generation: Generation) -> Opt
     config(None, Some(level), effort != Effort::None)
 }
 
+/// Letters are small ones, and one of them comes first.
+fn is_label(name: &str, value: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "_-".contains(letter);
+    let is_label = |text: &str| text.len() <= 63 && text.chars().all(fits);
+    name.starts_with(|letter: char| letter.is_ascii_lowercase()) && is_label(name) && is_label(value)
+}
+
+/// How many labels a request may have.
+const MAX_LABELS: usize = 64;
+
 /// Google lists its models as `models/…`; either form is understood.
 fn bare(model: &str) -> &str {
     model.strip_prefix("models/").unwrap_or(model)
@@ -405,6 +439,12 @@ struct Body<'a> {
     tool_config: Option<ToolConfig<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation_config: Option<GenerationConfig<'a>>,
+    /// Not on Vertex AI, which reads it in headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
+    /// On Vertex AI only, which bills by them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -458,6 +498,9 @@ struct FunctionResponse<'a> {
     id: &'a str,
     name: &'a str,
     response: Json<'a>,
+    /// Pictures and documents.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part<'a>>,
 }
 
 /// A JSON object: the caller's own, or one around the caller's text.
@@ -467,7 +510,6 @@ enum Json<'a> {
     Arguments {
         arguments: &'a str,
     },
-    Empty {},
     /// Google's name for what a failed function gave back.
     Error {
         error: String,
@@ -615,7 +657,7 @@ mod tests {
             chat::Part::File(chat::File { name: None, cited: false, media })
         };
         let call = chat::ToolCall { id: "c".to_owned(), name: "f".to_owned(), ..chat::ToolCall::default() };
-        let sent = |result: chat::ToolResult| {
+        let sent_to = |generation, result: chat::ToolResult| {
             let message = |role, part| chat::Message { role, parts: vec![part] };
             let request = chat::Request {
                 messages: vec![
@@ -624,9 +666,14 @@ mod tests {
                 ],
                 ..chat::Request::default()
             };
-            let (_, contents) = turns(&request, Generation::Level).expect("a conversation");
+            let (_, contents) = turns(&request, generation, &mut Vec::new()).expect("a conversation");
             serde_json::to_string(&contents[1].parts).expect("JSON")
         };
+        let sent = |result| sent_to(Generation::Budget, result);
+        assert_eq!(
+            sent_to(Generation::Level, result(vec![text(), pdf()], false)),
+            r#"[{"functionResponse":{"id":"c","name":"f","response":{"result":"no"},"parts":[{"inlineData":{"mimeType":"application/pdf","data":"aGk="}}]}}]"#
+        );
         assert_eq!(
             sent(result(vec![text(), pdf()], false)),
             r#"[{"functionResponse":{"id":"c","name":"f","response":{"result":"no"}}},{"inlineData":{"mimeType":"application/pdf","data":"aGk="}}]"#

@@ -16,6 +16,7 @@ use super::{SIGNATURE_PREFIX, answer};
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
+    dialect::arguments,
     front::{ErrorBody, Framing, Head, Writer},
 };
 
@@ -160,7 +161,6 @@ struct Rest {
 
 #[derive(Debug)]
 struct Call {
-    index: u32,
     id: String,
     name: String,
     arguments: String,
@@ -190,12 +190,11 @@ impl Rest {
             }
             Event::Text(text) => say(parts, false, text),
             Event::ToolArguments { index, text } => {
-                if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
+                if let Some(call) = self.calls.get_mut(*index as usize) {
                     call.arguments.push_str(text);
                 }
             }
-            Event::ToolCall { index, id, name, signature } => self.calls.push(Call {
-                index: *index,
+            Event::ToolCall { id, name, signature, .. } => self.calls.push(Call {
                 id: id.clone(),
                 name: name.clone(),
                 arguments: String::new(),
@@ -231,6 +230,11 @@ impl Rest {
         if content.parts.is_empty() {
             content.parts.push(Part { text: Some(""), ..Part::default() });
         }
+        // In words, as Google has it.
+        let native = self.finish.as_ref().map_or("", |(_, native)| native);
+        let own = FinishReason::own_word(native, finish_reason);
+        let finish_message =
+            finish_message.or_else(|| own.map(|word| format!("The provider's own reason is `{word}`.")));
         let candidate = Candidate {
             content,
             finish_reason: Some(finish_reason),
@@ -308,10 +312,7 @@ pub(super) const REDACTED_MARK: &str = "redacted:";
 
 /// Arguments, which must be an object. On one line, as an event's data must be.
 fn arguments(text: &str) -> Option<Box<RawValue>> {
-    let text = if text.trim_ascii().is_empty() { "{}" } else { text };
-    let raw: &RawValue = serde_json::from_str(text).ok()?;
-    let is_object = raw.get().starts_with('{');
-    is_object.then(|| RawValue::from_string(answer::compact(raw.get())).ok()).flatten()
+    RawValue::from_string(answer::compact(arguments::object(text)?.get())).ok()
 }
 
 fn grounding(citations: &[Citation]) -> Option<GroundingMetadata<'_>> {

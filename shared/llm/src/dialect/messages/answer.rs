@@ -272,7 +272,7 @@ impl Counted {
     /// `input_tokens` on the wire is what no cache had a part in; ours is all of it.
     fn usage(&self) -> Usage {
         Usage {
-            input_tokens: self.uncached + self.cache_read + self.cache_written,
+            input_tokens: self.uncached.saturating_add(self.cache_read).saturating_add(self.cache_written),
             cache_read_input_tokens: self.cache_read,
             cache_write_5m_input_tokens: self.cache_written.saturating_sub(self.cache_written_1h),
             cache_write_1h_input_tokens: self.cache_written_1h,

@@ -12,7 +12,7 @@
 mod answer;
 pub(super) mod call_id;
 mod forward;
-mod request;
+pub(in crate::dialect) mod request;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;

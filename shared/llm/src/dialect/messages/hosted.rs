@@ -4,10 +4,7 @@
 //! or a beta they do not know. On Bedrock the betas are in the body too, and so is no wish for a stream, which
 //! the address tells. All else stays as it is, byte for byte.
 
-use std::ops::Range;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::value::RawValue;
 
 use crate::{
     Error, Target,
@@ -53,7 +50,7 @@ pub(super) fn request(
     let mut body = body;
     let [model] = peek::fields(&body, ["model"], 1)?;
     if let Some(model) = model {
-        let at = member(model, &body);
+        let at = peek::member(model, &body);
         body.splice(at, version.into_bytes());
     }
     let mut request = post(url, target, body)?;
@@ -95,35 +92,11 @@ fn known(mut body: Vec<u8>, is_bedrock: bool) -> Result<Known, Error> {
     let betas = betas.into_iter().flatten().filter_map(|beta| HeaderValue::from_str(&beta).ok()).collect();
     for name in unknown.iter().chain(&placeless) {
         let [field] = peek::fields(&body, [*name], 0)?;
-        if let Some(at) = field.map(|field| with_comma(member(field, &body), &body)) {
+        if let Some(at) = field.map(|field| peek::with_comma(peek::member(field, &body), &body)) {
             body.drain(at);
         }
     }
     Ok((body, betas, unknown.into_iter().map(str::to_owned).collect()))
-}
-
-/// Where a field stands, its name included.
-fn member(value: &RawValue, body: &[u8]) -> Range<usize> {
-    let at = peek::place(value, body);
-    let before = body.get(..at.start).unwrap_or_default();
-    // Back over the colon and the quote that ends the name, to the one that begins it.
-    let end = before.iter().rposition(|letter| *letter == b'"').unwrap_or_default();
-    let start = before.get(..end).unwrap_or_default().iter().rposition(|letter| *letter == b'"');
-    start.unwrap_or_default()..at.end
-}
-
-/// A field with one of the commas beside it, if there is any.
-fn with_comma(at: Range<usize>, body: &[u8]) -> Range<usize> {
-    let (before, after) = (&body[..at.start], &body[at.end..]);
-    let next = after.iter().position(|letter| !letter.is_ascii_whitespace());
-    if let Some(next) = next.filter(|next| after.get(*next) == Some(&b',')) {
-        return at.start..at.end + next + 1;
-    }
-    let last = before.iter().rposition(|letter| !letter.is_ascii_whitespace());
-    match last.filter(|last| before.get(*last) == Some(&b',')) {
-        Some(comma) => comma..at.end,
-        None => at,
-    }
 }
 
 pub(super) const VERSION: &str = "2023-06-01";

@@ -29,6 +29,9 @@ impl Invoke {
 
 impl Relay for Invoke {
     fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
+        if self.failed {
+            return Passed::Instead;
+        }
         let mut events = Vec::new();
         let mut failure = None;
         self.splitter.feed(bytes, |_, message| {
@@ -36,9 +39,6 @@ impl Relay for Invoke {
                 failure = unpack(&message, &mut events).err();
             }
         });
-        if self.failed {
-            return Passed::Instead;
-        }
         if self.inner.chunk(&events, out) == Passed::AsIs {
             out.extend_from_slice(&events);
         }
@@ -58,6 +58,10 @@ impl Relay for Invoke {
 
     fn summary(&self) -> &Summary {
         self.inner.summary()
+    }
+
+    fn is_over(&self) -> bool {
+        self.failed || self.inner.is_over()
     }
 }
 

@@ -23,6 +23,8 @@ pub(in crate::dialect) struct Model {
     pub(in crate::dialect) schemas: bool,
     /// The most effort there is, as the API calls it.
     pub(in crate::dialect) highest_effort: &'static str,
+    /// Whether Bedrock hands Anthropic's own `tool_choice` on to it.
+    pub(in crate::dialect) own_choice: bool,
 }
 
 /// How thinking is asked for.
@@ -118,6 +120,7 @@ impl Model {
             fixed_sampling: version >= (4, 7),
             schemas: version >= (4, 5) || (version == (4, 1) && is("opus")),
             highest_effort: if version >= (4, 7) { "xhigh" } else { "max" },
+            own_choice: version >= (4, 5),
         }
     }
 }
@@ -169,8 +172,16 @@ mod tests {
             assert_eq!(version(name), number, "{name}");
             let highest_effort = if fixed_sampling { "xhigh" } else { "max" };
             let schemas = number.is_none_or(|number| number >= (4, 5));
-            let expected =
-                Model { max_tokens, thinking, off, forced_tools, fixed_sampling, schemas, highest_effort };
+            let expected = Model {
+                max_tokens,
+                thinking,
+                off,
+                forced_tools,
+                fixed_sampling,
+                schemas,
+                highest_effort,
+                own_choice: schemas,
+            };
             assert_eq!(Model::named(name), expected, "{name}");
         }
         assert!(Model::named("claude-opus-4-1-20250805").schemas);

@@ -16,13 +16,18 @@ use super::{
 use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, drop_extra, is_claudes},
+    dialect::{
+        Encoded, Serves, arguments, drop_call_signatures, drop_extra, drop_service, is_claudes, turns,
+    },
+    provider::Hosting,
+    usage::ServiceTier,
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let model = Model::named(target.model);
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     let stop_sequences = stop_sequences(request)?;
     let mut conversation = conversation(request, &mut dropped)?;
     let mut tools = tools(request, &mut dropped);
@@ -42,6 +47,11 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
             "Claude gives no probabilities of tokens. Leave `logprobs` out, or choose another model.";
         return Err(Error::unsupported("logprobs", message));
     }
+    // The clouds have prices of their own.
+    let has_tiers = target.provider.hosting == Hosting::Own;
+    let is_standard = request.service_tier == Some(ServiceTier::Standard);
+    let service_tier = (is_standard && has_tiers).then_some("standard_only");
+    drop_service(request, Serves::default(), &mut dropped);
     let body = Body {
         model: target.model,
         max_tokens,
@@ -55,7 +65,8 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         top_p: sampling.top_p,
         top_k: sampling.top_k,
         stop_sequences,
-        metadata: request.user.as_deref().map(|user_id| Metadata { user_id }),
+        metadata: request.end_user().map(|user_id| Metadata { user_id }),
+        service_tier,
         stream: request.stream,
     };
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
@@ -97,12 +108,15 @@ fn conversation<'a>(
         match message.role {
             Role::Assistant => {
                 let blocks = assistant(at, message, dropped)?;
-                conversation.turn("assistant", blocks);
+                turns::say(&mut conversation.turns, "assistant", blocks);
             }
             Role::Developer | Role::System => conversation.system.extend(blocks(&message.parts)),
             Role::Tool => conversation.results(message),
-            Role::User => conversation.turn("user", blocks(&message.parts)),
+            Role::User => turns::say(&mut conversation.turns, "user", blocks(&message.parts)),
         }
+    }
+    for turn in &mut conversation.turns {
+        turn.settle();
     }
     if conversation.turns.is_empty() {
         let message = "Claude needs at least one message that is not a system message and not empty.";
@@ -112,26 +126,13 @@ fn conversation<'a>(
 }
 
 impl<'a> Conversation<'a> {
-    /// Adds to the turn of `role`, a new one where the other side spoke last.
-    fn turn(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
-        match self.turns.last_mut() {
-            // All that was said was empty.
-            _ if blocks.is_empty() => {}
-            Some(turn) if turn.role == role => turn.content.extend(blocks),
-            _ => self.turns.push(Turn { role, content: blocks, results: 0 }),
-        }
-    }
-
     /// Adds tool results to the user's turn, before what else is in it.
     fn results(&mut self, message: &'a Message) {
-        if self.turns.last().is_none_or(|turn| turn.role != "user") {
-            self.turns.push(Turn { role: "user", content: Vec::new(), results: 0 });
-        }
-        let turn = self.turns.last_mut().expect("a turn was added where there was none");
+        let results = turns::results(&mut self.turns);
         for part in &message.parts {
             let result = match part {
                 Part::CachePoint(ttl) => {
-                    mark(turn.content.get_mut(..turn.results).unwrap_or_default(), *ttl);
+                    mark(results, *ttl);
                     continue;
                 }
                 Part::ToolResult(result) => result,
@@ -140,8 +141,7 @@ impl<'a> Conversation<'a> {
             let content = blocks(&result.parts);
             let is_error = result.is_error;
             let said = Said::ToolResult { tool_use_id: call_id::outward(&result.call_id), content, is_error };
-            turn.content.insert(turn.results, said.into());
-            turn.results += 1;
+            results.push(said.into());
         }
     }
 
@@ -165,7 +165,7 @@ impl<'a> Conversation<'a> {
     /// refuse to think on.
     fn lost_its_thought(&self) -> bool {
         let [.., call, results] = self.turns.as_slice() else { return false };
-        results.results > 0 && !call.content.first().is_some_and(Block::is_thought)
+        results.has_results && !call.content.first().is_some_and(Block::is_thought)
     }
 }
 
@@ -194,7 +194,7 @@ fn assistant<'a>(
                 }
             }
             Part::ToolCall(call) => {
-                let input = input(&call.arguments).ok_or_else(|| {
+                let input = arguments::object(&call.arguments).ok_or_else(|| {
                     let param = format!("messages[{at}].tool_calls[{calls}].function.arguments");
                     let message =
                         format!("`{param}` must be the text of a JSON object, as the model gave it.");
@@ -231,7 +231,7 @@ fn said(part: &Part) -> Option<Block<'_>> {
             title: file.name.as_deref(),
             citations: file.cited.then_some(Citations { enabled: true }),
         },
-        Part::Image(image) => Said::Image { source: source(image) },
+        Part::Image(image) => Said::Image { source: source(&image.media) },
         Part::Refusal(text) | Part::Text(text) if !text.trim().is_empty() => Said::Text { text },
         Part::CachePoint(_)
         | Part::Reasoning(_)
@@ -271,12 +271,6 @@ fn document(media: &Media) -> Source<'_> {
         Some(data) => Source::Text { media_type: "text/plain", data },
         None => source(media),
     }
-}
-
-/// Arguments, as the JSON they are text of; the bytes stay as the model wrote them.
-pub(super) fn input(arguments: &str) -> Option<&RawValue> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(arguments).ok().filter(|input: &&RawValue| input.get().starts_with('{'))
 }
 
 fn tools<'a>(request: &'a chat::Request, dropped: &mut Vec<String>) -> Vec<Tool<'a>> {
@@ -421,17 +415,12 @@ struct Body<'a> {
     stop_sequences: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
     stream: bool,
 }
 
-#[derive(Serialize)]
-struct Turn<'a> {
-    role: &'static str,
-    content: Vec<Block<'a>>,
-    /// How many tool results `content` opens with.
-    #[serde(skip)]
-    results: usize,
-}
+type Turn<'a> = turns::Turn<Block<'a>>;
 
 #[derive(Serialize)]
 struct Block<'a> {

@@ -43,9 +43,13 @@ pub(super) struct Stream {
     begun: bool,
     over: bool,
     finish: Option<FinishReason>,
+    /// The provider's own word for it.
+    native: String,
     items: Vec<Item>,
     /// The message or the thought that goes on.
     open: Option<usize>,
+    /// How many characters of text the last part of a message has.
+    said: usize,
     /// Where each tool call is among the items.
     calls: Vec<usize>,
     usage: Option<Usage>,
@@ -65,8 +69,10 @@ impl Stream {
             begun: false,
             over: false,
             finish: None,
+            native: String::new(),
             items: Vec::new(),
             open: None,
+            said: 0,
             calls: Vec::new(),
             usage: None,
         }
@@ -79,7 +85,10 @@ impl Stream {
         match event {
             Event::Citation(citation) => self.cite(citation, out),
             Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
-            Event::Finish { reason, .. } => self.end(*reason, out),
+            Event::Finish { reason, native } => {
+                self.native.clone_from(native);
+                self.end(*reason, out);
+            }
             Event::Logprobs(tokens) => self.logprobs(tokens, out),
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => self.think(text, out),
@@ -155,6 +164,7 @@ impl Stream {
 
     fn say(&mut self, text: &str, refuses: bool, out: &mut Vec<u8>) {
         let at = self.part(refuses, out);
+        self.said += text.chars().count();
         let Some((place, content)) = self.content(at) else { return };
         let (name, fields) = match content {
             Content::OutputText { text: before, .. } => {
@@ -210,6 +220,7 @@ impl Stream {
             let fields = Fields { content_index: Some(parts.len()), ..Fields::default() };
             let part = content.clone();
             parts.push(content);
+            self.said = 0;
             let fields = Fields { part: Some(Part::Content(&part)), ..fields };
             self.tell("response.content_part.added", at, fields, out);
         }
@@ -219,7 +230,10 @@ impl Stream {
     /// The last part of a message, and its position.
     fn content(&mut self, at: usize) -> Option<(usize, &mut Content)> {
         match self.items.get_mut(at)? {
-            Item::Message { content, .. } => content.iter_mut().enumerate().last(),
+            Item::Message { content, .. } => {
+                let last = content.len().checked_sub(1)?;
+                Some((last, content.get_mut(last)?))
+            }
             _ => None,
         }
     }
@@ -227,8 +241,9 @@ impl Stream {
     /// A source, cited where the text stands now.
     fn cite(&mut self, citation: &Citation, out: &mut Vec<u8>) {
         let at = self.part(false, out);
-        let Some((place, Content::OutputText { text, annotations, .. })) = self.content(at) else { return };
-        let annotation = Annotation::new(citation, text.chars().count());
+        let said = self.said;
+        let Some((place, Content::OutputText { annotations, .. })) = self.content(at) else { return };
+        let annotation = Annotation::new(citation, said);
         let fields = Fields {
             content_index: Some(place),
             annotation_index: Some(annotations.len()),
@@ -426,6 +441,8 @@ impl Stream {
             background: false,
             error,
             incomplete_details: reason.map(|reason| IncompleteDetails { reason }),
+            native_finish_reason: FinishReason::own_word(&self.native, reason.unwrap_or_default())
+                .filter(|_| is_over),
             instructions: (),
             max_output_tokens: (),
             metadata: Empty {},
@@ -707,6 +724,9 @@ struct Response<'a> {
     background: bool,
     error: Option<Failure<'a>>,
     incomplete_details: Option<IncompleteDetails>,
+    /// Not OpenAI's: the provider's own word for the end, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
     instructions: (),
     max_output_tokens: (),
     metadata: Empty,

@@ -50,6 +50,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Vec<Event>, bool), UpstreamError> {
 #[derive(Default)]
 pub(super) struct Reader {
     begun: bool,
+    /// In the order of `at`.
     items: Vec<Item>,
     /// How many tool calls there were.
     calls: u32,
@@ -87,7 +88,7 @@ impl OnEvent for Reader {
                 events.push(Event::Reasoning("\n\n".to_owned()));
             }
             "response.function_call_arguments.delta" => {
-                self.arguments(step.output_index, step.text()?, events)
+                self.arguments(step.output_index, step.text()?, events)?;
             }
             "response.output_text.annotation.added" => {
                 let annotation = step.annotation.and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -137,13 +138,18 @@ impl Reader {
         events.push(Event::Start { id: owned(&response.id), model: owned(&response.model) });
     }
 
-    fn item(&mut self, at: u32) -> &mut Item {
-        let known = self.items.iter().rposition(|item| item.at == at);
-        let index = known.unwrap_or(self.items.len());
-        if known.is_none() {
-            self.items.push(Item { at, said: false, call: None });
-        }
-        &mut self.items[index]
+    fn item(&mut self, at: u32) -> Result<&mut Item, UpstreamError> {
+        let index = match self.items.binary_search_by_key(&at, |item| item.at) {
+            Ok(index) => index,
+            Err(_) if self.items.len() == MAX_ITEMS => {
+                return Err(UpstreamError::garbled("it has more items than a model makes"));
+            }
+            Err(index) => {
+                self.items.insert(index, Item { at, said: false, call: None });
+                index
+            }
+        };
+        Ok(&mut self.items[index])
     }
 
     fn said(
@@ -154,50 +160,62 @@ impl Reader {
     ) -> Result<(), UpstreamError> {
         let text = step.text()?;
         if !text.is_empty() {
-            self.item(step.output_index).said = true;
+            self.item(step.output_index)?.said = true;
             events.push(event(text.into_owned()));
         }
         push_logprobs(events, step.logprobs);
         Ok(())
     }
 
-    fn arguments(&mut self, at: u32, text: Cow<'_, str>, events: &mut Vec<Event>) {
-        let item = self.item(at);
+    fn arguments(
+        &mut self,
+        at: u32,
+        text: Cow<'_, str>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), UpstreamError> {
+        let item = self.item(at)?;
         if let Some(index) = item.call.filter(|_| !text.is_empty()) {
             item.said = true;
             events.push(Event::ToolArguments { index, text: text.into_owned() });
         }
+        Ok(())
     }
 
     fn item_added(&mut self, at: u32, raw: &RawValue, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         let raw = raw.get().as_bytes();
         if parse::<Typed<'_>>(raw)?.kind == "function_call" {
-            self.call(at, &parse(raw)?, events);
+            self.call(at, &parse(raw)?, events)?;
         }
         Ok(())
     }
 
-    fn call(&mut self, at: u32, call: &FunctionCall<'_>, events: &mut Vec<Event>) {
+    fn call(
+        &mut self,
+        at: u32,
+        call: &FunctionCall<'_>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), UpstreamError> {
         let index = self.calls;
-        let item = self.item(at);
+        let item = self.item(at)?;
         if item.call.is_none() {
             item.call = Some(index);
             self.calls += 1;
             let (id, name) = (call.call_id.clone().into_owned(), call.name.clone().into_owned());
             events.push(Event::ToolCall { index, id, name, signature: None });
         }
+        Ok(())
     }
 
     /// An item is whole. What of it has not come in pieces comes now.
     fn item_done(&mut self, at: u32, raw: &RawValue, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         let raw = raw.get().as_bytes();
-        let said = self.item(at).said;
+        let said = self.item(at)?.said;
         match &*parse::<Typed<'_>>(raw)?.kind {
             "function_call" => {
                 let call: FunctionCall<'_> = parse(raw)?;
-                self.call(at, &call, events);
+                self.call(at, &call, events)?;
                 if !said {
-                    self.arguments(at, call.arguments.unwrap_or_default().0, events);
+                    self.arguments(at, call.arguments.unwrap_or_default().0, events)?;
                 }
             }
             "message" if !said => {
@@ -321,6 +339,9 @@ fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, UpstreamError> {
 fn odd() -> UpstreamError {
     UpstreamError::garbled("an event in it is not what its name says")
 }
+
+/// Far more than any answer holds: what is known of each is kept.
+const MAX_ITEMS: usize = 10_000;
 
 // --- wire ---
 
@@ -464,18 +485,12 @@ struct ThoughtText<'a> {
 mod tests {
     use super::*;
     use crate::{
-        dialect::{Decoder as _, SseDecoder, responses::answer::Stream},
+        dialect::{SseDecoder, responses::answer::Stream},
         front::{Head, Writer as _},
     };
 
     fn read_all(pieces: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = SseDecoder::new(Reader::default());
-        let mut events = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece, &mut events);
-        }
-        decoder.finish(&mut events);
-        events
+        crate::dialect::decoded(&mut SseDecoder::new(Reader::default()), pieces)
     }
 
     fn sse(events: &[&str]) -> String {

@@ -8,13 +8,18 @@ use serde_json::Value;
 use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
-    chat::{self, CacheTtl, Effort, Media, Message, ResponseFormat, Role, TOOL_FAILED},
-    dialect::{Encoded, drop_extra, drop_hints, post},
+    chat::{
+        self, CacheTtl, Detail, Effort, Media, Message, OPENAIS, ResponseFormat, Role, TOOL_FAILED, VERBOSITY,
+    },
+    dialect::{
+        Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, labels_within, post,
+    },
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
+    drop_call_signatures(request, &mut dropped);
     if !request.stop.is_empty() {
         let message = "`stop` has no place in the Responses API. Leave it out and cut the answer yourself, or \
                        choose a model of a provider that speaks another API.";
@@ -41,13 +46,20 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     // Only where it is asked for: an organisation must be verified to see it.
     let summary = (thinks && request.thoughts == Some(true)).then_some("auto");
     let has_tools = !request.tools.is_empty();
+    let openai = |name| request.openais.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let text = TextSetting { format: format(&request.response_format), verbosity: openai(VERBOSITY) };
+    let fits = |name: &str, value: &str| name.chars().count() <= 64 && value.chars().count() <= 512;
+    let metadata = labels_within(request, 16, fits);
+    let has =
+        Serves { details: true, labels: metadata.is_some(), openais: OPENAIS, safety: true, tier: true };
+    drop_service(request, has, &mut dropped);
     let body = Body {
         model: target.model,
         input,
         tools: request.tools.iter().map(tool).collect(),
         tool_choice: request.tool_choice.as_ref().filter(|_| has_tools).map(tool_choice),
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| has_tools),
-        text: format(&request.response_format).map(|format| TextSetting { format }),
+        text: text.is_some().then_some(text),
         max_output_tokens: request.max_output_tokens,
         temperature: request.temperature,
         top_p: request.top_p,
@@ -60,6 +72,12 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
         },
         top_logprobs: request.logprobs.filter(|others| *others > 0),
         user: request.user.as_deref(),
+        safety_identifier: request.safety_identifier.as_deref(),
+        service_tier: request.service_tier.map(|tier| tier.word("default")),
+        metadata,
+        prompt_cache_key: openai("prompt_cache_key"),
+        prompt_cache_options: openai("prompt_cache_options"),
+        prompt_cache_retention: openai("prompt_cache_retention"),
         store: false,
         stream: request.stream,
     };
@@ -116,27 +134,23 @@ fn parts<'a>(parts: &'a [chat::Part], model: &Model) -> Vec<Part<'a>> {
             }
             chat::Part::File(file) => {
                 let (file_data, file_url) = match &file.media {
-                    Media::Data { .. } => (Some(url(&file.media)), None),
-                    Media::Url(_) => (None, Some(url(&file.media))),
+                    Media::Data { .. } => (Some(file.media.url()), None),
+                    Media::Url(_) => (None, Some(file.media.url())),
                 };
                 // The API wants a name with the bytes.
                 let filename = file.name.as_deref().or(file_data.as_ref().map(|_| "file.pdf"));
                 Kind::File { filename, file_data, file_url }
             }
-            chat::Part::Image(image) => Kind::Image { image_url: url(image), detail: "auto" },
+            chat::Part::Image(image) => {
+                let detail = image.detail.map_or("auto", Detail::as_str);
+                Kind::Image { image_url: image.media.url(), detail }
+            }
             chat::Part::Refusal(text) | chat::Part::Text(text) => Kind::Text { text },
             chat::Part::Reasoning(_) | chat::Part::ToolCall(_) | chat::Part::ToolResult(_) => continue,
         };
         content.push(Part { kind, prompt_cache_breakpoint: None });
     }
     content
-}
-
-fn url(media: &Media) -> Cow<'_, str> {
-    match media {
-        Media::Data { media_type, data } => Cow::Owned(format!("data:{media_type};base64,{data}")),
-        Media::Url(url) => Cow::Borrowed(url),
-    }
 }
 
 /// The model's turn: an item for each thought and call, and one for what it said between them.
@@ -295,6 +309,18 @@ struct Body<'a> {
     top_logprobs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    safety_identifier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_options: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_retention: Option<&'a Value>,
     store: bool,
     stream: bool,
 }
@@ -413,7 +439,16 @@ enum ToolChoice<'a> {
 
 #[derive(Serialize)]
 struct TextSetting<'a> {
-    format: Format<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<&'a Value>,
+}
+
+impl TextSetting<'_> {
+    fn is_some(&self) -> bool {
+        self.format.is_some() || self.verbosity.is_some()
+    }
 }
 
 #[derive(Serialize)]
@@ -479,7 +514,8 @@ mod tests {
     }
 
     fn rich() -> chat::Request {
-        let image = Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() });
+        let image =
+            Part::Image(Media::Data { media_type: "image/png".to_owned(), data: "aaaa".to_owned() }.into());
         let file = Part::File(File {
             cited: false,
             name: None,
@@ -627,7 +663,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_is_refused() {
-        let image = Part::Image(Media::Url("https://x/y.png".to_owned()));
+        let image = Part::Image(Media::Url("https://x/y.png".to_owned()).into());
         let stop = chat::Request { stop: vec!["x".to_owned()], ..chat::Request::default() };
         let drawn = chat::Request {
             messages: vec![message(Role::Assistant, vec![image])],

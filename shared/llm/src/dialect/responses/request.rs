@@ -11,9 +11,10 @@ use super::{Kept, encode::LOGPROBS};
 use crate::{
     Error,
     chat::{
-        CacheTtl, Effort, Extra, File, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool,
-        ToolCall, ToolChoice, ToolResult,
+        CacheTtl, Effort, Extra, File, Image, Media, Message, OPENAIS, Openais, Part, Reasoning, Request,
+        ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult, VERBOSITY,
     },
+    dialect::{detail, labels, openais, service_tier},
     fields::{self, At, Object, leave},
 };
 
@@ -30,15 +31,15 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
     let mut builtin = Vec::new();
     let tools = tools(&mut body, &mut left, &mut builtin)?;
     let (tools, tool_choice) = tool_choice(&mut body, tools, !builtin.is_empty())?;
-    let (user, newer) = (body.text("user")?, body.text("safety_identifier")?);
     let (reasoning_effort, thoughts) = reasoning(&mut body, &mut left)?;
+    let (response_format, verbosity) = text(&mut body, &mut left)?;
     let request = Request {
         model,
         messages,
         tools,
         tool_choice,
         parallel_tool_calls: body.boolean("parallel_tool_calls")?,
-        response_format: response_format(&mut body, &mut left)?,
+        response_format,
         max_output_tokens: body.count("max_output_tokens")?,
         temperature: body.number("temperature", 0.0, 2.0)?,
         top_p: body.number("top_p", 0.0, 1.0)?,
@@ -47,7 +48,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
         logprobs: logprobs(&mut body, &mut left)?,
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: true,
-        user: user.or(newer),
+        user: body.text("user")?,
+        safety_identifier: body.text("safety_identifier")?,
+        service_tier: service_tier(&mut body, "service_tier"),
+        labels: labels(&mut body, "metadata"),
+        openais: [openais(&mut body, OPENAIS), verbosity].concat(),
         ..Request::default()
     };
     let rest = body.map.into_iter().filter(|(name, value)| !says_nothing(name, value));
@@ -81,8 +86,6 @@ fn stateless(body: &mut Object<'_>) -> Result<(), Error> {
 fn says_nothing(name: &str, value: &Value) -> bool {
     match name {
         "background_options" | "stream_options" => true,
-        "metadata" => value.as_object().is_some_and(|map| map.is_empty()),
-        "service_tier" => value == "auto" || value == "default",
         "store" => value == &Value::Bool(false),
         "truncation" => value == "disabled",
         _ => value.is_null(),
@@ -290,16 +293,14 @@ fn image(object: &mut Object<'_>) -> Result<Part, Error> {
     let url = object.required_text("image_url", "an `https://` address or a `data:` URL")?;
     let here = object.at;
     let at = here.field("image_url");
-    if object.map.get("detail").is_some_and(|detail| detail == "auto") {
-        object.map.remove("detail");
-    }
+    let detail = detail(object);
     const RULE: &str = "must be an `https://` address or `data:image/…;base64,…`";
     if is_https(&url) {
-        return Ok(Part::Image(Media::Url(url)));
+        return Ok(Part::Image(Image { detail, media: Media::Url(url) }));
     }
     match data_url(&url) {
         Some((media_type, data)) if media_type.starts_with("image/") => {
-            Ok(Part::Image(base64(media_type, data, at)?))
+            Ok(Part::Image(Image { detail, media: base64(media_type, data, at)? }))
         }
         _ => Err(at.wrong(RULE)),
     }
@@ -464,9 +465,11 @@ fn mode(word: &str) -> Option<ToolChoice> {
     }
 }
 
-fn response_format(body: &mut Object<'_>, left: &mut Left) -> Result<ResponseFormat, Error> {
+/// The form of the text, and its length.
+fn text(body: &mut Object<'_>, left: &mut Left) -> Result<(ResponseFormat, Openais), Error> {
     const KINDS: &str = "`text`, `json_object` or `json_schema`";
-    let Some(mut text) = body.object("text")? else { return Ok(ResponseFormat::Text) };
+    let Some(mut text) = body.object("text")? else { return Ok((ResponseFormat::Text, Vec::new())) };
+    let verbosity = openais(&mut text, &[VERBOSITY]);
     let read = match text.object("format")? {
         None => ResponseFormat::Text,
         Some(mut format) => {
@@ -487,11 +490,8 @@ fn response_format(body: &mut Object<'_>, left: &mut Left) -> Result<ResponseFor
             read
         }
     };
-    if text.map.get("verbosity").is_some_and(|verbosity| verbosity == "medium") {
-        text.map.remove("verbosity");
-    }
     leave(text, left);
-    Ok(read)
+    Ok((read, verbosity))
 }
 
 /// How much to think, and whether to show it: a summary that is asked for is.
@@ -657,8 +657,11 @@ mod tests {
                     vec![
                         text("Look"),
                         Part::CachePoint(CacheTtl::Short),
-                        Part::Image(data("image/jpeg", "aaaa")),
-                        Part::Image(url("https://x/y.png")),
+                        Part::Image(data("image/jpeg", "aaaa").into()),
+                        Part::Image(Image {
+                            detail: Some(crate::chat::Detail::High),
+                            media: url("https://x/y.png"),
+                        }),
                         Part::File(File {
                             cited: false,
                             name: Some("a.pdf".to_owned()),
@@ -681,7 +684,7 @@ mod tests {
                 message(Role::Tool, vec![result("call_2", vec![text("2")])]),
                 message(
                     Role::Tool,
-                    vec![result("call_1", vec![text("1"), Part::Image(url("https://x/z.png"))])],
+                    vec![result("call_1", vec![text("1"), Part::Image(url("https://x/z.png").into())])],
                 ),
                 message(Role::User, vec![text("Go on")]),
             ],
@@ -711,16 +714,15 @@ mod tests {
             stream: true,
             include_usage: true,
             user: Some("u1".to_owned()),
+            labels: vec![("k".to_owned(), "v".to_owned())],
+            openais: vec![(VERBOSITY, json!("low"))],
             extra: request.extra.clone(),
             ..Request::default()
         };
         assert_eq!(request, expected);
         let mut dropped = Vec::new();
         drop_extra(&request.extra, &mut dropped).expect("harmless");
-        assert_eq!(
-            dropped,
-            ["metadata", "store", "truncation", "input[1].content[2].detail", "text.verbosity"]
-        );
+        assert_eq!(dropped, ["truncation", "store"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Both are made by [`Blocks`], which puts the events into blocks, one after the other.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Serialize, Serializer};
 
@@ -10,7 +10,10 @@ use super::{call_id, write_error};
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{CALL_SIGNATURE, messages::request},
+    dialect::{
+        CALL_SIGNATURE,
+        arguments::{self, Progress},
+    },
     front::{ErrorBody, Head, Writer},
 };
 
@@ -32,9 +35,11 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
     blocks.settle(&mut content);
     let id = message_id(head.id);
+    let told = stop_reason(reason, native, &blocks, stop_text);
     let message = Message {
         content: &content.0,
-        stop_reason: Some(stop_reason(reason, native, &blocks, stop_text)),
+        stop_reason: Some(told),
+        native_finish_reason: FinishReason::own_word(native, told),
         stop_sequence: stop_text,
         ..Message::new(&id, head.model, &usage)
     };
@@ -123,7 +128,8 @@ impl Writer for Stream {
         frames.begin();
         let stop_text = self.stop_text.as_deref();
         let stop_reason = stop_reason(reason, &native, &self.blocks, stop_text);
-        let stop = Stop { stop_reason, stop_sequence: stop_text };
+        let native_finish_reason = FinishReason::own_word(&native, stop_reason);
+        let stop = Stop { stop_reason, stop_sequence: stop_text, native_finish_reason };
         let usage = WireUsage::from(&frames.sent.usage);
         frames.send(&Frame::MessageDelta { delta: stop, usage });
         frames.send(&Frame::MessageStop {});
@@ -160,9 +166,9 @@ fn stop_reason<'a>(
 }
 
 /// Anthropic's words that a caller is to see unchanged. `end_turn` is not among them: other providers say
-/// it beside tool calls.
-const STOP_REASONS: [&str; 6] =
-    ["max_tokens", "model_context_window_exceeded", "pause_turn", "refusal", "stop_sequence", "tool_use"];
+/// it beside tool calls. Nor is `tool_use`: a tool that stood in for a schema is no call to its caller.
+const STOP_REASONS: [&str; 5] =
+    ["max_tokens", "model_context_window_exceeded", "pause_turn", "refusal", "stop_sequence"];
 
 /// Where blocks go.
 trait Sink {
@@ -185,6 +191,8 @@ struct Blocks {
     refused: bool,
     /// What comes after the open call.
     held: Vec<Event>,
+    /// Where in it the arguments of each call are.
+    held_arguments: BTreeMap<u32, usize>,
     /// Sources named before there was text to name them for.
     citations: Vec<Citation>,
     /// White space that may yet be the beginning of text. A block of nothing else would be refused when
@@ -202,7 +210,7 @@ enum Open {
 #[derive(Debug)]
 struct Call {
     index: u32,
-    arguments: Arguments,
+    arguments: Progress,
 }
 
 impl Blocks {
@@ -228,16 +236,13 @@ impl Blocks {
     fn must_wait(&self, event: &Event) -> bool {
         let Some(Open::Call(call)) = &self.open else { return !self.held.is_empty() };
         let is_more = matches!(event, Event::ToolArguments { index, .. } if *index == call.index);
-        !is_more && (!call.arguments.whole || !self.held.is_empty())
+        !is_more && (!call.arguments.is_whole || !self.held.is_empty())
     }
 
     fn hold(&mut self, event: Event) {
         if let Event::ToolArguments { index, text } = &event {
-            let before = self.held.iter_mut().rev().find_map(|held| match held {
-                Event::ToolArguments { index: other, text } if other == index => Some(text),
-                _ => None,
-            });
-            if let Some(before) = before {
+            let at = *self.held_arguments.entry(*index).or_insert(self.held.len());
+            if let Some(Event::ToolArguments { text: before, .. }) = self.held.get_mut(at) {
                 before.push_str(text);
                 return;
             }
@@ -248,10 +253,11 @@ impl Blocks {
     /// Writes what is held back, as far as its turn has come.
     fn release(&mut self, sink: &mut impl Sink) {
         while !self.held.is_empty() && !self.is_waiting() {
+            self.held_arguments.clear();
             // The first of them is written each time, whatever else must wait again.
             for (at, event) in std::mem::take(&mut self.held).into_iter().enumerate() {
                 if at > 0 && self.must_wait(&event) {
-                    self.held.push(event);
+                    self.hold(event);
                 } else {
                     self.write(&event, sink);
                 }
@@ -260,7 +266,7 @@ impl Blocks {
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(&self.open, Some(Open::Call(call)) if !call.arguments.whole)
+        matches!(&self.open, Some(Open::Call(call)) if !call.arguments.is_whole)
     }
 
     fn write(&mut self, event: &Event, sink: &mut impl Sink) {
@@ -299,7 +305,7 @@ impl Blocks {
                     sink.delta(&Delta::Signature { signature: &format!("{CALL_SIGNATURE}{signature}") });
                 }
                 self.called = true;
-                let call = Call { index: *index, arguments: Arguments::default() };
+                let call = Call { index: *index, arguments: Progress::default() };
                 let start = Start::ToolUse { id: call_id::outward(id), name, input: Empty {} };
                 self.begin(&start, Some(Open::Call(call)), sink);
             }
@@ -348,7 +354,7 @@ impl Blocks {
 
     fn close(&mut self, sink: &mut impl Sink) {
         let Some(open) = self.open.take() else { return };
-        if matches!(open, Open::Call(call) if call.arguments.are_blank) {
+        if matches!(open, Open::Call(call) if call.arguments.is_blank) {
             // A client that parses what it has gathered gets an object.
             sink.delta(&Delta::InputJson { partial_json: "{}" });
         }
@@ -365,42 +371,6 @@ fn cite(citation: &Citation, sink: &mut impl Sink) {
         url: citation.url.clone().unwrap_or_default(),
     };
     sink.delta(&Delta::Citations { citation });
-}
-
-/// Whether a call's arguments, read piece by piece, are a whole JSON object.
-#[derive(Debug)]
-struct Arguments {
-    depth: usize,
-    in_text: bool,
-    escaped: bool,
-    are_blank: bool,
-    whole: bool,
-}
-
-impl Default for Arguments {
-    fn default() -> Self {
-        Self { depth: 0, in_text: false, escaped: false, are_blank: true, whole: false }
-    }
-}
-
-impl Arguments {
-    fn read(&mut self, piece: &str) {
-        for byte in piece.bytes() {
-            self.are_blank &= byte.is_ascii_whitespace();
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.in_text => self.escaped = true,
-                b'"' => self.in_text = !self.in_text,
-                _ if self.in_text => {}
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' => {
-                    self.depth = self.depth.saturating_sub(1);
-                    self.whole |= self.depth == 0;
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 /// The blocks of a whole answer.
@@ -529,6 +499,9 @@ struct Message<'a> {
     stop_reason: Option<&'a str>,
     /// Which of the caller's stop sequences it was, where the provider says it.
     stop_sequence: Option<&'a str>,
+    /// Not Anthropic's: the provider's own word, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
     usage: WireUsage,
 }
 
@@ -542,6 +515,7 @@ impl<'a> Message<'a> {
             content: &[],
             stop_reason: None,
             stop_sequence: None,
+            native_finish_reason: None,
             usage: WireUsage::from(usage),
         }
     }
@@ -551,6 +525,8 @@ impl<'a> Message<'a> {
 struct Stop<'a> {
     stop_reason: &'a str,
     stop_sequence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
 }
 
 /// A block as it begins.
@@ -613,7 +589,7 @@ impl Serialize for Input {
         struct Wrapped<'a> {
             arguments: &'a str,
         }
-        match request::input(&self.0) {
+        match arguments::object(&self.0) {
             Some(input) => input.serialize(serializer),
             None => Wrapped { arguments: &self.0 }.serialize(serializer),
         }

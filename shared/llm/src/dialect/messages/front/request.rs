@@ -4,9 +4,7 @@
 //! that no other protocol has are kept in [`Request::extra`], nested ones under their path.
 
 mod block;
-mod option;
-
-use std::collections::HashSet;
+pub(in crate::dialect) mod option;
 
 use serde_json::Value;
 
@@ -14,7 +12,7 @@ use self::block::{cache_control, content};
 use crate::{
     Error,
     chat::{Extra, Message, Part, Request, Role},
-    dialect::with_call_signatures,
+    dialect::{service_tier, turns::Calls, with_call_signatures},
     fields::{self, Object, leave},
 };
 
@@ -56,6 +54,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
         stream: body.boolean("stream")?.unwrap_or(false),
         include_usage: true,
         user: option::user(&mut body, &mut extra)?,
+        service_tier: service_tier(&mut body, "service_tier"),
         ..Request::default()
     };
     let says_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
@@ -82,28 +81,17 @@ fn conversation(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Resu
     if list.is_empty() {
         return Err(at.wrong("must hold at least one message"));
     }
-    let mut calls = HashSet::new();
+    let mut calls = Calls::default();
     let mut messages = Vec::with_capacity(list.len());
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         let (role, parts) = message(&mut object, extra)?;
-        for part in &parts {
-            match part {
-                Part::ToolCall(call) => {
-                    calls.insert(call.id.clone());
-                }
-                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
-                    let here = object.at;
-                    let at = here.field("content");
-                    let rule = format!(
-                        "holds a `tool_result` for `{}`, which must be the `id` of a `tool_use` in an earlier \
-                         message",
-                        super::call_id::outward(&result.call_id)
-                    );
-                    return Err(at.wrong(&rule));
-                }
-                _ => {}
-            }
+        if let Some(call_id) = calls.stray(&parts) {
+            let rule = format!(
+                "holds a `tool_result` for `{}`, which must be the `id` of a `tool_use` in an earlier message",
+                super::call_id::outward(call_id)
+            );
+            return Err(object.at.field("content").wrong(&rule));
         }
         leave(object, extra);
         match role {
@@ -275,8 +263,8 @@ mod tests {
                     Role::User,
                     vec![
                         text("Look."),
-                        Part::Image(data("image/png", "aGk=")),
-                        Part::Image(Media::Url("https://x/y.png".to_owned())),
+                        Part::Image(data("image/png", "aGk=").into()),
+                        Part::Image(Media::Url("https://x/y.png".to_owned()).into()),
                         text("C"),
                         Part::File(File {
                             cited: false,
@@ -310,7 +298,7 @@ mod tests {
                     Role::Tool,
                     vec![Part::ToolResult(ToolResult {
                         call_id: "t2".to_owned(),
-                        parts: vec![text("no"), Part::Image(Media::Url("https://x/z.png".to_owned()))],
+                        parts: vec![text("no"), Part::Image(Media::Url("https://x/z.png".to_owned()).into())],
                         is_error: true,
                     })],
                 ),
@@ -341,7 +329,6 @@ mod tests {
             stream: true,
             include_usage: true,
             user: Some("u1".to_owned()),
-            extra: vec![Extra { name: "service_tier".to_owned(), value: "auto".into(), instead: None }],
             ..Request::default()
         };
         assert_eq!(parse(body.as_bytes()), Ok(expected));
@@ -432,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_no_other_protocol_has_is_kept_under_its_path() {
-        let fields = r#""service_tier":"auto","mcp_servers":[],"metadata":{"team":"x"},"thinking":{"type":"adaptive","display":"omitted"},
+        let fields = r#""service_tier":"someday","mcp_servers":[],"metadata":{"team":"x"},"thinking":{"type":"adaptive","display":"omitted"},
             "tools":[{"name":"f","input_schema":{},"cache_control":{"type":"ephemeral"},"type":"custom"},{"type":"web_search_20250305","name":"web_search"}]"#;
         let extra = with(fields).expect("valid").extra;
         let names: Vec<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();

@@ -48,7 +48,7 @@ fn block(
     let kind = object.required_text("type", "such as `text`")?;
     match (kind.as_str(), role) {
         ("text", _) => parts.push(Part::Text(object.required_string("text")?)),
-        ("image", Role::Tool | Role::User) => parts.push(Part::Image(image(object, extra)?)),
+        ("image", Role::Tool | Role::User) => parts.push(Part::Image(image(object, extra)?.into())),
         ("document", Role::Tool | Role::User) => document(object, parts, extra)?,
         ("redacted_thinking", Role::Assistant) => {
             let redacted = Some(object.required_text("data", "the encrypted thought")?);

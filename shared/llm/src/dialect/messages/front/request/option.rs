@@ -41,7 +41,7 @@ pub(super) fn tools(
 }
 
 /// The choice, and whether several calls may come at once.
-pub(super) fn tool_choice(
+pub(in crate::dialect) fn tool_choice(
     body: &mut Object<'_>,
     tools: &[Tool],
     hosted: &[Extra],

@@ -1,16 +1,21 @@
-"""Signs awkward requests with botocore, Amazon's own library, and prints what tests/sigv4.rs compares with.
+"""The signatures that shared/llm/tests/sigv4.rs expects, against those of botocore, Amazon's own library.
 
-python3 -m pip install botocore && python3 shared/llm/tests/sigv4_oracle.py > shared/llm/tests/sigv4_oracle.json
+`--write`, run by target/venv/bin/python, makes the file anew: after another botocore was pinned, or cases were added.
 """
 
 import datetime
 import json
+import sys
+import unittest
+from pathlib import Path
+from unittest import mock
 
 import botocore
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+VECTORS = Path(__file__).parents[2] / "shared" / "llm" / "tests" / "sigv4_oracle.json"
 MOMENT = datetime.datetime(2026, 1, 1, 0, 0, 7)
 BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com"
 MODELS = [
@@ -30,17 +35,7 @@ def encoded(text):
     return "".join(chr(b) if chr(b) in unreserved else f"%{b:02X}" for b in text.encode())
 
 
-class Frozen(datetime.datetime):
-    @classmethod
-    def utcnow(cls):
-        return MOMENT
-
-    @classmethod
-    def now(cls, tz=None):
-        return MOMENT.replace(tzinfo=tz)
-
-
-def sign(case):
+def signed(case):
     request = AWSRequest(
         method="POST",
         url=case["url"],
@@ -48,30 +43,36 @@ def sign(case):
         headers={"content-type": "application/json"},
     )
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", case["token"])
-    SigV4Auth(credentials, "bedrock", case["region"]).add_auth(request)
+    with mock.patch("botocore.auth.get_current_datetime", lambda remove_tzinfo=True: MOMENT):
+        SigV4Auth(credentials, "bedrock", case["region"]).add_auth(request)
     assert request.headers["X-Amz-Date"] == "20260101T000007Z", request.headers
-    return request.headers["Authorization"]
+    return {**case, "authorization": request.headers["Authorization"]}
 
 
-def main():
-    import botocore.auth
-    import botocore.compat
-
-    for module in (botocore.auth, botocore.compat):
-        if hasattr(module, "get_current_datetime"):
-            module.get_current_datetime = lambda remove_tzinfo=True: MOMENT
-    botocore.auth.datetime.datetime = Frozen if hasattr(botocore.auth, "datetime") else None
-    cases = []
+def cases():
     for number, model in enumerate(MODELS):
-        for call in ("converse", "converse-stream", "invoke", "invoke-with-response-stream"):
+        for at, call in enumerate(("converse", "converse-stream", "invoke", "invoke-with-response-stream")):
             region = ("us-east-1", "eu-west-1", "us-gov-west-1")[number % 3]
             url = f"{BEDROCK.format(region=region)}/model/{encoded(model)}/{call}"
-            for body in BODIES:
-                token = "AQoDYXdzEPT//////////wEXAMPLE==" if len(cases) % 2 else None
-                case = {"url": url, "region": region, "token": token, "body": body}
-                cases.append({**case, "authorization": sign(case)})
-    print(json.dumps({"botocore": botocore.__version__, "cases": cases}, indent=1, ensure_ascii=False))
+            for body_at, body in enumerate(BODIES):
+                every_other = (at * len(BODIES) + body_at) % 2 == 1
+                token = "AQoDYXdzEPT//////////wEXAMPLE==" if every_other else None
+                yield {"url": url, "region": region, "token": token, "body": body}
+
+
+def vectors():
+    return {"botocore": botocore.__version__, "cases": [signed(case) for case in cases()]}
+
+
+class Vectors(unittest.TestCase):
+    maxDiff = None
+
+    def test_are_what_the_pinned_library_signs(self):
+        self.assertEqual(json.loads(VECTORS.read_text(encoding="utf-8")), vectors())
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--write"]:
+        VECTORS.write_text(json.dumps(vectors(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    else:
+        unittest.main()
