@@ -252,7 +252,9 @@ class Cohere:
         events = list(self.client.chat_stream(model=model, messages=user(words)))
         if events[-1].delta.finish_reason == "ERROR":
             raise Broken(events[-1].delta)
-        return [event.delta.message.content.text for event in events if event.type == "content-delta"]
+        contents = [event.delta.message.content for event in events if event.type == "content-delta"]
+        # What a model thought comes in them, too.
+        return [content.text for content in contents if content.text]
 
     def tools(self, model):
         messages = user("weather?")
@@ -291,7 +293,9 @@ class Bedrock:
 
     def streamed(self, model, words):
         events = self.client.converse_stream(modelId=model, messages=self.said(words))["stream"]
-        return [event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event]
+        deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+        # What a model thought comes in them, too.
+        return [delta["text"] for delta in deltas if "text" in delta]
 
     def tools(self, model):
         spec = {"name": "weather", "description": FUNCTION["description"], "inputSchema": {"json": WEATHER}}

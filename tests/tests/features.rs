@@ -220,6 +220,7 @@ const UNSAID: &[(&str, &[&str], &str)] = &[
         "Only Claude sends some. What Responses encrypts goes with a summary, as its signature does.",
     ),
     ("probabilities of tokens", &["cohere", "converse", "messages"], "They tell none a token."),
+    ("the provider's own reason of the end", &["responses"], "Its own are those that every protocol has."),
     (
         "refusals",
         &["cohere", "converse", "generate_content"],
@@ -239,7 +240,7 @@ const UNSAID: &[(&str, &[&str], &str)] = &[
     ("usage of reasoning", &["cohere", "converse"], "They do not count it apart."),
     (
         "usage of the prompt cache, written",
-        &["cohere", "generate_content", "responses"],
+        &["cohere", "generate_content"],
         "They keep prompts by themselves, at no price of its own.",
     ),
     ("which stop text it was", &["cohere", "generate_content", "responses"], "They do not tell."),
@@ -293,7 +294,9 @@ fn every_pair_carries_what_both_can_say() {
     let used: BTreeSet<usize> = otherwise.keys().filter_map(reason).collect();
     let idle: Vec<_> = (0..OTHERWISE.len()).filter(|at| !used.contains(at)).map(|at| OTHERWISE[at]).collect();
     assert!(idle.is_empty(), "{idle:#?}");
-    assert_eq!(unsaid(&findings), declared_unsaid());
+    let (unsaid, declared) = (unsaid(&findings), declared_unsaid());
+    let differ: Vec<_> = unsaid.symmetric_difference(&declared).collect();
+    assert!(differ.is_empty(), "{differ:?}");
     write_down(&findings);
 }
 
@@ -647,24 +650,28 @@ fn answers(findings: &mut Findings, otherwise: &mut Cases) {
     for answer in recorded() {
         let provider = answer.protocol;
         for caller in &PROTOCOLS {
-            let (how, told, read) = match &answer.kind {
+            let (how, told, read, sent) = match &answer.kind {
                 Kind::Error(..) => continue,
                 Kind::Stream => {
                     let writer = caller.front.writer(&HEAD, &peek());
                     let mut relay = Translate::new(provider.dialect.decoder(), writer, "call_1");
                     let sent = pumped(&mut relay, [&answer.body[..]]);
                     let told = decode(provider.dialect, [&answer.body[..]]);
-                    ("streamed", told, decode(caller.dialect, [&sent[..]]))
+                    ("streamed", told, decode(caller.dialect, [&sent[..]]), sent)
                 }
                 Kind::Whole => {
                     let told = provider
                         .dialect
                         .decode(&answer.body)
                         .unwrap_or_else(|error| vec![Event::Error(error)]);
-                    let read = caller.front.whole(&HEAD, &told).and_then(|body| caller.dialect.decode(&body));
-                    ("whole", told, read.unwrap_or_else(|error| vec![Event::Error(error)]))
+                    let sent = caller.front.whole(&HEAD, &told);
+                    let read =
+                        sent.as_ref().map_err(Clone::clone).and_then(|body| caller.dialect.decode(body));
+                    let read = read.unwrap_or_else(|error| vec![Event::Error(error)]);
+                    ("whole", told, read, sent.unwrap_or_default())
                 }
             };
+            let native = native(&told);
             let (read, mut told) = (said(&read), said(&told));
             // Of an answer that became an error, only why it did.
             if read.contains_key("a failure") && !told.contains_key("a failure") {
@@ -672,6 +679,13 @@ fn answers(findings: &mut Findings, otherwise: &mut Cases) {
                     if told.contains_key("a withheld answer") { "a withheld answer" } else { "tool calls" };
                 told.retain(|feature, _| *feature == why);
                 assert_eq!(told.len(), 1, "{}", answer.path.display());
+            }
+            if let Some(native) = native.filter(|_| !read.contains_key("a failure")) {
+                let key = ("the provider's own reason of the end", caller.name, provider.name, how);
+                let sent = String::from_utf8_lossy(&sent).to_ascii_lowercase();
+                let is_told = sent.contains(&native.to_ascii_lowercase());
+                assert!(is_told, "{} to {}: {native}", answer.path.display(), caller.name);
+                note(findings, key, Found::Carried);
             }
             for (feature, words) in told {
                 // A refusal may be told behind it.
@@ -687,6 +701,31 @@ fn answers(findings: &mut Findings, otherwise: &mut Cases) {
             }
         }
     }
+}
+
+/// The provider's own word for the end, where it is none that each protocol has one for.
+fn native(events: &[Event]) -> Option<String> {
+    const PLAIN: [&str; 12] = [
+        "complete",
+        "completed",
+        "content_filter",
+        "end_turn",
+        "function_call",
+        "length",
+        "max_output_tokens",
+        "max_tokens",
+        "stop",
+        "tool_call",
+        "tool_calls",
+        "tool_use",
+    ];
+    events.iter().find_map(|event| match event {
+        Event::Finish { native, .. } => {
+            let is_plain = native.is_empty() || PLAIN.iter().any(|word| native.eq_ignore_ascii_case(word));
+            (!is_plain).then(|| native.clone())
+        }
+        _ => None,
+    })
 }
 
 /// What an answer says.

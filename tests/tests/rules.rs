@@ -7,6 +7,7 @@ use gateway::{
     rules::{self, Preview},
 };
 use hypercare::{
+    histogram,
     rule::{Override, Rule, shipped},
     time::MINUTE_MS,
 };
@@ -64,19 +65,69 @@ fn rules_that_look_back_for_days_see_the_hours_and_days_there_were() {
         ("trend", "day", days(&|ago| 490 - 6 * ago), "5-"),
         ("trend", "day", days(&|ago| 400 - 6 * ago), ""),
         ("trend", "day", days(&|ago| 490 - ago % 3), ""),
+        // The last day's waits against those of the week before it.
+        (
+            "drift",
+            "hour",
+            hours(&|ago| if ago <= 24 { 600 + ago % 7 * 50 } else { 300 + ago % 7 * 50 }),
+            "5-",
+        ),
+        ("drift", "hour", hours(&|ago| 300 + ago % 7 * 50), ""),
     ] {
         let mut watch = quiet();
         for (ago, wait_ms) in waits {
-            rollup(&watch, grain, ago, wait_ms);
+            rollup(&watch, grain, ago, 100, wait_ms);
         }
         let (method, threshold) = match rule {
-            "trend" => (json!({ "kind": "trend", "limit": 500 }), 7),
-            other => (json!(other), 5),
+            "trend" => (json!({ "kind": "trend", "limit": 500 }), 7.0),
+            "drift" => (json!("drift"), 0.25),
+            other => (json!(other), 5.0),
         };
-        let rule = json!({ "measure": "mean_wait", "method": method, "threshold": threshold });
+        let measure = if rule == "drift" { "p50(wait)" } else { "mean_wait" };
+        let rule = json!({ "measure": measure, "method": method, "threshold": threshold });
         let id = create(&watch, &rule);
         watch.play("7s");
         assert_eq!(told(&watch, &id), expected, "{rule} {grain}");
+    }
+}
+
+#[test]
+fn a_surge_is_more_errors_in_an_hour_than_the_week_before_allows() {
+    for (newest, before, expected) in [(100, 20, ""), (130, 20, "5-"), (30, 0, "")] {
+        let mut watch = quiet();
+        rollup(&watch, "hour", 1, newest, 10);
+        if before > 0 {
+            (2..=170).for_each(|ago| rollup(&watch, "hour", ago, before, 10));
+        }
+        let id = create(&watch, &json!({ "measure": "errors", "method": "surge", "threshold": 1 }));
+        watch.play("7s");
+        assert_eq!(told(&watch, &id), expected, "{newest} after {before}");
+    }
+}
+
+#[test]
+fn what_ends_on_a_day_that_is_known_is_told_ahead() {
+    for (days, expected) in [(40, ""), (50, "5-")] {
+        let mut watch = quiet();
+        // The model is switched off 46 days after the year began.
+        rollup(&watch, "hour", 3, 10, 10);
+        let id = create(&watch, &json!({ "measure": "model_days_left", "threshold": days }));
+        watch.play("7s");
+        assert_eq!(told(&watch, &id), expected, "{days}");
+    }
+}
+
+#[test]
+fn an_old_price_table_is_told_once_a_day() {
+    let dated_ms = hypercare::time::parse_rfc3339(&format!("{}T00:00:00Z", llm::price::VERSION)).unwrap();
+    let rule = shipped("price-table-old").unwrap();
+    for (days, expected) in [(89, 0), (91, 1)] {
+        let watch = quiet();
+        let from_ms = dated_ms + days * 24 * 60 * MINUTE_MS;
+        let preview =
+            block_on(rules::preview(&*watch.host, &rule, from_ms, from_ms + 9 * MINUTE_MS)).unwrap();
+        assert_eq!((preview.looks, preview.episodes.len()), (1, expected), "{days}");
+        assert!(preview.episodes.iter().all(|told| told.tenant_id.is_none()));
     }
 }
 
@@ -233,7 +284,7 @@ fn a_rules_quality_is_how_often_it_fired_and_how_often_in_vain() {
     let of = |id: &str| quality.iter().find(|quality| quality.rule_id == id).unwrap().clone();
     let errors = of("error-share");
     // The third time it is held open.
-    assert_eq!((errors.fires, errors.flaps, errors.open), (3, 2, 1));
+    assert_eq!((errors.fires, errors.flaps, errors.open, errors.acknowledged), (3, 2, 1, 0));
     assert_eq!((errors.mean_minutes, errors.advice), (Some(1.0), Some("flaps")));
     assert_eq!(errors.last_fired_ms, Some(NEW_YEAR_MS + 4 * MINUTE_MS));
     let silence = of("no-calls");
@@ -326,16 +377,24 @@ fn told(watch: &Watch, rule_id: &str) -> String {
     rows.iter().map(|row| row["told"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
-/// A bucket of a hundred calls with this mean wait, so many buckets before the year began.
-fn rollup(watch: &Watch, grain: &str, ago: i64, wait_ms: i64) {
+/// A bucket of calls that all waited this long, so many buckets before the year began.
+fn rollup(watch: &Watch, grain: &str, ago: i64, calls: i64, wait_ms: i64) {
     let width_ms = if grain == "day" { 86_400_000 } else { 3_600_000 };
     let sql = "
         INSERT INTO rollups (grain, bucket_ms, tenant_id, route, provider_name, model, outcome, calls, streams,
             without_usage, duration_sum_ms, wait_count, wait_sum_ms, overhead_sum_ms, duration_histogram,
             wait_histogram, input_tokens, cache_read_input_tokens, cache_write_input_tokens, output_tokens,
             reasoning_output_tokens, cost_microusd, without_cost)
-        VALUES (?1, ?2, 'tn_a', ?3, 'demo', 'echo', 'ok', 100, 0, 0, 0, 100, ?4, 0, '{}', '{}', 0, 0, 0, 0, 0, 0, 0)";
-    let params =
-        [json!(grain), json!(NEW_YEAR_MS - ago * width_ms), json!(tests::watch::ROUTE), json!(100 * wait_ms)];
+        VALUES (?1, ?2, 'tn_a', ?3, 'cerebras', 'llama-3.3-70b', 'error', ?4, 0, 0, 0, ?4, ?5, 0, '{}', ?6,
+            0, 0, 0, 0, 0, 0, 0)";
+    let waits = json!({ histogram::bucket(wait_ms).to_string(): calls }).to_string();
+    let params = [
+        json!(grain),
+        json!(NEW_YEAR_MS - ago * width_ms),
+        json!(tests::watch::ROUTE),
+        json!(calls),
+        json!(calls * wait_ms),
+        json!(waits),
+    ];
     watch.host.db.sql(sql, &params);
 }

@@ -129,3 +129,19 @@ fn the_openapi_document_lists_the_routes_there_are() {
     routes.sort();
     assert_eq!(listed, routes);
 }
+
+#[test]
+fn the_provider_that_is_shown_was_added_like_that() {
+    let page = fs::read_to_string(root().join("docs/providers.md")).unwrap();
+    let diff = page.split("```").find_map(|block| block.strip_prefix("diff\n")).unwrap();
+    let (mut text, mut added) = (String::new(), 0);
+    for line in diff.lines() {
+        if let Some(path) = line.strip_prefix("+++ b/") {
+            text = fs::read_to_string(root().join(path)).unwrap();
+        } else if let Some(new) = line.strip_prefix('+') {
+            assert!(text.lines().any(|line| line == new), "{new}");
+            added += 1;
+        }
+    }
+    assert!(added > 6, "{added}");
+}

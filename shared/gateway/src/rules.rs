@@ -263,6 +263,8 @@ pub struct Quality {
     pub fires: i64,
     /// Those of them that opened within an hour after the one before on the same series was resolved.
     pub flaps: i64,
+    /// Those that somebody took.
+    pub acknowledged: i64,
     /// Those that are open.
     pub open: i64,
     /// How long those that are over lasted on average, in minutes.
@@ -283,7 +285,8 @@ pub async fn quality(db: &impl Database, since_ms: i64) -> Result<Vec<Quality>, 
         let (fires, flaps) = (of(|record| record.fires), of(|record| record.flaps));
         let advice = match (view.rule.enabled, fires) {
             (true, 0) => Some("never_fired"),
-            (true, 4..) if flaps * 2 > fires => Some("flaps"),
+            // More than three in a burst are held together.
+            (true, 3..) if flaps * 2 > fires => Some("flaps"),
             _ => None,
         };
         Quality {
@@ -291,6 +294,7 @@ pub async fn quality(db: &impl Database, since_ms: i64) -> Result<Vec<Quality>, 
             enabled: view.rule.enabled,
             fires,
             flaps,
+            acknowledged: of(|record| record.acknowledged),
             open: of(|record| record.open),
             mean_minutes: record.and_then(|record| record.mean_minutes),
             last_fired_ms: record.map(|record| record.last_ms),

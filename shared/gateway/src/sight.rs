@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use hypercare::{
     detect::{
         Minute, Observation,
-        history::{Point, anomaly, burn_rate, shift, slow_trend},
+        ahead::{age, withdrawn},
+        errors::surge,
+        history::{Point, anomaly, burn_rate, drift, shift, slow_trend},
         observe, observe_quantile, series,
     },
     histogram::Histogram,
     measure::{Column, Measure, Timing},
     rule::{Method, Past, RECENT_HOURS, Rule, Scope},
-    time::MINUTE_MS,
+    stats::surge::WEEK,
+    time::{MINUTE_MS, parse_rfc3339},
 };
+use llm::{capability, provider::PROVIDERS};
 
 use crate::{
     ports::{Database, PortError},
     store::{
         rollups::Grain,
-        watched::{self, Counts, Wanted},
+        watched::{self, Counts, Model, Wanted},
     },
 };
 
@@ -48,6 +52,7 @@ pub(crate) struct Sight {
     activity: BTreeMap<Key, Buckets>,
     losses: BTreeMap<Key, Buckets>,
     histograms: BTreeMap<(Timing, Key), BTreeMap<(i64, i64), Histogram>>,
+    models: BTreeMap<Key, Vec<Model>>,
 }
 
 impl Sight {
@@ -70,7 +75,10 @@ impl Sight {
         // One series, there or not.
         let lost = |row: watched::LossMinute| (row.minute_ms, Minute { lost: row.lost, ..Minute::default() });
         sight.losses.insert(SYSTEM, found.losses.into_iter().map(lost).collect());
-        for ((timing, spans), rows) in wanted.histograms.iter().zip(found.histograms) {
+        for row in found.models {
+            sight.models.entry((row.tenant_id.clone(), row.route.clone())).or_default().push(row);
+        }
+        for ((timing, _, spans), rows) in wanted.histograms.iter().zip(found.histograms) {
             for row in rows {
                 let histogram = Histogram::from_json(&row.histogram).map_err(unexpected)?;
                 let Some(span) = usize::try_from(row.span).ok().and_then(|at| spans.get(at)) else {
@@ -80,7 +88,10 @@ impl Sight {
                 sight.histograms.entry((*timing, key)).or_default().insert(*span, histogram);
             }
         }
-        if looks.iter().any(|look| look.rule.scope == Scope::System && look.rule.measure != Measure::Lost) {
+        if looks.iter().any(|look| {
+            look.rule.scope == Scope::System
+                && !matches!(look.rule.measure, Measure::Lost | Measure::PriceTableAge)
+        }) {
             sight.add_the_whole();
         }
         Ok(sight)
@@ -93,8 +104,9 @@ impl Sight {
         }
         let of = |buckets: &BTreeMap<Key, Buckets>| buckets.keys().cloned().collect::<BTreeSet<Key>>();
         let mut keys = match (rule.method, rule.measure) {
-            (Method::Anomaly | Method::Shift, _) => of(&self.hours),
+            (Method::Anomaly | Method::Shift | Method::Surge, _) => of(&self.hours),
             (Method::Trend { .. }, _) => of(&self.days),
+            (_, Measure::ModelDaysLeft) => self.models.keys().cloned().collect(),
             (_, Measure::Silence) => of(&self.activity),
             (_, Measure::Quantile(timing, _)) => {
                 let those = self.histograms.keys().filter(|(of, _)| *of == timing);
@@ -124,6 +136,26 @@ impl Sight {
                 let before: Vec<Option<f64>> = before.iter().map(|point| point.value).collect();
                 shift(rule, &before, recent, firing)
             }
+            (Method::Surge, measure) => {
+                let hour_ms = Grain::Hour.bucket_of(minute_ms) - HOUR_MS;
+                let points = self.points(&self.hours, key, measure, hour_ms, HOUR_MS);
+                let counts: Vec<f64> = points.iter().filter_map(|point| point.value).collect();
+                let (now, before) =
+                    counts.split_last().map_or((0.0, &[][..]), |(now, before)| (*now, before));
+                let before = &before[before.len().saturating_sub(WEEK)..];
+                let hour = hour_ms / HOUR_MS;
+                surge(rule, hour - before.len() as i64, before, hour, now as i64, firing)
+            }
+            (Method::Drift, Measure::Quantile(timing, _)) => {
+                let spans = self.histograms.get(&(timing, key.clone()));
+                let nothing = Histogram::default();
+                let [now, before] = day_and_week_before(minute_ms)
+                    .map(|span| spans.and_then(|spans| spans.get(&span)).unwrap_or(&nothing));
+                drift(rule, before, now, firing)
+            }
+            (Method::Drift, measure) => {
+                Observation::Broken { message: format!("{} has no distribution", measure.name()) }
+            }
             (Method::Trend { limit }, measure) => {
                 let day_ms = Grain::Day.bucket_of(minute_ms) - DAY_MS;
                 let points = self.points(&self.days, key, measure, day_ms, DAY_MS);
@@ -145,6 +177,26 @@ impl Sight {
                 }
                 _ => Observation::Broken { message: format!("{} is no share", measure.name()) },
             },
+            (Method::Drop | Method::Threshold, Measure::PriceTableAge) => match price_table_ms() {
+                Some(dated_ms) => age(rule, dated_ms, minute_ms, firing),
+                None => Observation::Broken { message: "the price table has no date".to_owned() },
+            },
+            (Method::Drop | Method::Threshold, Measure::ModelDaysLeft) => {
+                let models = self.models.get(key).map_or(&[][..], Vec::as_slice);
+                let ends = |model: &Model| {
+                    // Records name providers as telemetry does, which is not the name of each of ours.
+                    let providers =
+                        PROVIDERS.iter().filter(|ours| ours.telemetry_name == model.provider_name);
+                    let days = providers
+                        .filter_map(|ours| capability::find(ours.name, &model.model).retires_soon(minute_ms));
+                    Some((days.filter_map(start_of).min()?, model.calls))
+                };
+                let all = models.iter().map(|model| model.calls).sum();
+                match models.iter().filter_map(ends).min() {
+                    Some((ends_ms, calls)) => withdrawn(rule, Some(ends_ms), minute_ms, calls, firing),
+                    None => withdrawn(rule, None, minute_ms, all, firing),
+                }
+            }
             (Method::Drop | Method::Threshold, Measure::Quantile(timing, _)) => {
                 let span = (minute_ms - (rule.window_minutes - 1) * MINUTE_MS, minute_ms);
                 let spans = self.histograms.get(&(timing, key.clone()));
@@ -238,15 +290,15 @@ impl Sight {
 fn wanted(looks: &[Look<'_>]) -> Wanted {
     let mut wanted = Wanted { columns: vec![Column::CALLS], ..Wanted::default() };
     let mut counts = BTreeMap::<&str, (Grain, i64, i64)>::new();
-    let mut spans = BTreeMap::<Timing, BTreeSet<(i64, i64)>>::new();
+    let mut spans = BTreeMap::<(Timing, &str), (Grain, BTreeSet<(i64, i64)>)>::new();
     let wider = |range: Option<(i64, i64)>, from_ms: i64, to_ms: i64| {
         Some(range.map_or((from_ms, to_ms), |(from, to)| (from.min(from_ms), to.max(to_ms))))
     };
     for Look { rule, first_ms, to_ms } in looks {
         let (first_ms, to_ms) = (*first_ms, *to_ms);
-        let mut looked_at =
-            (first_ms..=to_ms).step_by(MINUTE_MS as usize).filter(|minute_ms| rule.looks_at(*minute_ms));
-        if !rule.enabled || looked_at.next().is_none() {
+        let minutes = (first_ms..=to_ms).step_by(MINUTE_MS as usize);
+        let looked_at: Vec<i64> = minutes.filter(|minute_ms| rule.looks_at(*minute_ms)).collect();
+        if !rule.enabled || looked_at.is_empty() {
             continue;
         }
         let (over, under) = rule.measure.parts().map_or((None, None), |(over, under)| (Some(over), under));
@@ -267,23 +319,50 @@ fn wanted(looks: &[Look<'_>]) -> Wanted {
                 }
                 Past::Days(days) => count(Grain::Day, days + 1),
                 Past::Histogram(timing, minutes) => {
-                    let spans = spans.entry(timing).or_default();
-                    for minute_ms in (first_ms..=to_ms).step_by(MINUTE_MS as usize) {
-                        spans.insert((minute_ms - (minutes - 1) * MINUTE_MS, minute_ms));
-                    }
+                    let (_, spans) = spans
+                        .entry((timing, Grain::Minute.word()))
+                        .or_insert_with(|| (Grain::Minute, BTreeSet::new()));
+                    spans.extend(looked_at.iter().map(|at_ms| (at_ms - (minutes - 1) * MINUTE_MS, *at_ms)));
+                }
+                Past::Distribution(timing) => {
+                    let (_, spans) = spans
+                        .entry((timing, Grain::Hour.word()))
+                        .or_insert_with(|| (Grain::Hour, BTreeSet::new()));
+                    spans.extend(looked_at.iter().flat_map(|at_ms| day_and_week_before(*at_ms)));
                 }
                 Past::Hours(hours) => count(Grain::Hour, hours),
                 Past::Losses(minutes) => {
                     wanted.losses = wider(wanted.losses, first_ms - (minutes - 1) * MINUTE_MS, to_ms);
                 }
                 Past::Minutes(minutes) => count(Grain::Minute, minutes),
+                Past::Models => {
+                    let from_ms = Grain::Hour.bucket_of(first_ms) - 24 * HOUR_MS;
+                    wanted.models = wider(wanted.models, from_ms, to_ms);
+                }
             }
         }
     }
     wanted.counts = counts.into_values().collect();
-    wanted.histograms =
-        spans.into_iter().map(|(timing, spans)| (timing, spans.into_iter().collect())).collect();
+    wanted.histograms = spans
+        .into_iter()
+        .map(|((timing, _), (grain, spans))| (timing, grain, spans.into_iter().collect()))
+        .collect();
     wanted
+}
+
+/// The hours of the day that is over, the first and the last, and those of the week before it.
+fn day_and_week_before(minute_ms: i64) -> [(i64, i64); 2] {
+    let last_ms = Grain::Hour.bucket_of(minute_ms) - HOUR_MS;
+    let before_ms = last_ms - DAY_MS;
+    [(before_ms + HOUR_MS, last_ms), (before_ms + HOUR_MS - 7 * DAY_MS, before_ms)]
+}
+
+fn price_table_ms() -> Option<i64> {
+    start_of(llm::price::VERSION)
+}
+
+fn start_of(day: &str) -> Option<i64> {
+    parse_rfc3339(&format!("{day}T00:00:00Z"))
 }
 
 fn read_counts(

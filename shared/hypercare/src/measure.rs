@@ -14,6 +14,10 @@ pub enum Measure {
     Lost,
     /// The mean wait in milliseconds; `detect::wait_ms` says what counts as wait.
     MeanWait,
+    /// In how many days the first of the models in use is switched off by its provider.
+    ModelDaysLeft,
+    /// How many days old the price table is.
+    PriceTableAge,
     /// So many in a thousand took no longer, in milliseconds.
     Quantile(Timing, u16),
     /// One count by another.
@@ -43,12 +47,20 @@ pub enum Timing {
 pub enum Unit {
     /// A number of things.
     Count,
+    /// Days.
+    Days,
     /// Millionths of a dollar, written as dollars.
     Microusd,
     /// Milliseconds.
     Milliseconds,
+    /// A number without a unit.
+    Plain,
     /// A share of one, written in per cent.
     Share,
+    /// Usual distances from what is usual.
+    Spreads,
+    /// So many times something.
+    Times,
 }
 
 impl Measure {
@@ -109,6 +121,7 @@ impl Measure {
         match self {
             Measure::ErrorShare | Measure::Silence => Unit::Share,
             Measure::Lost => Unit::Count,
+            Measure::ModelDaysLeft | Measure::PriceTableAge => Unit::Days,
             Measure::MeanWait | Measure::Quantile(..) => Unit::Milliseconds,
             Measure::Sum(column) => of(column),
             // Of calls, or tokens, of one kind among those of all.
@@ -125,7 +138,9 @@ impl Measure {
             Measure::MeanWait => Some((Column::WAIT_SUM_MS, Some(Column::WAIT_COUNT))),
             Measure::Ratio(over, under) => Some((over, Some(under))),
             Measure::Sum(column) => Some((column, None)),
-            Measure::Quantile(..) | Measure::Silence => None,
+            Measure::ModelDaysLeft | Measure::PriceTableAge | Measure::Quantile(..) | Measure::Silence => {
+                None
+            }
         }
     }
 }
@@ -216,7 +231,7 @@ const fn share_of_calls(column: u8) -> Measure {
 }
 
 /// Measures that have a word, and what a notice calls them.
-const NAMED: [(&str, Measure, &str); 12] = [
+const NAMED: [(&str, Measure, &str); 14] = [
     ("aborted_share", share_of_calls(5), "aborted share"),
     ("calls", Measure::Sum(Column::CALLS), "calls"),
     ("client_error_share", share_of_calls(6), "4xx share"),
@@ -225,6 +240,8 @@ const NAMED: [(&str, Measure, &str); 12] = [
     ("mean_duration", share_of_calls(11), "mean duration"),
     ("mean_overhead", share_of_calls(12), "mean gateway overhead"),
     ("mean_wait", Measure::MeanWait, "mean wait"),
+    ("model_days_left", Measure::ModelDaysLeft, "time until a model in use is switched off"),
+    ("price_table_age", Measure::PriceTableAge, "age of the price table"),
     ("rate_limited_share", share_of_calls(7), "429 share"),
     ("silence", Measure::Silence, "silence"),
     ("without_cost_share", share_of_calls(10), "share of calls without a price"),
@@ -279,6 +296,7 @@ mod tests {
             ("without_usage/streams", "without_usage_share", "share of streams without usage", Unit::Share),
             ("lost", "lost", "call records lost", Unit::Count),
             ("silence", "silence", "silence", Unit::Share),
+            ("price_table_age", "price_table_age", "age of the price table", Unit::Days),
             ("calls", "calls", "calls", Unit::Count),
             ("cost_microusd", "cost_microusd", "cost", Unit::Microusd),
             ("cost_microusd/calls", "cost_microusd/calls", "cost by calls", Unit::Microusd),

@@ -1,6 +1,6 @@
 //! Alert rules: what is measured, when that is a breach, and for how long it must last.
 //!
-//! Four rules are shipped and switched on. Their numbers may be overridden, each within limits.
+//! Some are shipped and switched on; their numbers may be overridden, each within limits. Others are a deployment's own.
 
 use std::borrow::Cow;
 
@@ -66,10 +66,15 @@ pub enum Method {
         /// The share of calls that are to be good. The measure is the share that is bad.
         objective: f64,
     },
+    /// Whether durations are spread as they were in the week before the day judged: thresholds are
+    /// population stability indices.
+    Drift,
     /// By its share of what the hour before the window would make of it.
     Drop,
     /// Whether small differences from what is usual add up (CUSUM): thresholds are in spreads.
     Shift,
+    /// Against the limit that a count of the week before sets for an hour: thresholds are in multiples of it.
+    Surge,
     /// Against the thresholds themselves.
     Threshold,
     /// When a lasting trend of days reaches a limit: thresholds are in days from now.
@@ -149,6 +154,8 @@ pub enum Past {
     Activity(i64),
     /// What was counted on these days, today left out.
     Days(i64),
+    /// The histograms of the day that is over and of the week before it.
+    Distribution(Timing),
     /// The histogram of these minutes.
     Histogram(Timing, i64),
     /// What was counted in these hours, the one that goes on among them.
@@ -157,6 +164,8 @@ pub enum Past {
     Losses(i64),
     /// What was counted in these minutes.
     Minutes(i64),
+    /// Which models were called within a day.
+    Models,
 }
 
 /// A rule to begin with.
@@ -276,6 +285,27 @@ pub fn default_pack() -> Vec<Rule> {
             for_minutes: 10,
             severity: Severity::Ticket,
             scope: Scope::System,
+            ..common.clone()
+        },
+        Rule {
+            id: "model-ends".into(),
+            title: "A model in use will be switched off".into(),
+            measure: Measure::ModelDaysLeft,
+            side: Side::Below,
+            threshold: 30.0,
+            // Looked at once a day.
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            ..common.clone()
+        },
+        Rule {
+            id: "price-table-old".into(),
+            title: "The price table is old".into(),
+            measure: Measure::PriceTableAge,
+            threshold: 90.0,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::System,
             ..common
         },
     ]
@@ -291,7 +321,7 @@ impl Rule {
     /// was chosen for the old one.
     pub fn with(&self, overrides: &Override) -> Result<Rule, FieldError> {
         let silence = self.measure == Measure::Silence;
-        let counts = !matches!(self.measure, Measure::Lost | Measure::Silence);
+        let counts = !matches!(self.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence);
         let (lowest, highest) = self.limits();
         let mut rule = self.clone();
         if let Some(enabled) = overrides.enabled {
@@ -358,18 +388,20 @@ impl Rule {
         match (self.method, self.measure) {
             (Method::Anomaly | Method::Shift, _) => (-1_000.0, 1_000.0),
             (Method::BurnRate { .. }, _) => (0.1, 100.0),
+            (Method::Drift, _) => (0.01, 10.0),
             (Method::Drop, _) => (0.0, 1.0),
+            (Method::Surge, _) => (0.1, 100.0),
             (Method::Trend { .. }, _) => (0.0, 365.0),
             // A series without a single call never had a habit to break.
             (Method::Threshold, Measure::Silence) => (0.01, 1.0),
             (Method::Threshold, Measure::Lost) => (0.0, 1_000_000.0),
             (Method::Threshold, measure) => match measure.unit() {
-                Unit::Count | Unit::Microusd => (0.0, 1e15),
+                Unit::Days => (0.0, 3_650.0),
                 Unit::Milliseconds if measure.parts().is_none_or(|(_, under)| under.is_some()) => {
                     (1.0, 600_000.0)
                 }
-                Unit::Milliseconds => (0.0, 1e15),
                 Unit::Share => (0.0, 1.0),
+                _ => (0.0, 1e15),
             },
         }
     }
@@ -388,11 +420,15 @@ impl Rule {
         let minutes = self.history_minutes();
         match (self.method, self.measure) {
             (Method::Anomaly, _) => vec![Past::Hours(ANOMALY_HOURS)],
+            (Method::Drift, Measure::Quantile(timing, _)) => vec![Past::Distribution(timing)],
             (Method::Shift, _) => vec![Past::Hours(SHIFT_HOURS)],
+            (Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
             (Method::BurnRate { .. }, _) => vec![Past::Minutes(minutes), Past::Hours(BURN_HOURS)],
             (Method::Trend { .. }, _) => vec![Past::Days(TREND_DAYS)],
             (_, Measure::Silence) => vec![Past::Activity(minutes)],
             (_, Measure::Lost) => vec![Past::Losses(minutes)],
+            (_, Measure::ModelDaysLeft) => vec![Past::Models],
+            (_, Measure::PriceTableAge) => Vec::new(),
             (_, Measure::Quantile(timing, _)) => vec![Past::Histogram(timing, minutes)],
             _ => vec![Past::Minutes(minutes)],
         }
@@ -402,13 +438,25 @@ impl Rule {
     /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth.
     /// Durations of such a rule are in times that it looked.
     pub fn looks_at(&self, minute_ms: i64) -> bool {
-        let (every, offset) = match self.method {
-            Method::Drop | Method::Threshold => return true,
-            Method::BurnRate { .. } => (5, 0),
-            Method::Anomaly | Method::Shift => (60, 5),
-            Method::Trend { .. } => (24 * 60, 5),
+        let (every, offset) = match (self.method, self.measure) {
+            (Method::Trend { .. }, _) | (_, Measure::ModelDaysLeft | Measure::PriceTableAge) => (24 * 60, 5),
+            (Method::Drop | Method::Threshold, _) => return true,
+            (Method::BurnRate { .. }, _) => (5, 0),
+            (Method::Anomaly | Method::Drift | Method::Shift | Method::Surge, _) => (60, 5),
         };
         minute_ms.div_euclid(MINUTE_MS).rem_euclid(every) == offset
+    }
+
+    /// In what its value and its thresholds are written.
+    pub fn unit(&self) -> Unit {
+        match self.method {
+            Method::Anomaly | Method::Shift => Unit::Spreads,
+            Method::BurnRate { .. } | Method::Surge => Unit::Times,
+            Method::Drift => Unit::Plain,
+            Method::Drop => Unit::Share,
+            Method::Threshold => self.measure.unit(),
+            Method::Trend { .. } => Unit::Days,
+        }
     }
 
     /// Whether it looks at this series.
@@ -447,13 +495,16 @@ impl Rule {
             Some(_) => return Err(FieldError::new("severity", "must be `page` or `ticket`")),
         };
         let side = match text("side", take("side"))?.as_deref() {
+            None if measure == Measure::ModelDaysLeft => Side::Below,
             None => method.side(),
             Some("above") => Side::Above,
             Some("below") => Side::Below,
             Some(_) => return Err(FieldError::new("side", "must be `above` or `below`")),
         };
+        let whole_only = matches!(measure, Measure::Lost | Measure::PriceTableAge);
+        let parts_only = matches!(measure, Measure::ModelDaysLeft | Measure::Silence);
         let scope = match text("scope", take("scope"))?.as_deref() {
-            None if measure == Measure::Lost => Scope::System,
+            None if whole_only => Scope::System,
             None | Some("route") => Scope::Route,
             Some("system") => Scope::System,
             Some(_) => return Err(FieldError::new("scope", "must be `route` or `system`")),
@@ -471,8 +522,7 @@ impl Rule {
             ..common()
         };
         let is_whole = matches!(rule.scope, Scope::System);
-        let whole_only = measure == Measure::Lost;
-        if whole_only != is_whole && (whole_only || measure == Measure::Silence) {
+        if if is_whole { parts_only } else { whole_only } {
             return Err(FieldError::new("scope", "does not go with this measure"));
         }
         if is_whole && (rule.tenant_id.is_some() || rule.route.is_some()) {
@@ -480,7 +530,10 @@ impl Rule {
         }
         let fits = match method {
             Method::Threshold => true,
-            Method::Drop => matches!(measure.parts(), Some((_, None))) && measure != Measure::Lost,
+            Method::Drift => matches!(measure, Measure::Quantile(..)),
+            Method::Drop | Method::Surge => {
+                matches!(measure.parts(), Some((_, None))) && measure != Measure::Lost
+            }
             Method::BurnRate { .. } => measure.unit() == Unit::Share && measure.parts().is_some(),
             Method::Anomaly | Method::Shift | Method::Trend { .. } => {
                 measure.parts().is_some() && measure != Measure::Lost
@@ -517,8 +570,10 @@ impl Method {
                 Some(objective) => Ok(Method::BurnRate { objective }),
                 None => Err(FieldError::new("method", "needs an `objective` from 0.5 to 0.9999")),
             },
+            "drift" => Ok(Method::Drift),
             "drop" => Ok(Method::Drop),
             "shift" => Ok(Method::Shift),
+            "surge" => Ok(Method::Surge),
             "threshold" => Ok(Method::Threshold),
             "trend" => match number("limit") {
                 Some(limit) => Ok(Method::Trend { limit }),
@@ -526,7 +581,7 @@ impl Method {
             },
             _ => Err(FieldError::new(
                 "method",
-                "must be `anomaly`, `burn_rate`, `drop`, `shift`, `threshold` or `trend`",
+                "must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`",
             )),
         }
     }
@@ -535,7 +590,7 @@ impl Method {
     fn side(self) -> Side {
         match self {
             Method::Drop | Method::Trend { .. } => Side::Below,
-            Method::Anomaly | Method::BurnRate { .. } | Method::Shift | Method::Threshold => Side::Above,
+            _ => Side::Above,
         }
     }
 }
@@ -666,6 +721,8 @@ const ANOMALY_HOURS: i64 = 4 * WEEK as i64 + 2;
 const SHIFT_HOURS: i64 = RECENT_HOURS + WEEK as i64 + 1;
 /// How many hours a shift is looked for in.
 pub const RECENT_HOURS: i64 = 24;
+/// The hour judged, the week before it, and the hour that goes on.
+const SURGE_HOURS: i64 = WEEK as i64 + 2;
 /// The longest window of `SEVEN_DAYS`, and the hour that goes on.
 const BURN_HOURS: i64 = 73;
 const TREND_DAYS: i64 = 30;
@@ -690,6 +747,8 @@ mod tests {
             "rate-limited",
             "stream-without-usage",
             "gateway-overhead",
+            "model-ends",
+            "price-table-old",
         ];
         assert_eq!(ids, expected);
         for rule in &pack {
@@ -702,7 +761,7 @@ mod tests {
     #[test]
     fn the_shipped_numbers_would_pass_as_overrides() {
         for rule in default_pack() {
-            let counted = rule.id != "no-calls" && rule.id != "records-lost";
+            let counted = !["no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
             let same = Override {
                 enabled: Some(true),
                 threshold: Some(rule.threshold),
@@ -720,7 +779,7 @@ mod tests {
     #[test]
     fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
         let minutes: Vec<i64> = default_pack().iter().map(Rule::history_minutes).collect();
-        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15]);
+        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5]);
     }
 
     #[test]
@@ -878,7 +937,7 @@ mod tests {
             ),
             (
                 r#"{"title":"t","measure":"calls","method":"magic","threshold":1}"#,
-                "method must be `anomaly`, `burn_rate`, `drop`, `shift`, `threshold` or `trend`",
+                "method must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`",
             ),
             (
                 r#"{"title":"t","measure":"calls","method":{"kind":"shift","limit":3},"threshold":1}"#,
@@ -899,6 +958,8 @@ mod tests {
         assert_eq!(looks(Method::Threshold), [0, 1, 2]);
         assert_eq!(looks(Method::BurnRate { objective: 0.99 }), [0, 5, 10]);
         assert_eq!(looks(Method::Anomaly), [5, 65, 125]);
+        let daily = Rule { measure: Measure::PriceTableAge, ..common() };
+        assert_eq!((0..1_440).filter(|minute| daily.looks_at(minute * MINUTE_MS)).collect::<Vec<_>>(), [5]);
         assert_eq!(looks(Method::Trend { limit: 1.0 }), [5, 1_445, 2_885]);
     }
 

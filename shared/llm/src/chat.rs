@@ -474,6 +474,13 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// A provider's own word for the end, where it says more than the one a caller is told.
+    pub(crate) fn own_word<'a>(native: &'a str, told: &str) -> Option<&'a str> {
+        let is = |word: &&str| native.eq_ignore_ascii_case(word);
+        let says_no_more = native.is_empty() || is(&told) || PLAIN_ENDS.iter().any(is);
+        (!says_no_more).then_some(native)
+    }
+
     /// Some providers say `stop` when the model waits for tool results.
     pub(crate) fn after_calls(self, called: bool) -> Self {
         match self {
@@ -493,10 +500,40 @@ impl FinishReason {
     }
 }
 
+/// Words of providers for the end that every protocol has one for.
+const PLAIN_ENDS: &[&str] = &[
+    "complete",
+    "completed",
+    "content_filter",
+    "end_turn",
+    "function_call",
+    "length",
+    "max_output_tokens",
+    "max_tokens",
+    "stop",
+    "tool_call",
+    "tool_calls",
+    "tool_use",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use Effort::{High, Low, Medium, XHigh};
+
+    #[test]
+    fn a_providers_own_word_is_kept_where_it_says_more() {
+        let cases = [
+            ("RECITATION", "SAFETY", Some("RECITATION")),
+            ("SAFETY", "SAFETY", None),
+            ("STOP", "end_turn", None),
+            ("", "end_turn", None),
+            ("model_context_window_exceeded", "MAX_TOKENS", Some("model_context_window_exceeded")),
+        ];
+        for (native, told, expected) in cases {
+            assert_eq!(FinishReason::own_word(native, told), expected, "{native}");
+        }
+    }
 
     #[test]
     fn an_effort_is_the_same_again_after_it_was_a_budget() {

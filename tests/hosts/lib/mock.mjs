@@ -26,6 +26,7 @@ export async function startMock() {
   mock.onImage('draw', { image: { b64Json: 'AAAA' } });
   mock.onSpeech('say', { audio: SOUND.toString('base64'), format: 'mp3' });
   await mock.start();
+  const bedrock = await startBedrock(mock.url);
   return {
     url: mock.url,
     /** The settings that lead a gateway here. */
@@ -39,7 +40,7 @@ export async function startMock() {
       COHERE_API_KEY: 'sk-cohere',
       COHERE_BASE_URL: mock.url,
       BEDROCK_API_KEY: 'sk-bedrock',
-      BEDROCK_BASE_URL: mock.url,
+      BEDROCK_BASE_URL: bedrock.url,
       VOYAGE_API_KEY: 'sk-voyage',
       VOYAGE_BASE_URL: `${mock.url}/v1`,
       OPENROUTER_API_KEY: 'sk-openrouter',
@@ -49,8 +50,37 @@ export async function startMock() {
     asked(word) {
       return mock.getRequests().filter(({ body }) => JSON.stringify(body?.messages ?? '').includes(word));
     },
-    stop: () => mock.stop(),
+    stop: () => Promise.all([bedrock.stop(), mock.stop()]),
   };
+}
+
+/** aimock begins each block of text with a frame that says nothing. Bedrock sends none, and its own client refuses it. */
+async function startBedrock(upstream) {
+  const server = createServer(async (request, answer) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const headers = { 'content-type': 'application/json' };
+    const from = await fetch(upstream + request.url, { method: request.method, headers, body: Buffer.concat(chunks) });
+    const kept = ['content-type', 'retry-after'].filter((name) => from.headers.has(name));
+    answer.writeHead(from.status, Object.fromEntries(kept.map((name) => [name, from.headers.get(name)])));
+    const isStream = from.headers.get('content-type').includes('eventstream');
+    let held = Buffer.alloc(0);
+    try {
+      for await (const chunk of from.body) {
+        held = Buffer.concat([held, chunk]);
+        // A frame begins with its length.
+        for (let length; isStream && held.length >= 4 && held.length >= (length = held.readUInt32BE(0)); ) {
+          const frame = held.subarray(0, length);
+          if (!frame.includes('"start":{}')) answer.write(frame);
+          held = held.subarray(length);
+        }
+      }
+      answer.end(held);
+    } catch {
+      answer.destroy();
+    }
+  });
+  return { url: await listen(server), stop: () => close(server) };
 }
 
 export const WORDS = 'Hello there, dear friend.';

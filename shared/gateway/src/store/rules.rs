@@ -83,6 +83,8 @@ pub struct Record {
     pub fires: i64,
     /// Those of them that opened within an hour after the one before on the same series was resolved.
     pub flaps: i64,
+    /// Those that somebody took.
+    pub acknowledged: i64,
     /// Those that are open.
     pub open: i64,
     /// How long those that are over lasted on average, in minutes.
@@ -96,8 +98,9 @@ pub async fn records(db: &impl Database, since_ms: i64) -> Result<Vec<Record>, P
     let sql = "
         SELECT rule_id, count(*) AS fires,
                sum(opened_ms - before_ms BETWEEN 0 AND 3600000) AS flaps, sum(resolved_ms IS NULL) AS open,
+               sum(acknowledged_ms IS NOT NULL) AS acknowledged,
                avg(resolved_ms - opened_ms) / 60000 AS mean_minutes, max(opened_ms) AS last_ms
-        FROM (SELECT rule_id, opened_ms, resolved_ms,
+        FROM (SELECT rule_id, opened_ms, resolved_ms, acknowledged_ms,
                      coalesce(lag(resolved_ms) OVER (PARTITION BY fingerprint ORDER BY opened_ms), -3600001) AS before_ms
               FROM episodes WHERE opened_ms >= ?1)
         GROUP BY rule_id ORDER BY rule_id";

@@ -8,6 +8,9 @@ use serde_json::json;
 use super::rollups::Grain;
 use crate::ports::{Database, PortError, Statement, read_all};
 
+/// Ranges of buckets, each from one to another.
+pub type Spans = Vec<(i64, i64)>;
+
 /// What to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -19,8 +22,10 @@ pub struct Wanted {
     pub activity: Option<(i64, i64)>,
     /// Records lost, from this minute to that one.
     pub losses: Option<(i64, i64)>,
-    /// Histograms of this timing, each over the minutes from this one to that one.
-    pub histograms: Vec<(Timing, Vec<(i64, i64)>)>,
+    /// Histograms of this timing, each over the buckets of this grain from this one to that one.
+    pub histograms: Vec<(Timing, Grain, Spans)>,
+    /// Which models were called, in the hours from this one to that one.
+    pub models: Option<(i64, i64)>,
 }
 
 /// What there was.
@@ -32,8 +37,10 @@ pub struct Found {
     pub activity: Vec<Activity>,
     /// Records lost, minute by minute.
     pub losses: Vec<LossMinute>,
-    /// For each timing wanted.
+    /// For each timing and grain wanted.
     pub histograms: Vec<Vec<Span>>,
+    /// Models that were called.
+    pub models: Vec<Model>,
 }
 
 /// The calls of one tenant to one route.
@@ -80,6 +87,21 @@ pub struct Span {
     pub histogram: String,
 }
 
+/// A model that one tenant called over one route.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Model {
+    /// Whose calls.
+    pub tenant_id: String,
+    /// Which route.
+    pub route: String,
+    /// Whose model.
+    pub provider_name: String,
+    /// Which model.
+    pub model: String,
+    /// How many calls.
+    pub calls: i64,
+}
+
 /// Reads what is wanted, all of one moment.
 pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortError> {
     let mut statements = Vec::new();
@@ -92,8 +114,11 @@ pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortErro
     if let Some((from_ms, to_ms)) = wanted.losses {
         statements.push(Statement::new(LOSSES, [json!(from_ms), json!(to_ms)]));
     }
-    for (timing, spans) in &wanted.histograms {
-        statements.push(Statement::new(histograms(*timing), [json!(json!(spans).to_string())]));
+    for (timing, grain, spans) in &wanted.histograms {
+        statements.push(Statement::new(histograms(*timing, *grain), [json!(json!(spans).to_string())]));
+    }
+    if let Some((from_ms, to_ms)) = wanted.models {
+        statements.push(Statement::new(MODELS, [json!(from_ms), json!(to_ms)]));
     }
     if statements.is_empty() {
         return Ok(Found::default());
@@ -113,6 +138,9 @@ pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortErro
     }
     for _ in &wanted.histograms {
         found.histograms.push(read_all(next()?)?);
+    }
+    if wanted.models.is_some() {
+        found.models = read_all(next()?)?;
     }
     Ok(found)
 }
@@ -145,7 +173,8 @@ fn sum(column: Column) -> String {
     }
 }
 
-fn histograms(timing: Timing) -> String {
+fn histograms(timing: Timing, grain: Grain) -> String {
+    let grain = grain.word();
     let column = match timing {
         Timing::Duration => "duration_histogram",
         Timing::Wait => "wait_histogram",
@@ -154,7 +183,7 @@ fn histograms(timing: Timing) -> String {
         "SELECT span, tenant_id, route, json_group_object(bar, n) AS histogram FROM (
              SELECT spans.key AS span, tenant_id, route, CAST(bars.key AS INTEGER) AS bar, sum(bars.value) AS n
              FROM json_each(?1) AS spans
-                  CROSS JOIN rollups ON grain = 'minute'
+                  CROSS JOIN rollups ON grain = '{grain}'
                        AND bucket_ms BETWEEN spans.value ->> 0 AND spans.value ->> 1
                   CROSS JOIN json_each(rollups.{column}) AS bars
              GROUP BY span, tenant_id, route, bar)
@@ -173,3 +202,8 @@ const ACTIVITY: &str = "
 const LOSSES: &str = "
     SELECT at_ms - at_ms % 60000 AS minute_ms, sum(count) AS lost FROM journal_losses
     WHERE at_ms >= ?1 AND at_ms < ?2 + 60000 GROUP BY minute_ms";
+
+const MODELS: &str = "
+    SELECT tenant_id, route, provider_name, model, sum(calls) AS calls FROM rollups
+    WHERE grain = 'hour' AND bucket_ms BETWEEN ?1 AND ?2 AND model <> ''
+    GROUP BY tenant_id, route, provider_name, model";

@@ -9,6 +9,7 @@ pub mod generate_content;
 pub mod messages;
 pub mod ollama;
 pub mod responses;
+pub(crate) mod turns;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -76,6 +77,17 @@ pub trait Decoder {
     fn feed(&mut self, chunk: &[u8], events: &mut Vec<chat::Event>);
     /// The stream was closed properly. Says so with an error event if the answer was not whole.
     fn finish(&mut self, events: &mut Vec<chat::Event>);
+}
+
+/// What is read of a stream that comes in these pieces and is closed.
+#[cfg(test)]
+pub(crate) fn decoded(decoder: &mut dyn Decoder, pieces: &[&[u8]]) -> Vec<chat::Event> {
+    let mut events = Vec::new();
+    for piece in pieces {
+        decoder.feed(piece, &mut events);
+    }
+    decoder.finish(&mut events);
+    events
 }
 
 /// The part of a decoder that differs between protocols that stream server-sent events.

@@ -393,13 +393,7 @@ mod tests {
     );
 
     fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = Ollama.decoder();
-        let mut events = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece, &mut events);
-        }
-        decoder.finish(&mut events);
-        events
+        crate::dialect::decoded(&mut *Ollama.decoder(), pieces)
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
         CacheTtl, Effort, Extra, File, Image, Media, Message, OPENAIS, Part, Reasoning, Request,
         ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
     },
-    dialect::{detail, labels, openais, service_tier},
+    dialect::{detail, labels, openais, service_tier, turns::Calls},
     fields::{self, At, Object, leave},
 };
 
@@ -87,25 +87,16 @@ fn messages(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Result<V
     if list.is_empty() {
         return Err(Error::invalid("messages", "`messages` must hold at least one message."));
     }
-    let mut calls = HashSet::new();
+    let mut calls = Calls::default();
     let mut messages = Vec::with_capacity(list.len());
     let here = body.at;
     let at = here.field("messages");
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         let message = message(&mut object, extra)?;
-        for part in &message.parts {
-            match part {
-                Part::ToolCall(call) => {
-                    calls.insert(call.id.clone());
-                }
-                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
-                    let here = object.at;
-                    let at = here.field("tool_call_id");
-                    return Err(at.wrong("must be the id of a tool call in an earlier assistant message"));
-                }
-                _ => {}
-            }
+        if calls.stray(&message.parts).is_some() {
+            let rule = "must be the id of a tool call in an earlier assistant message";
+            return Err(object.at.field("tool_call_id").wrong(rule));
         }
         messages.push(message);
         leave(object, extra);

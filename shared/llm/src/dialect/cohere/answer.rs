@@ -224,7 +224,7 @@ fn several(value: &Value) -> &[Value] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::{Decoder, SseDecoder};
+    use crate::dialect::SseDecoder;
 
     const STREAM: &str = concat!(
         "event: message-start\ndata: {\"id\":\"m1\",\"type\":\"message-start\",\"delta\":{\"message\":{\"role\":\"assistant\",\"content\":[],\"tool_plan\":\"\",\"tool_calls\":[],\"citations\":[]}}}\n\n",
@@ -287,13 +287,7 @@ mod tests {
     }
 
     fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = SseDecoder::new(Reader::default());
-        let mut events = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece, &mut events);
-        }
-        decoder.finish(&mut events);
-        events
+        crate::dialect::decoded(&mut SseDecoder::new(Reader::default()), pieces)
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! A caller's body, read into the unified request. Strict; see [`crate::fields`].
 
-use std::collections::HashSet;
-
 use serde_json::Value;
 
 use crate::{
@@ -10,7 +8,7 @@ use crate::{
         Effort, Extra, Image, Media, Message, Part, Reasoning, Request, ResponseFormat, Role, Tool, ToolCall,
         ToolChoice, ToolResult,
     },
-    dialect::detail,
+    dialect::{detail, turns::Calls},
     fields::{self, At, Object, leave},
 };
 
@@ -72,22 +70,14 @@ fn messages(body: &mut Object<'_>, extra: &mut Rest) -> Result<Vec<Message>, Err
     if list.is_empty() {
         return Err(at.wrong("must hold at least one message"));
     }
-    let mut calls = HashSet::new();
+    let mut calls = Calls::default();
     let mut messages = Vec::with_capacity(list.len());
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         let message = message(&mut object, extra)?;
-        for part in &message.parts {
-            match part {
-                Part::ToolCall(call) => {
-                    calls.insert(call.id.clone());
-                }
-                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
-                    let rule = "must be the id of a tool call in an earlier assistant message";
-                    return Err(object.at.field("tool_call_id").wrong(rule));
-                }
-                _ => {}
-            }
+        if calls.stray(&message.parts).is_some() {
+            let rule = "must be the id of a tool call in an earlier assistant message";
+            return Err(object.at.field("tool_call_id").wrong(rule));
         }
         messages.push(message);
         leave(object, extra);

@@ -57,7 +57,8 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
         content.push(Block::Text { text: String::new() });
     }
     let message = Message { role: "assistant", tool_calls: calls, content, citations };
-    Ok(bytes(&Answer { id: head.id, finish_reason, message, usage }))
+    let native_finish_reason = FinishReason::own_word(native, finish_reason);
+    Ok(bytes(&Answer { id: head.id, finish_reason, native_finish_reason, message, usage }))
 }
 
 /// Adds to the block of thought that is open, a new one where there is none. A signature closes it.
@@ -308,7 +309,12 @@ impl Writer for Stream {
         }
         self.over = true;
         let finish_reason = if error.status.as_u16() == 504 { "TIMEOUT" } else { "ERROR" };
-        let end = End { error: Some(&error.message), finish_reason, usage: self.usage.as_ref() };
+        let end = End {
+            error: Some(&error.message),
+            finish_reason,
+            native_finish_reason: None,
+            usage: self.usage.as_ref(),
+        };
         send(out, "message-end", error.request_id, None, Some(end));
     }
 
@@ -319,11 +325,9 @@ impl Writer for Stream {
         self.over = true;
         let Some((reason, native)) = &self.end else { return };
         let error = (*reason == FinishReason::ContentFilter).then_some(FILTERED);
-        let end = End {
-            error,
-            finish_reason: finish_word(*reason, native, self.stopped),
-            usage: self.usage.as_ref(),
-        };
+        let finish_reason = finish_word(*reason, native, self.stopped);
+        let native_finish_reason = FinishReason::own_word(native, finish_reason);
+        let end = End { error, finish_reason, native_finish_reason, usage: self.usage.as_ref() };
         send(out, "message-end", Some(&self.id), None, Some(end));
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -382,6 +386,9 @@ const FILTERED: &str = "The answer was withheld by a content filter. Change the 
 struct Answer<'a> {
     id: &'a str,
     finish_reason: &'a str,
+    /// Not Cohere's: the provider's own word, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
     message: Message<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
@@ -454,6 +461,8 @@ struct End<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     finish_reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<&'a WireUsage>,
 }
@@ -678,17 +687,17 @@ mod tests {
     #[test]
     fn ends_are_in_coheres_words() {
         let cases = [
-            (FinishReason::Stop, "stop", "COMPLETE"),
-            (FinishReason::Stop, "stop_sequence", "STOP_SEQUENCE"),
-            (FinishReason::Length, "length", "MAX_TOKENS"),
-            (FinishReason::ContentFilter, "refusal", "ERROR"),
+            (FinishReason::Stop, "stop", "COMPLETE", ""),
+            (FinishReason::Stop, "stop_sequence", "STOP_SEQUENCE", ""),
+            (FinishReason::Length, "length", "MAX_TOKENS", ""),
+            (FinishReason::ContentFilter, "refusal", "ERROR", r#""native_finish_reason":"refusal","#),
         ];
-        for (reason, native, word) in cases {
+        for (reason, native, word, own) in cases {
             let events = [Event::Finish { reason, native: native.to_owned() }];
             assert!(streamed(&events).contains(&format!("\"finish_reason\":\"{word}\"")), "{native}");
             let whole = String::from_utf8(whole(&HEAD, &events).expect("whole")).expect("UTF-8");
             let message = r#""message":{"role":"assistant","content":[{"type":"text","text":""}]}}"#;
-            assert_eq!(whole, format!(r#"{{"id":"m1","finish_reason":"{word}",{message}"#));
+            assert_eq!(whole, format!(r#"{{"id":"m1","finish_reason":"{word}",{own}{message}"#));
         }
     }
 }

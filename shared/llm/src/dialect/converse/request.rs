@@ -21,7 +21,7 @@ use crate::{
             model::{self, Model, Off, Sampling, Thinking},
             schema,
         },
-        post,
+        post, turns,
     },
 };
 
@@ -222,7 +222,7 @@ fn conversation<'a>(
         return Err(Error::invalid("messages", message));
     }
     for turn in &mut conversation.turns {
-        turn.open_with_results();
+        turn.settle();
         let has = |kind: fn(&Block<'_>) -> bool| turn.content.iter().any(kind);
         // Refused otherwise.
         if has(|block| matches!(block, Block::Document(_))) && !has(|block| matches!(block, Block::Text(_))) {
@@ -252,7 +252,7 @@ impl<'a> Conversation<'a> {
                 part => blocks.extend(self.shown(at, part)?),
             }
         }
-        self.turn("user", blocks);
+        turns::say(&mut self.turns, "user", blocks);
         Ok(())
     }
 
@@ -293,7 +293,7 @@ impl<'a> Conversation<'a> {
         }
         // Thought comes first, whatever the order it was kept in.
         thoughts.append(&mut blocks);
-        self.turn("assistant", thoughts);
+        turns::say(&mut self.turns, "assistant", thoughts);
         Ok(())
     }
 
@@ -334,22 +334,10 @@ impl<'a> Conversation<'a> {
                 _ => {}
             }
         }
-        match self.turns.last_mut().filter(|turn| turn.role == "user") {
-            Some(turn) => turn.results.append(&mut blocks),
-            None if blocks.is_empty() => {}
-            None => self.turns.push(Turn { role: "user", results: blocks, ..Turn::default() }),
+        if !blocks.is_empty() {
+            turns::results(&mut self.turns).append(&mut blocks);
         }
         Ok(())
-    }
-
-    /// Adds to the turn of `role`, a new one where the other side spoke last.
-    fn turn(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
-        match self.turns.last_mut() {
-            // All that was said was empty.
-            _ if blocks.is_empty() => {}
-            Some(turn) if turn.role == role => turn.content.extend(blocks),
-            _ => self.turns.push(Turn { role, content: blocks, ..Turn::default() }),
-        }
     }
 
     /// What a user or a tool may show.
@@ -785,25 +773,7 @@ impl Inference<'_> {
     }
 }
 
-#[derive(Default, Serialize)]
-struct Turn<'a> {
-    role: &'static str,
-    content: Vec<Block<'a>>,
-    /// The tool results that `content` is to open with.
-    #[serde(skip)]
-    results: Vec<Block<'a>>,
-    #[serde(skip)]
-    has_results: bool,
-}
-
-impl Turn<'_> {
-    /// What was called for comes before anything else that is said.
-    fn open_with_results(&mut self) {
-        self.has_results = !self.results.is_empty();
-        self.results.append(&mut self.content);
-        self.content = std::mem::take(&mut self.results);
-    }
-}
+type Turn<'a> = turns::Turn<Block<'a>>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

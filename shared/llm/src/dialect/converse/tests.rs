@@ -455,13 +455,7 @@ fn frames(bytes: &[u8]) -> Vec<String> {
 }
 
 fn decoded(pieces: &[&[u8]]) -> Vec<Event> {
-    let mut decoder = Converse.decoder();
-    let mut events = Vec::new();
-    for piece in pieces {
-        decoder.feed(piece, &mut events);
-    }
-    decoder.finish(&mut events);
-    events
+    crate::dialect::decoded(&mut *Converse.decoder(), pieces)
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
             Event::ReasoningSignature(signature) => think(&mut blocks, "", Some(signature)),
             Event::Refusal(text) | Event::Text(text) => say(&mut blocks, text),
             Event::Logprobs(_) | Event::Start { .. } => {}
-            Event::StopText(text) => stop = Some(StopText { stop_sequence: text }),
+            Event::StopText(text) => stop = Some(text.as_str()),
             Event::ToolArguments { index, text } => {
                 let call = calls.get(*index as usize).and_then(|at: &usize| blocks.get_mut(*at));
                 if let Some(Block::ToolUse { input, .. }) = call {
@@ -62,10 +62,13 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
         }
     }
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
+    let stop_reason = stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some());
+    let more =
+        More { stop_sequence: stop, native_finish_reason: FinishReason::own_word(native, stop_reason) };
     let answer = Answer {
         output: Output { message: Message { role: "assistant", content: blocks } },
-        stop_reason: stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some()),
-        additional_model_response_fields: stop,
+        stop_reason,
+        additional_model_response_fields: more.some(),
         usage,
         metrics: Metrics::default(),
     };
@@ -322,8 +325,9 @@ impl Stream {
         self.begin(out);
         let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native, self.stop.is_some());
         let mut stop = json!({ "stopReason": reason });
-        if let Some(text) = &self.stop {
-            stop["additionalModelResponseFields"] = json!({ "stop_sequence": text });
+        let native_finish_reason = FinishReason::own_word(native, reason);
+        if let Some(more) = (More { stop_sequence: self.stop.as_deref(), native_finish_reason }).some() {
+            stop["additionalModelResponseFields"] = json!(more);
         }
         frame("messageStop", stop, out);
         self.state = State::Finished;
@@ -385,16 +389,28 @@ struct Answer<'a> {
     output: Output<'a>,
     stop_reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    additional_model_response_fields: Option<StopText<'a>>,
+    additional_model_response_fields: Option<More<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
     metrics: Metrics,
 }
 
-/// Claude's own field; in Converse, what a caller asks for by `additionalModelResponseFieldPaths`.
+/// What Converse has no field for.
 #[derive(Serialize)]
-struct StopText<'a> {
-    stop_sequence: &'a str,
+struct More<'a> {
+    /// Claude's own field; in Converse, what a caller asks for by `additionalModelResponseFieldPaths`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_sequence: Option<&'a str>,
+    /// The provider's own word for the end, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
+}
+
+impl More<'_> {
+    /// Itself, unless it says nothing.
+    fn some(self) -> Option<Self> {
+        (self.stop_sequence.is_some() || self.native_finish_reason.is_some()).then_some(self)
+    }
 }
 
 #[derive(Serialize)]

@@ -230,6 +230,11 @@ impl Rest {
         if content.parts.is_empty() {
             content.parts.push(Part { text: Some(""), ..Part::default() });
         }
+        // In words, as Google has it.
+        let native = self.finish.as_ref().map_or("", |(_, native)| native);
+        let own = FinishReason::own_word(native, finish_reason);
+        let finish_message =
+            finish_message.or_else(|| own.map(|word| format!("The provider's own reason is `{word}`.")));
         let candidate = Candidate {
             content,
             finish_reason: Some(finish_reason),

@@ -16,7 +16,9 @@ use super::{
 use crate::{
     Error, Target,
     chat::{self, CacheTtl, Effort, Media, Message, Part, ResponseFormat, Role},
-    dialect::{Encoded, Serves, arguments, drop_call_signatures, drop_extra, drop_service, is_claudes},
+    dialect::{
+        Encoded, Serves, arguments, drop_call_signatures, drop_extra, drop_service, is_claudes, turns,
+    },
     provider::Hosting,
     usage::ServiceTier,
 };
@@ -106,15 +108,15 @@ fn conversation<'a>(
         match message.role {
             Role::Assistant => {
                 let blocks = assistant(at, message, dropped)?;
-                conversation.turn("assistant", blocks);
+                turns::say(&mut conversation.turns, "assistant", blocks);
             }
             Role::Developer | Role::System => conversation.system.extend(blocks(&message.parts)),
             Role::Tool => conversation.results(message),
-            Role::User => conversation.turn("user", blocks(&message.parts)),
+            Role::User => turns::say(&mut conversation.turns, "user", blocks(&message.parts)),
         }
     }
     for turn in &mut conversation.turns {
-        turn.open_with_results();
+        turn.settle();
     }
     if conversation.turns.is_empty() {
         let message = "Claude needs at least one message that is not a system message and not empty.";
@@ -124,26 +126,13 @@ fn conversation<'a>(
 }
 
 impl<'a> Conversation<'a> {
-    /// Adds to the turn of `role`, a new one where the other side spoke last.
-    fn turn(&mut self, role: &'static str, blocks: Vec<Block<'a>>) {
-        match self.turns.last_mut() {
-            // All that was said was empty.
-            _ if blocks.is_empty() => {}
-            Some(turn) if turn.role == role => turn.content.extend(blocks),
-            _ => self.turns.push(Turn { role, content: blocks, ..Turn::default() }),
-        }
-    }
-
     /// Adds tool results to the user's turn, before what else is in it.
     fn results(&mut self, message: &'a Message) {
-        if self.turns.last().is_none_or(|turn| turn.role != "user") {
-            self.turns.push(Turn { role: "user", ..Turn::default() });
-        }
-        let turn = self.turns.last_mut().expect("a turn was added where there was none");
+        let results = turns::results(&mut self.turns);
         for part in &message.parts {
             let result = match part {
                 Part::CachePoint(ttl) => {
-                    mark(&mut turn.results, *ttl);
+                    mark(results, *ttl);
                     continue;
                 }
                 Part::ToolResult(result) => result,
@@ -152,7 +141,7 @@ impl<'a> Conversation<'a> {
             let content = blocks(&result.parts);
             let is_error = result.is_error;
             let said = Said::ToolResult { tool_use_id: call_id::outward(&result.call_id), content, is_error };
-            turn.results.push(said.into());
+            results.push(said.into());
         }
     }
 
@@ -431,25 +420,7 @@ struct Body<'a> {
     stream: bool,
 }
 
-#[derive(Default, Serialize)]
-struct Turn<'a> {
-    role: &'static str,
-    content: Vec<Block<'a>>,
-    /// The tool results that `content` is to open with.
-    #[serde(skip)]
-    results: Vec<Block<'a>>,
-    #[serde(skip)]
-    has_results: bool,
-}
-
-impl Turn<'_> {
-    /// What was called for comes before anything else that is said.
-    fn open_with_results(&mut self) {
-        self.has_results = !self.results.is_empty();
-        self.results.append(&mut self.content);
-        self.content = std::mem::take(&mut self.results);
-    }
-}
+type Turn<'a> = turns::Turn<Block<'a>>;
 
 #[derive(Serialize)]
 struct Block<'a> {

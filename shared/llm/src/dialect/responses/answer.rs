@@ -43,6 +43,8 @@ pub(super) struct Stream {
     begun: bool,
     over: bool,
     finish: Option<FinishReason>,
+    /// The provider's own word for it.
+    native: String,
     items: Vec<Item>,
     /// The message or the thought that goes on.
     open: Option<usize>,
@@ -67,6 +69,7 @@ impl Stream {
             begun: false,
             over: false,
             finish: None,
+            native: String::new(),
             items: Vec::new(),
             open: None,
             said: 0,
@@ -82,7 +85,10 @@ impl Stream {
         match event {
             Event::Citation(citation) => self.cite(citation, out),
             Event::Error(error) => self.fail(&ErrorBody::upstream(error, None), out),
-            Event::Finish { reason, .. } => self.end(*reason, out),
+            Event::Finish { reason, native } => {
+                self.native.clone_from(native);
+                self.end(*reason, out);
+            }
             Event::Logprobs(tokens) => self.logprobs(tokens, out),
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => self.think(text, out),
@@ -435,6 +441,8 @@ impl Stream {
             background: false,
             error,
             incomplete_details: reason.map(|reason| IncompleteDetails { reason }),
+            native_finish_reason: FinishReason::own_word(&self.native, reason.unwrap_or_default())
+                .filter(|_| is_over),
             instructions: (),
             max_output_tokens: (),
             metadata: Empty {},
@@ -716,6 +724,9 @@ struct Response<'a> {
     background: bool,
     error: Option<Failure<'a>>,
     incomplete_details: Option<IncompleteDetails>,
+    /// Not OpenAI's: the provider's own word for the end, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
     instructions: (),
     max_output_tokens: (),
     metadata: Empty,

@@ -485,18 +485,12 @@ struct ThoughtText<'a> {
 mod tests {
     use super::*;
     use crate::{
-        dialect::{Decoder as _, SseDecoder, responses::answer::Stream},
+        dialect::{SseDecoder, responses::answer::Stream},
         front::{Head, Writer as _},
     };
 
     fn read_all(pieces: &[&[u8]]) -> Vec<Event> {
-        let mut decoder = SseDecoder::new(Reader::default());
-        let mut events = Vec::new();
-        for piece in pieces {
-            decoder.feed(piece, &mut events);
-        }
-        decoder.finish(&mut events);
-        events
+        crate::dialect::decoded(&mut SseDecoder::new(Reader::default()), pieces)
     }
 
     fn sse(events: &[&str]) -> String {

@@ -35,9 +35,11 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
     blocks.settle(&mut content);
     let id = message_id(head.id);
+    let told = stop_reason(reason, native, &blocks, stop_text);
     let message = Message {
         content: &content.0,
-        stop_reason: Some(stop_reason(reason, native, &blocks, stop_text)),
+        stop_reason: Some(told),
+        native_finish_reason: FinishReason::own_word(native, told),
         stop_sequence: stop_text,
         ..Message::new(&id, head.model, &usage)
     };
@@ -126,7 +128,8 @@ impl Writer for Stream {
         frames.begin();
         let stop_text = self.stop_text.as_deref();
         let stop_reason = stop_reason(reason, &native, &self.blocks, stop_text);
-        let stop = Stop { stop_reason, stop_sequence: stop_text };
+        let native_finish_reason = FinishReason::own_word(&native, stop_reason);
+        let stop = Stop { stop_reason, stop_sequence: stop_text, native_finish_reason };
         let usage = WireUsage::from(&frames.sent.usage);
         frames.send(&Frame::MessageDelta { delta: stop, usage });
         frames.send(&Frame::MessageStop {});
@@ -496,6 +499,9 @@ struct Message<'a> {
     stop_reason: Option<&'a str>,
     /// Which of the caller's stop sequences it was, where the provider says it.
     stop_sequence: Option<&'a str>,
+    /// Not Anthropic's: the provider's own word, where it says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
     usage: WireUsage,
 }
 
@@ -509,6 +515,7 @@ impl<'a> Message<'a> {
             content: &[],
             stop_reason: None,
             stop_sequence: None,
+            native_finish_reason: None,
             usage: WireUsage::from(usage),
         }
     }
@@ -518,6 +525,8 @@ impl<'a> Message<'a> {
 struct Stop<'a> {
     stop_reason: &'a str,
     stop_sequence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native_finish_reason: Option<&'a str>,
 }
 
 /// A block as it begins.

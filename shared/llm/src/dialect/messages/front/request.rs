@@ -6,15 +6,13 @@
 mod block;
 pub(in crate::dialect) mod option;
 
-use std::collections::HashSet;
-
 use serde_json::Value;
 
 use self::block::{cache_control, content};
 use crate::{
     Error,
     chat::{Extra, Message, Part, Request, Role},
-    dialect::{service_tier, with_call_signatures},
+    dialect::{service_tier, turns::Calls, with_call_signatures},
     fields::{self, Object, leave},
 };
 
@@ -83,28 +81,17 @@ fn conversation(body: &mut Object<'_>, extra: &mut Vec<(String, Value)>) -> Resu
     if list.is_empty() {
         return Err(at.wrong("must hold at least one message"));
     }
-    let mut calls = HashSet::new();
+    let mut calls = Calls::default();
     let mut messages = Vec::with_capacity(list.len());
     for (index, value) in list.into_iter().enumerate() {
         let mut object = Object::from(value, at.index(index))?;
         let (role, parts) = message(&mut object, extra)?;
-        for part in &parts {
-            match part {
-                Part::ToolCall(call) => {
-                    calls.insert(call.id.clone());
-                }
-                Part::ToolResult(result) if !calls.contains(&result.call_id) => {
-                    let here = object.at;
-                    let at = here.field("content");
-                    let rule = format!(
-                        "holds a `tool_result` for `{}`, which must be the `id` of a `tool_use` in an earlier \
-                         message",
-                        super::call_id::outward(&result.call_id)
-                    );
-                    return Err(at.wrong(&rule));
-                }
-                _ => {}
-            }
+        if let Some(call_id) = calls.stray(&parts) {
+            let rule = format!(
+                "holds a `tool_result` for `{}`, which must be the `id` of a `tool_use` in an earlier message",
+                super::call_id::outward(call_id)
+            );
+            return Err(object.at.field("content").wrong(&rule));
         }
         leave(object, extra);
         match role {
