@@ -15,17 +15,17 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
         (
             "outbox",
             30.0,
-            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', ?2, ?2)",
+            "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', ?2, ?2)",
         ),
         (
             "outbox",
             30.0,
-            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'dead', 1, 0, '', ?2, NULL)",
+            "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'dead', 1, 0, '', ?2, NULL)",
         ),
         (
             "outbox",
             f64::MAX,
-            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'pending', 1, 0, '', ?2, NULL)",
+            "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'pending', 1, 0, '', ?2, NULL)",
         ),
         (
             "episodes",
@@ -37,6 +37,7 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
             f64::MAX,
             "INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)",
         ),
+        ("attempts", 30.0, "INSERT INTO attempts VALUES (?1, 1, 'rcv_1', ?2, 0, 200, 'HTTP 200', 0)"),
         ("journal_losses", 30.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
     ] {
         let host = MemoryHost::new();
@@ -87,14 +88,14 @@ fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
     let host = MemoryHost::new();
     host.db.sql("INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);
     host.db.sql(
-        "INSERT INTO outbox VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
+        "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
         &[],
     );
     assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
     host.db.sql("UPDATE episodes SET resolved_ms = ?1", &[json!(NEW_YEAR_MS)]);
     host.db.sql("UPDATE episodes SET opened_ms = ?1", &[json!(NEW_YEAR_MS)]);
     // While that is on its way, too.
-    let sql = "INSERT INTO outbox VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
+    let sql = "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
     host.db.sql(sql, &[]);
     assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
     host.db.sql("UPDATE outbox SET status = 'delivered'", &[]);

@@ -67,6 +67,15 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, field: &str) -> Result<Option<bool>, Error> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(_) => Err(wrong(field, format!("`{field}` must be `true` or `false`."))),
+        }
+    }
+
     /// A point in time: RFC 3339 or unix milliseconds.
     pub(super) fn time(&mut self, field: &str) -> Result<Option<i64>, Error> {
         match self.take(field) {

@@ -56,6 +56,7 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
         }
         ("GET", ["receivers"]) => receivers::list_receivers(host).await,
         ("POST", ["receivers"]) => receivers::create_receiver(incoming, host).await,
+        ("PATCH", ["receivers", receiver]) => receivers::update_receiver(receiver, incoming, host).await,
         ("DELETE", ["receivers", receiver]) => receivers::delete_receiver(receiver, host).await,
         ("POST", ["receivers", receiver, "test"]) => receivers::test_receiver(receiver, host).await,
         ("GET", ["rules"]) => rules::list_rules(host).await,
@@ -78,6 +79,12 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
         ("DELETE", ["escalations", escalation]) => alerts::delete_escalation(escalation, host).await,
         ("GET", ["changes"]) => alerts::list_changes(incoming, host).await,
         ("POST", ["changes"]) => alerts::create_change(incoming, host).await,
+        ("GET", ["receivers", receiver, "deliveries"]) => {
+            receivers::list_deliveries(receiver, incoming, host).await
+        }
+        ("POST", ["receivers", receiver, "deliveries", delivery, "redeliver"]) => {
+            receivers::redeliver(receiver, delivery, host).await
+        }
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
         ("GET", ["calls"]) => watch::list_calls(incoming, host).await,
         ("GET", ["calls", call]) => watch::find_call(call, host).await,

@@ -26,6 +26,7 @@ pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;
+mod resolve;
 pub mod rules;
 pub mod secret;
 mod sight;

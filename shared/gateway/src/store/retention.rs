@@ -43,7 +43,7 @@ pub const MINUTES_MS: i64 = 2 * DAY_MS;
 const DAYS_MS: i64 = 400 * DAY_MS;
 /// The content of calls.
 const PAYLOADS_MS: i64 = 3 * DAY_MS;
-/// Notices that are no longer on their way. Those of an episode stay until all of it is told: they say who
+/// Notices that are no longer on their way, and attempts. Those of an episode stay until all of it is told: they say who
 /// must hear its end.
 const NOTICES_MS: i64 = 30 * DAY_MS;
 /// Episodes that are over.
@@ -56,7 +56,7 @@ const CHUNK: i64 = 1_000;
 const ROUNDS: usize = 5;
 
 /// Each with how long it is kept. ?1 is the moment before which things are too old, ?2 how many go.
-const DELETIONS: [(&str, i64); 8] = [
+const DELETIONS: [(&str, i64); 9] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -95,6 +95,12 @@ const DELETIONS: [(&str, i64); 8] = [
               AND episode_id NOT IN (SELECT id FROM episodes WHERE resolved_ms IS NULL
                                      UNION SELECT episode_id FROM outbox WHERE status = 'pending')
               ORDER BY created_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        NOTICES_MS,
+    ),
+    (
+        "DELETE FROM attempts WHERE (delivery_id, number) IN
+             (SELECT delivery_id, number FROM attempts WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
          RETURNING 1 AS gone",
         NOTICES_MS,
     ),
