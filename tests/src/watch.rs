@@ -40,6 +40,8 @@ impl Watch {
         for rule in ["error-share", "slow-response"] {
             watch.set_rule(rule, r#"{"min_count":1,"window_minutes":1,"for_minutes":0}"#);
         }
+        // Errors that last an hour would be told twice.
+        watch.set_rule("error-budget", r#"{"enabled":false}"#);
         watch
     }
 
@@ -219,6 +221,7 @@ pub fn record(tenant_id: &str, started_ms: i64) -> Record {
     record.target_model = "echo".to_owned();
     record.time_to_first_chunk_ms = Some(200);
     record.wait_ms = Some(200);
+    record.overhead_ms = 3;
     record.input_tokens = Some(10);
     record.output_tokens = Some(20);
     record.cost_microusd = Some(5);

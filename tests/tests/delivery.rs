@@ -306,12 +306,12 @@ fn five_failures_in_a_row_switch_a_receiver_off_and_others_hear_of_it() {
     watch.webhook(Some("tn_b"), "https://bob.example/");
     watch.webhook(None, OTHER);
     watch.host.upstream.forget(HOOK);
-    // Between failures something arrives: that is not in a row.
+    // Far enough apart to be alerts of their own. Between failures something arrives: that is not in a row.
     watch.host.upstream.always("POST", HOOK, Answer::text(404, ""));
-    watch.play("2e 6s 2e 6s");
+    watch.play("2e 36s 2e 36s");
     watch.host.upstream.forget(HOOK);
     watch.host.upstream.always("POST", HOOK, Answer::text(200, ""));
-    watch.play("2e 6s");
+    watch.play("2e 36s");
     watch.host.upstream.forget(HOOK);
     watch.host.upstream.always("POST", HOOK, Answer::text(404, ""));
     let host = watch.host.clone();
@@ -321,7 +321,7 @@ fn five_failures_in_a_row_switch_a_receiver_off_and_others_hear_of_it() {
     };
     for failures in 1..=5 {
         assert_eq!((found().failures, found().disabled_ms), (failures - 1, None));
-        watch.play("2e 6s");
+        watch.play("2e 36s");
     }
     watch.play("s");
     assert_eq!(found().disabled_reason.as_deref(), Some("5 deliveries in a row failed: HTTP 404"));

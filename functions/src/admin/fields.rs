@@ -106,6 +106,15 @@ impl Fields {
         }
     }
 
+    /// A list of at most 100 items, to be looked through.
+    pub(super) fn list(&mut self, field: &str) -> Result<Option<Vec<Value>>, Error> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Array(items)) if items.len() <= 100 => Ok(Some(items)),
+            Some(_) => Err(wrong(field, format!("`{field}` must be a list of at most 100 items."))),
+        }
+    }
+
     /// An object, to be looked through.
     pub(super) fn object(&mut self, field: &str) -> Result<Option<Map<String, Value>>, Error> {
         match self.take(field) {

@@ -1,52 +1,19 @@
-//! What was recorded, counted and noticed: calls, metrics, rules, alerts.
+//! What was recorded and counted: calls, metrics.
 
 use bytes::Bytes;
 use gateway::{
     Error, Host,
     call::Incoming,
     metrics::{self, Dimension, Grain, Series},
-    store::{
-        alerts::{self, EpisodeFilter},
-        calls::{self, Filter},
-    },
-    watch,
+    store::calls::{self, Filter},
 };
 use http::Response;
-use hypercare::rule::Override;
 use serde_json::{Value, json, to_value};
 
 use super::fields::{Query, wrong};
-use crate::route::{body, json_response, list_of};
+use crate::route::{json_response, list_of};
 
 type Answer = Result<Response<Bytes>, Error>;
-
-pub(super) async fn list_rules<H: Host>(host: &H) -> Answer {
-    Ok(json_response(200, &list_of(watch::rules(host).await?)))
-}
-
-pub(super) async fn put_rule<H: Host>(id: &str, incoming: &Incoming, host: &H) -> Answer {
-    let settings = Override::parse(body(incoming, host)?)?;
-    Ok(json_response(200, &watch::put_override(host, id, &settings, host.now_ms()).await?))
-}
-
-pub(super) async fn list_alerts<H: Host>(incoming: &Incoming, host: &H) -> Answer {
-    let mut query = Query::parse(incoming.uri().query());
-    let open = match query.text("state").as_deref() {
-        None => false,
-        Some("firing") => true,
-        Some(_) => return Err(wrong("state", "`state` must be `firing`, or absent for all.")),
-    };
-    let filter = EpisodeFilter {
-        tenant_id: query.text("tenant"),
-        open,
-        after: cursor(&mut query)?,
-        limit: limit(&mut query)?,
-    };
-    query.finish()?;
-    let episodes = alerts::episodes(host, &filter).await?;
-    let next = episodes.last().map(|last| (last.opened_ms, last.id.clone()));
-    Ok(json_response(200, &page(episodes, filter.limit, next)))
-}
 
 pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Answer {
     let mut query = Query::parse(incoming.uri().query());

@@ -12,6 +12,8 @@ pub struct Config {
     pub secrets: Option<Secrets>,
     /// `ADMIN_TOKEN`: opens `/admin/v1` and `/metrics`.
     pub admin_token: Option<String>,
+    /// `ALERTS_TOKEN`: opens `POST /internal/alerts` to those who report alerts of their own.
+    pub alerts_token: Option<String>,
     /// `TICK_TOKEN`: opens `POST /internal/tick`.
     pub tick_token: Option<String>,
     /// `MAX_BODY_BYTES`: larger requests are refused before they are read.
@@ -66,6 +68,7 @@ impl Config {
         Ok(Self {
             secrets,
             admin_token: lookup("ADMIN_TOKEN"),
+            alerts_token: lookup("ALERTS_TOKEN"),
             tick_token: lookup("TICK_TOKEN"),
             max_body_bytes: number("MAX_BODY_BYTES", 32 << 20, 1_024..=100 << 20)? as usize,
             max_upload_bytes: number("MAX_UPLOAD_BYTES", 512 << 20, 1_024..=2 << 30)? as usize,

@@ -1,4 +1,4 @@
-//! The work of a minute: count the calls, look at them, tell who must know, clear out what is old.
+//! The work of a minute: count the calls, look at them, decide who must know, tell them, clear out what is old.
 //!
 //! Whoever calls [`tick`] may call it twice, late, or not at all. The first of a minute claims it; and as
 //! every step goes by what is marked, stored and due rather than by what a tick before has done, a tick
@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, deliver, heartbeat, store, watch};
+use crate::{Error, Host, attend, deliver, heartbeat, store, watch};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,6 +90,9 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
             report.resolved = evaluation.resolved;
         }
         Err(error) => failed("evaluation", error),
+    }
+    if let Err(error) = attend::attend(host, now_ms).await {
+        failed("attention", error);
     }
     if let Err(error) = store::outbox::combine(host, now_ms).await {
         failed("outbox", error.into());

@@ -261,16 +261,6 @@ pub const DROP_OF_RECEIVERS: &str = "
     UPDATE outbox SET status = 'dead', last_result = ?2
     WHERE status = 'pending' AND receiver_id IN (SELECT value FROM json_each(?1))";
 
-/// Notices of the episodes that opened, to every receiver concerned: the tenant's own, and those that
-/// hear of all.
-pub const FIRING: &str = "
-    INSERT OR IGNORE INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
-    SELECT item.value ->> 'id' || '_' || receivers.id || '_firing', item.value ->> 'id', receivers.id, 'firing',
-           item.value ->> 'notice', 'pending', ?3, ?3
-    FROM items
-         JOIN receivers ON receivers.disabled_ms IS NULL
-              AND (receivers.tenant_id IS NULL OR receivers.tenant_id = item.value ->> 'tenant_id')";
-
 /// Notices of the episodes that closed, to those told, or being told, that they opened.
 pub const RESOLVED: &str = "
     INSERT OR IGNORE INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
@@ -280,6 +270,12 @@ pub const RESOLVED: &str = "
          JOIN outbox AS firing ON firing.episode_id = item.value ->> 'id' AND firing.kind = 'firing'
               AND firing.status IN ('delivered', 'pending')
          JOIN receivers ON receivers.id = firing.receiver_id AND receivers.disabled_ms IS NULL";
+
+/// What was to be said again about episodes that closed, and was not tried yet.
+pub const DROP_AGAIN: &str = "
+    UPDATE outbox SET status = 'superseded'
+    WHERE status = 'pending' AND attempts = 0 AND instr(episode_id, '/') > 0
+      AND substr(episode_id, 1, instr(episode_id, '/') - 1) IN (SELECT item.value ->> 'id' FROM items)";
 
 const CLAIMED: &str = "id, receiver_id, kind, notice, attempts, ladder_from,
     (SELECT json_object('kind', r.kind, 'name', r.name, 'sealed_url', r.sealed_url, 'sealed_secret', r.sealed_secret,

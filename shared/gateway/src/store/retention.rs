@@ -69,7 +69,7 @@ const BY_CALL: usize = 2;
 
 /// Each with how long it is kept, first what grows with each call. ?1 is the moment before which things are too old,
 /// ?2 how many go.
-const DELETIONS: [(&str, i64); 12] = [
+const DELETIONS: [(&str, i64); 17] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -149,5 +149,37 @@ const DELETIONS: [(&str, i64); 12] = [
              (SELECT id FROM journal_losses WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
          RETURNING 1 AS gone",
         LOSSES_MS,
+    ),
+    (
+        "DELETE FROM episode_events WHERE id IN
+             (SELECT id FROM episode_events WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM notice_group_members WHERE (episode_id, group_id) IN
+             (SELECT m.episode_id, m.group_id FROM notice_groups AS g
+              JOIN notice_group_members AS m ON m.group_id = g.id
+              WHERE g.opened_ms < ?1 ORDER BY g.opened_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM notice_groups WHERE id IN
+             (SELECT id FROM notice_groups WHERE opened_ms < ?1
+              AND id NOT IN (SELECT group_id FROM notice_group_members) ORDER BY opened_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM silences WHERE id IN
+             (SELECT id FROM silences WHERE coalesce(ended_ms, iif(every_ms IS NULL, ends_ms, ?1)) < ?1 LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
     ),
 ];

@@ -18,7 +18,7 @@ use super::{
     counting::{self, BREAKDOWNS, ROLLUPS},
     retention::{CALLS_MS, HOURS_MS, MINUTES_MS},
 };
-use crate::ports::{Database, PortError, Statement, read_all, rows};
+use crate::ports::{Database, PortError, Statement, rows};
 
 /// The size of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,93 +192,6 @@ fn clean(grain: Grain) -> String {
     format!(
         "DELETE FROM dirty_buckets WHERE grain = '{grain}' AND bucket_ms IN (SELECT value FROM json_each(?1))"
     )
-}
-
-/// What alert rules look at.
-#[derive(Debug, Default)]
-pub struct Watched {
-    /// Every series, minute by minute.
-    pub series: Vec<SeriesMinute>,
-    /// The minutes in which a series had calls: silence looks back an hour, too long for a row a minute.
-    pub activity: Vec<Activity>,
-    /// Records lost, minute by minute.
-    pub losses: Vec<LossMinute>,
-}
-
-/// One minute of the calls of one tenant to one route.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct SeriesMinute {
-    /// Whose calls.
-    pub tenant_id: String,
-    /// Which route.
-    pub route: String,
-    /// The minute.
-    pub bucket_ms: i64,
-    /// Calls.
-    pub calls: i64,
-    /// Calls that ended in an error.
-    pub errors: i64,
-    /// Calls whose wait is known.
-    pub wait_count: i64,
-    /// The sum of these waits.
-    pub wait_sum_ms: i64,
-}
-
-/// When one tenant called one route.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Activity {
-    /// Whose calls.
-    pub tenant_id: String,
-    /// Which route.
-    pub route: String,
-    /// JSON list: how many minutes after the first one asked for.
-    pub minutes: String,
-}
-
-/// Records lost in one minute.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct LossMinute {
-    /// The minute.
-    pub minute_ms: i64,
-    /// How many.
-    pub lost: i64,
-}
-
-/// Reads what alert rules look at, up to and including `to_ms`: series and losses from `from_ms` on,
-/// activity from `activity_from_ms` on.
-pub async fn watched(
-    db: &impl Database,
-    from_ms: i64,
-    activity_from_ms: i64,
-    to_ms: i64,
-) -> Result<Watched, PortError> {
-    let series = "
-        SELECT tenant_id, route, bucket_ms, sum(calls) AS calls,
-               sum(CASE outcome WHEN 'error' THEN calls ELSE 0 END) AS errors,
-               sum(wait_count) AS wait_count, sum(wait_sum_ms) AS wait_sum_ms
-        FROM rollups WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2
-        GROUP BY tenant_id, route, bucket_ms";
-    // Nobody misses calls without a key, nor those of a tenant that was shut out. D1 takes every number
-    // for a REAL, so the difference would be one as well.
-    let activity = "
-        SELECT tenant_id, route, json_group_array(CAST(bucket_ms - ?1 AS INTEGER) / 60000) AS minutes
-        FROM (SELECT DISTINCT tenant_id, route, bucket_ms FROM rollups
-              WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2)
-        WHERE tenant_id IN (SELECT id FROM tenants WHERE disabled_ms IS NULL)
-        GROUP BY tenant_id, route";
-    let losses = "
-        SELECT at_ms - at_ms % 60000 AS minute_ms, sum(count) AS lost FROM journal_losses
-        WHERE at_ms >= ?1 AND at_ms < ?2 + 60000 GROUP BY minute_ms";
-    let results = db
-        .batch(vec![
-            Statement::new(series, [json!(from_ms), json!(to_ms)]),
-            Statement::new(activity, [json!(activity_from_ms), json!(to_ms)]),
-            Statement::new(losses, [json!(from_ms), json!(to_ms)]),
-        ])
-        .await?;
-    let [series, activity, losses] =
-        results.try_into().map_err(|_| PortError::new("database", "a statement without a result"))?;
-    Ok(Watched { series: read_all(series)?, activity: read_all(activity)?, losses: read_all(losses)? })
 }
 
 /// Rows, merged: what tells the result apart, and every count by its column's name.
