@@ -8,6 +8,7 @@ use gateway::{
     store::{
         alerts::{self, EpisodeFilter},
         calls::{self, Filter},
+        rollups,
     },
     watch,
 };
@@ -77,6 +78,9 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
     let from_ms = query.time("from")?.unwrap_or(to_ms - default_buckets * grain.width_ms());
     let asked = metrics::Query { from_ms, to_ms, grain, series: Series { by, only } };
     query.finish()?;
+    if grain != Grain::Minute {
+        rollups::count_coarse(host, now_ms).await?;
+    }
     Ok(json_response(200, &list_of(metrics::query(host, &asked).await?)))
 }
 

@@ -38,6 +38,7 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
         by: &["tenant_id", "route", "provider_name", "model", "outcome"],
         limit: MOST_SERIES as i64 + 1,
     };
+    rollups::count_coarse(host, now_ms).await?;
     let mut today = rollups::merged(host, &selection).await?;
     let is_cut = today.len() > MOST_SERIES;
     today.truncate(MOST_SERIES);
