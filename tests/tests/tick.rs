@@ -17,7 +17,7 @@ fn a_tick_counts_looks_tells_and_reports() {
     let expected = Report {
         minute_ms: watch.minute_ms(),
         did: Did::Work,
-        rolled_up: 3,
+        rolled_up: 1,
         rolled_up_too_late: 0,
         evaluated_minutes: 1,
         skipped_minutes: 0,

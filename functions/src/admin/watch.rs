@@ -5,7 +5,10 @@ use gateway::{
     Error, Host,
     call::Incoming,
     metrics::{self, Dimension, Grain, Series},
-    store::calls::{self, Filter},
+    store::{
+        calls::{self, Filter},
+        rollups,
+    },
 };
 use http::Response;
 use serde_json::{Value, json, to_value};
@@ -44,6 +47,9 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
     let from_ms = query.time("from")?.unwrap_or(to_ms - default_buckets * grain.width_ms());
     let asked = metrics::Query { from_ms, to_ms, grain, series: Series { by, only } };
     query.finish()?;
+    if grain != Grain::Minute {
+        rollups::count_coarse(host, now_ms).await?;
+    }
     Ok(json_response(200, &list_of(metrics::query(host, &asked).await?)))
 }
 

@@ -38,6 +38,7 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
         by: &["tenant_id", "route", "provider_name", "model", "outcome"],
         limit: MOST_SERIES as i64 + 1,
     };
+    rollups::count_coarse(host, now_ms).await?;
     let mut today = rollups::merged(host, &selection).await?;
     let is_cut = today.len() > MOST_SERIES;
     today.truncate(MOST_SERIES);
@@ -108,7 +109,7 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
     }
     for (at, (name, help, _)) in HISTOGRAMS.into_iter().enumerate() {
         page.family(name, "histogram", &format!("{help}. {SINCE_MIDNIGHT}"));
-        for (key, series) in &by_series {
+        for (key, series) in by_series.iter().filter(|(_, series)| !series.spreads[at].histogram.is_empty()) {
             page.histogram(name, &key.labels(), &series.spreads[at]);
         }
     }
@@ -275,8 +276,8 @@ const TOKENS: [&str; 10] = [
     "image_output",
 ];
 const BOUNDS_MS: [i64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
-/// More than Prometheus should be sent.
-const MOST_SERIES: usize = 5_000;
+/// Some twenty megabytes, and more than Prometheus should be sent.
+const MOST_SERIES: usize = 2_000;
 
 #[cfg(test)]
 mod tests {

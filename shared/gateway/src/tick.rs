@@ -104,8 +104,8 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("deliveries", error),
     }
-    // A tick has few statements; one that counts breakdowns leaves this to the next.
-    if !counts_breakdowns(now_ms) {
+    // A tick has few statements; one that counts hours leaves this to the next.
+    if !counts_coarse(now_ms) {
         match store::retention::delete_due(host, now_ms).await {
             Ok(deleted) => report.deleted = deleted,
             Err(error) => failed("retention", error.into()),
@@ -124,9 +124,9 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Whether it is time to count hours and days of the breakdowns.
-fn counts_breakdowns(now_ms: i64) -> bool {
-    now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(BREAKDOWN_MINUTES) == 0
+/// Whether it is time to count hours and days.
+fn counts_coarse(now_ms: i64) -> bool {
+    now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(60) == COARSE_MINUTE
 }
 
 #[derive(Default)]
@@ -147,8 +147,8 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
         done.buckets += counted.buckets;
         done.too_late += counted.too_old;
     }
-    if counts_breakdowns(now_ms) {
-        done.buckets += store::rollups::count_breakdowns(host, now_ms).await?;
+    if counts_coarse(now_ms) {
+        done.buckets += store::rollups::count_coarse(host, now_ms).await?;
     }
     if done.too_late > 0 {
         host.log(&format!("rollups: {} hours and days changed too late to be counted again", done.too_late));
@@ -157,5 +157,5 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
 }
 
 const MINUTES_AT_ONCE: usize = 20;
-/// How often hours and days of the breakdowns are counted.
-const BREAKDOWN_MINUTES: i64 = 10;
+/// In which minute of an hour the hour before it is counted: once its last calls had time to arrive.
+const COARSE_MINUTE: i64 = 5;

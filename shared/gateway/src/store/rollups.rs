@@ -65,7 +65,7 @@ impl Grain {
 /// What there was to count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Minutes that were counted, and the hours and days they lie in.
+    /// Minutes that were counted.
     pub buckets: usize,
     /// Hours and days that are too old for anything to be added to them.
     pub too_old: usize,
@@ -88,40 +88,32 @@ pub async fn dirty_minutes(db: &impl Database) -> Result<Vec<i64>, PortError> {
     Ok(found.into_iter().map(|row| row.bucket_ms).collect())
 }
 
-/// Counts these minutes and the hours and days they lie in, in one transaction: a call that is stored
-/// meanwhile is either counted or marks its minute again. Of the breakdowns only the minutes are counted, and their
-/// hours marked for [`count_breakdowns`]: there are many, and nobody waits for them.
+/// Counts these minutes and marks their hours for [`count_coarse`], in one transaction: a call that is stored
+/// meanwhile is either counted or marks its minute again.
 pub async fn count(db: &impl Database, minutes: &[i64], now_ms: i64) -> Result<Counted, PortError> {
     let hours: BTreeSet<i64> = minutes.iter().map(|minute| Grain::Hour.bucket_of(*minute)).collect();
     let days: BTreeSet<i64> = hours.iter().map(|hour| Grain::Day.bucket_of(*hour)).collect();
-    let Kept { fresh: fresh_hours, late: late_hours, lost: lost_hours } = Kept::of(&hours, now_ms);
-    let (fresh_days, lost_days): (Vec<i64>, Vec<i64>) =
-        days.iter().partition(|day| is_kept(**day, HOURS_MS, now_ms));
+    let Kept { fresh, late, lost } = Kept::of(&hours, now_ms);
+    let lost_days = days.iter().filter(|day| !is_kept(**day, HOURS_MS, now_ms)).count();
     // A minute that retention would take at once is not written: its hour comes from the calls.
-    let is_fresh = |minute: &i64| fresh_hours.contains(&Grain::Hour.bucket_of(*minute));
+    let is_fresh = |minute: &i64| fresh.contains(&Grain::Hour.bucket_of(*minute));
     let fresh_minutes: Vec<i64> = minutes.iter().copied().filter(is_fresh).collect();
 
     let mut statements = Vec::new();
-    for (sql, buckets) in [
-        (ROLLUPS.count_calls(Grain::Minute), &fresh_minutes),
-        (BREAKDOWNS.count_calls(Grain::Minute), &fresh_minutes),
-        (ROLLUPS.count_calls(Grain::Hour), &late_hours),
-        (ROLLUPS.count_finer(Grain::Hour, Grain::Minute), &fresh_hours),
-        (ROLLUPS.count_finer(Grain::Day, Grain::Hour), &fresh_days),
-    ] {
-        run(&mut statements, sql, buckets);
+    for family in [&ROLLUPS, &BREAKDOWNS] {
+        run(&mut statements, family.count_calls(Grain::Minute), &fresh_minutes);
     }
-    let marked: Vec<i64> = fresh_hours.iter().chain(&late_hours).copied().collect();
-    statements.push(Statement::new(mark(Grain::Hour), [list(&marked)]));
+    let marked: Vec<i64> = fresh.iter().chain(&late).copied().collect();
+    statements.push(Statement::new(MARK_HOURS, [list(&marked)]));
     statements.push(Statement::new(clean(Grain::Minute), [list(minutes)]));
     db.batch(statements).await?;
-    let buckets = minutes.len() + hours.len() + days.len();
-    Ok(Counted { buckets, too_old: lost_hours.len() + lost_days.len() })
+    Ok(Counted { buckets: minutes.len(), too_old: lost.len() + lost_days })
 }
 
-/// Counts hours and days of the breakdowns whose minutes were counted, some of them: the newest first, so that
-/// a backlog does not hide what goes on. Returns how many buckets that were.
-pub async fn count_breakdowns(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+/// Counts hours whose minutes were counted, and their days, in one transaction: some of them, the newest first, so that
+/// a backlog does not hide what goes on. Returns how many buckets that were. An hour is sixty minutes' rows to read, too
+/// many for every tick on D1's free plan; so it is done now and then, and before somebody looks.
+pub async fn count_coarse(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
     #[derive(Deserialize)]
     struct Row {
         bucket_ms: i64,
@@ -136,12 +128,10 @@ pub async fn count_breakdowns(db: &impl Database, now_ms: i64) -> Result<usize, 
     let Kept { fresh, late, .. } = Kept::of(&hours, now_ms);
     let fresh_days: Vec<i64> = days.iter().copied().filter(|day| is_kept(*day, HOURS_MS, now_ms)).collect();
     let mut statements = Vec::new();
-    for (sql, buckets) in [
-        (BREAKDOWNS.count_calls(Grain::Hour), &late),
-        (BREAKDOWNS.count_finer(Grain::Hour, Grain::Minute), &fresh),
-        (BREAKDOWNS.count_finer(Grain::Day, Grain::Hour), &fresh_days),
-    ] {
-        run(&mut statements, sql, buckets);
+    for family in [&ROLLUPS, &BREAKDOWNS] {
+        run(&mut statements, family.count_calls(Grain::Hour), &late);
+        run(&mut statements, family.count_finer(Grain::Hour, Grain::Minute), &fresh);
+        run(&mut statements, family.count_finer(Grain::Day, Grain::Hour), &fresh_days);
     }
     let hours: Vec<i64> = hours.into_iter().collect();
     statements.push(Statement::new(clean(Grain::Hour), [list(&hours)]));
@@ -178,13 +168,6 @@ fn run(statements: &mut Vec<Statement>, sql: [String; 2], buckets: &[i64]) {
     if !buckets.is_empty() {
         statements.extend(sql.map(|sql| Statement::new(sql, [list(buckets)])));
     }
-}
-
-fn mark(grain: Grain) -> String {
-    let grain = grain.word();
-    format!(
-        "INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT '{grain}', value FROM json_each(?1)"
-    )
 }
 
 fn clean(grain: Grain) -> String {
@@ -303,10 +286,13 @@ fn list(buckets: &[i64]) -> Value {
     json!(json!(buckets).to_string())
 }
 
+const MARK_HOURS: &str =
+    "INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT 'hour', value FROM json_each(?1)";
+
 /// More than a tick sees in ordinary times, and more than are evaluated at once.
 const NEWEST_MINUTES: i64 = 20;
 const OLDEST_MINUTES: i64 = 20;
-/// An hour of breakdowns is a second's work where there are many.
+/// An hour may be a second's work or two.
 const HOURS_AT_ONCE: i64 = 6;
 
 /// Longer than any tick.
