@@ -66,8 +66,7 @@ impl Watch {
 
     /// Adds a receiver and returns its id.
     pub fn receiver(&self, tenant_id: Option<&str>, kind: ReceiverKind, url: &str) -> String {
-        let tenant_id = tenant_id.map(str::to_owned);
-        let new = New { tenant_id, name: "team".to_owned(), kind, url: url.to_owned(), secret: None };
+        let new = New { tenant_id: tenant_id.map(str::to_owned), ..receiver_at(kind, url) };
         block_on(receiver::create(&*self.host, &new, self.host_now())).unwrap().receiver.id
     }
 
@@ -172,6 +171,29 @@ impl Watch {
 impl Default for Watch {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A receiver to be made, with what its kind asks for.
+pub fn receiver_at(kind: ReceiverKind, url: &str) -> New {
+    let (secret, settings) = match kind {
+        ReceiverKind::Email => (
+            Some("key"),
+            json!({"provider": "resend", "from": "Gateway <gateway@example.com>", "to": ["ops@example.com"]}),
+        ),
+        ReceiverKind::IncidentIo | ReceiverKind::Opsgenie => (Some("key"), json!({})),
+        ReceiverKind::Pagerduty => (Some("0123456789abcdef0123456789ABCDEF"), json!({})),
+        ReceiverKind::Telegram => (Some("123:abc"), json!({"chat_id": -100_123})),
+        _ => (None, json!({})),
+    };
+    New {
+        tenant_id: None,
+        name: "team".to_owned(),
+        kind,
+        url: Some(url.to_owned()),
+        secret: secret.map(str::to_owned),
+        settings: settings.as_object().cloned().unwrap(),
+        per_minute: None,
     }
 }
 

@@ -151,6 +151,50 @@ fn a_tick_that_dies_anywhere_leaves_its_work_to_the_next() {
 }
 
 #[test]
+fn what_is_told_together_is_told_to_the_last_one_wherever_a_tick_dies() {
+    let chat = "https://chat.example/x";
+    let notices = || {
+        let mut watch = Watch::new();
+        watch.host.upstream.always("POST", chat, Answer::text(200, "ok"));
+        watch.receiver(None, hypercare::notify::ReceiverKind::Slack, chat);
+        watch.webhook(None, HOOK);
+        watch.play("s");
+        // Six alerts at once: together to the chat, one by one to the machine.
+        for n in 0..6 {
+            let tenant = format!("tn_{n}");
+            watch.host.db.sql(
+                "INSERT INTO tenants (id, name, created_ms) VALUES (?1, ?1, 0)",
+                &[tenant.as_str().into()],
+            );
+            watch.calls(&tenant, 'e');
+        }
+        watch
+    };
+    let mut undisturbed = notices();
+    let before = undisturbed.host.db.batches();
+    undisturbed.mortal_minute("tn_a", 's');
+    let batches = undisturbed.host.db.batches() - before;
+    for fault in [Fault::BeforeBegin, Fault::AfterCommit] {
+        for n in 0..batches {
+            let mut watch = notices();
+            watch.host.db.die_at_batch(n, fault);
+            watch.mortal_minute("tn_a", 's');
+            for _ in 0..4 {
+                watch.mortal_minute("tn_a", 's');
+            }
+            assert_eq!(watch.heard(HOOK), ["firing"; 6], "{fault:?}, batch {n}");
+            assert_eq!(
+                watch.outbox().iter().filter(|row| row.starts_with("firing delivered")).count(),
+                12,
+                "{fault:?}, batch {n}"
+            );
+            let chats = watch.host.upstream.sent_to(chat).len();
+            assert!((1..=2).contains(&chats), "{fault:?}, batch {n}: {chats}");
+        }
+    }
+}
+
+#[test]
 fn a_step_that_fails_does_not_stop_the_others() {
     // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, pending, circumstances, changes,
     // write, combine, claim, …
@@ -304,4 +348,31 @@ fn a_clock_that_was_far_ahead_does_not_stop_the_watch() {
     host.set_now(NEW_YEAR_MS);
     assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Work);
     assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Nothing);
+}
+
+#[test]
+fn a_tick_that_did_all_its_work_gives_a_sign_of_life() {
+    let url = "https://hc.example/secret";
+    let host = MemoryHost::with(&[("HEARTBEAT_URL", url)]);
+    host.upstream.always("GET", url, Answer::text(200, "OK"));
+    let ticked = |minute: i64| {
+        let now_ms = NEW_YEAR_MS + minute * 60_000;
+        host.set_now(now_ms.max(host.now_ms()));
+        block_on(tick(&host, now_ms)).unwrap()
+    };
+    ticked(0);
+    assert_eq!(host.upstream.sent_to(url).len(), 1);
+    // Not the second of a minute, nor one that failed.
+    assert_eq!(ticked(0).did, Did::Nothing);
+    host.db.fail_batch(1, Fault::BeforeBegin);
+    assert_eq!(ticked(1).failed_steps, ["rollups"]);
+    assert_eq!(host.upstream.sent_to(url).len(), 1);
+    // If nobody hears it, the tick was good all the same.
+    host.upstream.expect("GET", url, Answer::text(500, ""));
+    assert_eq!(ticked(2).failed_steps, [""; 0]);
+    host.upstream.expect("GET", url, Answer::text(200, "").after(60_000));
+    assert_eq!(ticked(3).failed_steps, [""; 0]);
+    let logs = host.logs();
+    let told: Vec<&String> = logs.iter().filter(|line| line.starts_with("heartbeat")).collect();
+    assert_eq!(told, ["heartbeat: HTTP 500", "heartbeat: no answer"]);
 }

@@ -5,6 +5,7 @@
 
 pub mod attend;
 pub mod auth;
+pub mod baseline;
 pub mod call;
 pub mod config;
 pub mod credential;
@@ -13,6 +14,7 @@ pub mod episode;
 pub mod error;
 pub mod form;
 pub mod guard;
+pub mod heartbeat;
 pub mod journal;
 pub mod lines;
 pub mod live;
@@ -26,10 +28,12 @@ pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;
+mod resolve;
 pub mod rules;
 pub mod secret;
 mod sight;
 pub mod store;
+pub mod tags;
 pub mod tick;
 pub mod trace;
 pub mod watch;

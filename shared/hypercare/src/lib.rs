@@ -4,7 +4,7 @@
 //! and sends the requests:
 //!
 //! ```text
-//! rollup rows → detect::series → detect::observe → alert::step → notice → notify::slack, notify::webhook
+//! rollup rows → detect::series → detect::observe → alert::step → notice → notify::request
 //! ```
 
 pub mod alert;

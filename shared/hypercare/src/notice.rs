@@ -43,10 +43,16 @@ pub struct Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// Somebody looks after an alert that fired.
+    Acknowledged,
+    /// Something was changed: a setting, a release, a campaign.
+    Change,
     /// An alert fired and resolved before anybody could be told: both in one.
     Combined,
     /// An alert fired.
     Firing,
+    /// Something about the watch itself wants looking after.
+    Health,
     /// It resolved.
     Resolved,
     /// Nothing happened; somebody wants to see whether notices arrive.
@@ -160,24 +166,80 @@ impl Notice {
             occurred_ms: now_ms,
         }
     }
+
+    /// A receiver was switched off; told to others.
+    pub fn receiver_disabled(receiver_name: &str, why: &str, now_ms: i64) -> Notice {
+        let name = plain(receiver_name);
+        Notice {
+            kind: Kind::Health,
+            title: "Receiver switched off".to_owned(),
+            summary: format!("the receiver {name} was switched off and hears no more: {why}"),
+            facts: vec![("Receiver".to_owned(), name), ("Reason".to_owned(), why.to_owned())],
+            ..Notice::test("", now_ms)
+        }
+    }
+
+    /// Several notices as one, for people whom a storm of single ones would tell less.
+    pub fn together(notices: &[Notice]) -> Notice {
+        let count = |wanted: &[Kind]| notices.iter().filter(|notice| wanted.contains(&notice.kind)).count();
+        let (fired, resolved) = (count(&[Kind::Firing]), count(&[Kind::Combined, Kind::Resolved]));
+        let others = notices.len() - fired - resolved;
+        let told = [(fired, "fired"), (resolved, "resolved"), (others, "other")];
+        let told = told.into_iter().filter(|(count, _)| *count > 0);
+        let told: Vec<String> = told.map(|(count, word)| format!("{count} {word}")).collect();
+        let paged = notices.iter().any(|notice| notice.severity == Severity::Page);
+        Notice {
+            kind: if fired > 0 { Kind::Firing } else { Kind::Resolved },
+            episode_id: String::new(),
+            rule_id: String::new(),
+            severity: if paged { Severity::Page } else { Severity::Ticket },
+            title: format!("{} notices", notices.len()),
+            summary: told.join(", "),
+            facts: notices.iter().map(|notice| (notice.heading(), notice.summary.clone())).collect(),
+            labels: Vec::new(),
+            started_ms: notices.iter().map(|notice| notice.started_ms).min().unwrap_or_default(),
+            ended_ms: None,
+            occurred_ms: notices.iter().map(|notice| notice.occurred_ms).max().unwrap_or_default(),
+        }
+    }
+
+    /// What a heading begins with: `FIRING page`, `RESOLVED`.
+    pub fn heading(&self) -> String {
+        let word = match self.kind {
+            Kind::Combined => "FIRED AND RESOLVED".to_owned(),
+            kind => kind.word().to_uppercase(),
+        };
+        if self.kind == Kind::Firing { format!("{word} {}", self.severity.word()) } else { word }
+    }
 }
 
 impl Kind {
     /// As stored and sent.
     pub fn word(self) -> &'static str {
         match self {
+            Kind::Acknowledged => "acknowledged",
+            Kind::Change => "change",
             Kind::Combined => "combined",
             Kind::Firing => "firing",
+            Kind::Health => "health",
             Kind::Resolved => "resolved",
             Kind::Test => "test",
         }
     }
 }
 
+/// Text of somebody else, to stand in a sentence of ours: what is written from right to left does not turn
+/// what stands around it.
+pub(crate) fn plain(text: &str) -> String {
+    let plain = line(text);
+    if plain.chars().any(is_right_to_left) { format!("{ISOLATE}{plain}{ISOLATE_END}") } else { plain }
+}
+
 /// Text of somebody else, on one line and of bearable length: no control characters, and none of those
 /// that turn the direction of writing.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain: String = text.chars().filter_map(plain_char).take(LONGEST_TEXT + 1).collect();
+pub(crate) fn line(text: &str) -> String {
+    let characters = text.chars().filter_map(plain_char).filter(|c| !matches!(*c, ISOLATE | ISOLATE_END));
+    let mut plain: String = characters.take(LONGEST_TEXT + 1).collect();
     if let Some((cut, _)) = plain.char_indices().nth(LONGEST_TEXT) {
         plain.truncate(cut);
         plain.push('…');
@@ -185,15 +247,31 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// The character, a space for a line break, or nothing.
+/// The character, a space for a line break, or nothing. The marks [`plain`] sets stay.
 pub(crate) fn plain_char(c: char) -> Option<char> {
     match c {
         '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'
+        | '\u{2067}'
+        | '\u{feff}' => None,
         c if c.is_control() => None,
         c => Some(c),
     }
 }
+
+fn is_right_to_left(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}'
+        | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+/// Begins a stretch whose direction of writing is its own.
+pub(crate) const ISOLATE: char = '\u{2068}';
+/// Ends it.
+pub(crate) const ISOLATE_END: char = '\u{2069}';
 
 fn closed(
     rule: &Rule,
@@ -248,6 +326,7 @@ fn about(
     occurred_ms: i64,
 ) -> Notice {
     let pair = |name: &str, value: &str| (name.to_owned(), plain(value));
+    let label = |name: &str, value: &str| (name.to_owned(), line(value));
     Notice {
         kind,
         episode_id: episode_id.to_owned(),
@@ -259,7 +338,7 @@ fn about(
             .map(|subject| vec![pair("Tenant", subject.tenant_name), pair("Route", subject.route)])
             .unwrap_or_default(),
         labels: subject
-            .map(|subject| vec![pair("tenant_id", subject.tenant_id), pair("route", subject.route)])
+            .map(|subject| vec![label("tenant_id", subject.tenant_id), label("route", subject.route)])
             .unwrap_or_default(),
         started_ms,
         ended_ms: None,
@@ -548,6 +627,8 @@ mod tests {
     #[test]
     fn names_of_tenants_are_one_line_of_bearable_length() {
         assert_eq!(plain("a\nb\u{7}\u{202e}c\u{0}"), "a bc");
+        assert_eq!(plain("a\u{2069}\u{2066}b\u{feff}\u{61c}"), "ab");
+        assert_eq!(plain("שלום\u{2069}"), "\u{2068}שלום\u{2069}");
         assert_eq!(plain(&"é".repeat(200)), "é".repeat(200));
         assert_eq!(plain(&"é".repeat(201)), "é".repeat(200) + "…");
         let subject = Subject { tenant_name: "evil\r\n\u{1b}[31m", ..DEMO };
@@ -555,6 +636,23 @@ mod tests {
             Notice::firing(&shipped("error-share").unwrap(), "ep_1", Some(&subject), &fired(1.0, 50));
         assert!(notice.summary.starts_with("evil [31m: 5xx share 100 %"), "{}", notice.summary);
         assert_eq!(notice.facts[0].1, "evil [31m");
+    }
+
+    #[test]
+    fn several_notices_read_as_one() {
+        let page = Notice { severity: Severity::Page, ..firing("error-share", 0.5, 60) };
+        let resolved = Notice { kind: Kind::Resolved, ..firing("error-share", 0.5, 60) };
+        let health = Notice::receiver_disabled("ops", "HTTP 410", 0);
+        let together = Notice::together(&[page.clone(), page.clone(), resolved.clone(), health.clone()]);
+        assert_eq!(
+            (together.title.as_str(), together.summary.as_str()),
+            ("4 notices", "2 fired, 1 resolved, 1 other")
+        );
+        assert_eq!((together.kind, together.heading().as_str()), (Kind::Firing, "FIRING page"));
+        let facts: Vec<&str> = together.facts.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(facts, ["FIRING page", "FIRING page", "RESOLVED", "HEALTH"]);
+        assert_eq!(together.facts[3].1, "the receiver ops was switched off and hears no more: HTTP 410");
+        assert_eq!(Notice::together(&[resolved.clone(), resolved]).kind, Kind::Resolved);
     }
 
     const DEMO: Subject<'_> =
