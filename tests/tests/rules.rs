@@ -132,6 +132,19 @@ fn an_old_price_table_is_told_once_a_day() {
 }
 
 #[test]
+fn a_notice_carries_what_its_value_was_compared_with() {
+    let mut watch = quiet();
+    watch.webhook(None, HOOK);
+    create(&watch, &json!({ "measure": "calls", "method": "drop", "threshold": 0.5, "window_minutes": 5 }));
+    watch.play("60s 4_");
+    let told = watch.host.upstream.sent_to(HOOK)[0].json();
+    let summary =
+        "Ann: calls against the hour before: 41.4 % on /v1/chat/completions (limit 50 %, 116 calls)";
+    assert_eq!(told["data"]["summary"], summary);
+    assert!(told.to_string().contains(r#"{"name":"Expected","value":"9.7"}"#), "{told}");
+}
+
+#[test]
 fn a_rule_may_look_at_one_tenant_one_route_or_everything() {
     let one = json!({ "measure": "error_share", "threshold": 0.1, "tenant_id": "tn_b" });
     let route = json!({ "measure": "error_share", "threshold": 0.1, "route": "/v1/embeddings" });
@@ -346,6 +359,8 @@ fn rules_are_managed_over_the_admin_api() {
     }
     assert!(shipped(id).is_none());
 }
+
+const HOOK: &str = "https://hooks.example/team";
 
 /// A deployment whose shipped rules are switched off.
 fn quiet() -> Watch {

@@ -403,6 +403,9 @@ fn firing(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, fired: &Fired, h
         ..rule.clone()
     };
     let mut notice = Notice::firing(&rule, id, subject, fired);
+    if let Some(baseline) = how.baseline {
+        notice = notice.with_baseline(&rule, baseline);
+    }
     if how.absent {
         let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
         let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
