@@ -158,6 +158,9 @@ fn what_is_told_together_is_told_to_the_last_one_wherever_a_tick_dies() {
         watch.host.upstream.always("POST", chat, Answer::text(200, "ok"));
         watch.receiver(None, hypercare::notify::ReceiverKind::Slack, chat);
         watch.webhook(None, HOOK);
+        // Nobody wants them grouped before.
+        let habits = "INSERT INTO receiver_habits SELECT id, '[\"tenant_id\"]', NULL, NULL, NULL, 'UTC', 0 FROM receivers";
+        watch.host.db.sql(habits, &[]);
         watch.play("s");
         // Six alerts at once: together to the chat, one by one to the machine.
         for n in 0..6 {
