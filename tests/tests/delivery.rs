@@ -548,6 +548,21 @@ fn a_name_that_leads_inside_is_refused_where_a_resolver_says_so() {
     }
 }
 
+#[test]
+fn what_means_nothing_to_a_receiver_is_not_sent_there() {
+    let watch = Watch::new();
+    watch.receiver(None, ReceiverKind::IncidentIo, HOOK);
+    let notice = json!(Notice { kind: Kind::Acknowledged, ..Notice::test("", 0) }).to_string();
+    let sql = "
+        INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
+        SELECT 'a', 'ep_1', id, 'acknowledged', ?1, 'pending', 0, 0 FROM receivers";
+    watch.host.db.sql(sql, &[json!(notice)]);
+    block_on(deliver::deliver_due(&*watch.host)).unwrap();
+    assert_eq!(watch.outbox(), ["acknowledged delivered 1 nothing to a receiver of this kind"]);
+    assert!(watch.host.upstream.sent().is_empty());
+    assert!(watch.host.db.sql("SELECT * FROM attempts", &[]).is_empty());
+}
+
 /// As many alerts fire at once, each a tenant's; the next tick tells of them.
 fn storm(watch: &mut Watch, alerts: usize) {
     for n in 0..alerts {
@@ -613,6 +628,8 @@ fn an_address_that_is_no_longer_allowed_gets_nothing() {
     watch.host.db.sql("UPDATE receivers SET sealed_url = ?1", &[sealed.into()]);
     watch.play("e");
     assert_eq!(watch.outbox(), ["firing dead 1 the address is not allowed"]);
+    let attempts = watch.host.db.sql("SELECT status, result FROM attempts", &[]);
+    assert_eq!(attempts, [json!({"status": null, "result": "the address is not allowed"})]);
     let moved = secrets.seal(HOOK, "receiver/rcv_other/url", [2; 24]);
     watch.host.db.sql("UPDATE receivers SET sealed_url = ?1", &[moved.into()]);
     watch.play("6s e");

@@ -17,8 +17,8 @@ use std::{
 use llm::{
     Error, ServiceTier, Target,
     chat::{
-        CacheTtl, Event, File, FinishReason, Image, Media, Message, Part, Request, ResponseFormat, Role,
-        ToolCall, ToolChoice,
+        CacheTtl, Event, File, FinishReason, Image, Media, Message, Part, Reasoning, Request, ResponseFormat,
+        Role, ToolCall, ToolChoice,
     },
     dialect::{Encoded, bend},
     provider,
@@ -37,10 +37,10 @@ type Findings = BTreeMap<(&'static str, &'static str, &'static str, &'static str
 enum Found {
     /// It reads otherwise at the other end.
     Otherwise,
+    /// Refused, before anybody is asked; perhaps for something else that was asked for.
+    Refused,
     /// Left out, and named in `x-hypergate-dropped`.
     Dropped,
-    /// Refused, before anybody is asked.
-    Refused,
     /// It reads the same.
     Carried,
 }
@@ -385,6 +385,11 @@ fn originals() -> Vec<Request> {
     let media = Media::Data { media_type: "application/pdf".to_owned(), data: "aGk=".to_owned() };
     let cited = Part::File(File { name: Some("report".to_owned()), cited: true, media });
     originals.push(Request { messages: asks(vec![text(), cited]), ..Request::default() });
+    let redacted = Reasoning { redacted: Some("UkVEQUNURUQ=".to_owned()), ..Reasoning::default() };
+    let thought = vec![Part::Reasoning(redacted), Part::Text("Four.".to_owned())];
+    let turns =
+        [asks(vec![text()]), vec![Message { role: Role::Assistant, parts: thought }], asks(vec![text()])];
+    originals.push(Request { messages: turns.concat(), ..Request::default() });
     originals.push(Request {
         messages: asks(vec![text()]),
         tools: vec![tool("look", None), tool("find", Some(CacheTtl::Hour))],

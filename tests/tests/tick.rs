@@ -352,3 +352,30 @@ fn a_clock_that_was_far_ahead_does_not_stop_the_watch() {
     assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Work);
     assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Nothing);
 }
+
+#[test]
+fn a_tick_that_did_all_its_work_gives_a_sign_of_life() {
+    let url = "https://hc.example/secret";
+    let host = MemoryHost::with(&[("HEARTBEAT_URL", url)]);
+    host.upstream.always("GET", url, Answer::text(200, "OK"));
+    let ticked = |minute: i64| {
+        let now_ms = NEW_YEAR_MS + minute * 60_000;
+        host.set_now(now_ms.max(host.now_ms()));
+        block_on(tick(&host, now_ms)).unwrap()
+    };
+    ticked(0);
+    assert_eq!(host.upstream.sent_to(url).len(), 1);
+    // Not the second of a minute, nor one that failed.
+    assert_eq!(ticked(0).did, Did::Nothing);
+    host.db.fail_batch(1, Fault::BeforeBegin);
+    assert_eq!(ticked(1).failed_steps, ["rollups"]);
+    assert_eq!(host.upstream.sent_to(url).len(), 1);
+    // If nobody hears it, the tick was good all the same.
+    host.upstream.expect("GET", url, Answer::text(500, ""));
+    assert_eq!(ticked(2).failed_steps, [""; 0]);
+    host.upstream.expect("GET", url, Answer::text(200, "").after(60_000));
+    assert_eq!(ticked(3).failed_steps, [""; 0]);
+    let logs = host.logs();
+    let told: Vec<&String> = logs.iter().filter(|line| line.starts_with("heartbeat")).collect();
+    assert_eq!(told, ["heartbeat: HTTP 500", "heartbeat: no answer"]);
+}

@@ -1,6 +1,8 @@
 //! The admin API, under `/admin/v1`: tenants, keys, aliases, prices, receivers, rules, and what was recorded.
 
 mod alerts;
+mod baselines;
+mod csv;
 mod fields;
 mod identity;
 mod prices;
@@ -20,6 +22,12 @@ pub(crate) async fn answer<H: Host>(
     incoming: &Incoming,
     host: &H,
 ) -> Result<Response<Bytes>, Error> {
+    let wants_csv = csv::is_wanted(incoming)?;
+    let answer = json_answer(path, incoming, host).await?;
+    Ok(if wants_csv { csv::of(answer) } else { answer })
+}
+
+async fn json_answer<H: Host>(path: &str, incoming: &Incoming, host: &H) -> Result<Response<Bytes>, Error> {
     let parts: Vec<&str> = path.split('/').collect();
     let answered = find(&parts, incoming, host).await?;
     if !incoming.method().is_safe() {
@@ -86,6 +94,11 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
             receivers::redeliver(receiver, delivery, host).await
         }
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
+        ("GET", ["baselines"]) => baselines::list_baselines(host).await,
+        ("GET", ["baselines", name]) => baselines::find_baseline(name, host).await,
+        ("PUT", ["baselines", name]) => baselines::put_baseline(name, incoming, host).await,
+        ("DELETE", ["baselines", name]) => baselines::delete_baseline(name, host).await,
+        ("GET", ["baselines", name, "comparison"]) => baselines::compare_baseline(name, incoming, host).await,
         ("GET", ["calls"]) => watch::list_calls(incoming, host).await,
         ("GET", ["calls", call]) => watch::find_call(call, host).await,
         (method, _) => Err(no_route(method, incoming.uri().path())),

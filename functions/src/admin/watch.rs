@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gateway::{
     Error, Host,
     call::Incoming,
-    metrics::{self, Dimension, Grain},
+    metrics::{self, Dimension, Grain, Series},
     store::calls::{self, Filter},
 };
 use http::Response;
@@ -21,11 +21,18 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
     let grain = Grain::parse(grain.as_deref().unwrap_or("minute"))
         .ok_or_else(|| wrong("grain", "`grain` must be `minute`, `hour` or `day`."))?;
     let by = query.text("by").unwrap_or_default();
-    let by: Option<Vec<Dimension>> =
-        by.split(',').filter(|word| !word.is_empty()).map(Dimension::parse).collect();
-    let by = by.ok_or_else(|| {
-        wrong("by", "`by` lists some of `tenant`, `route`, `provider`, `model`, `outcome`.")
-    })?;
+    let by = by.split(',').filter(|word| !word.is_empty()).map(|word| dimension("by", word));
+    let by = by.collect::<Result<_, _>>()?;
+    let mut only = Vec::new();
+    for word in FILTERS {
+        if let Some(value) = query.text(word) {
+            only.push((dimension(word, word)?, value));
+        }
+    }
+    for (name, value) in query.beginning("tag.") {
+        let word = format!("tag.{name}");
+        only.push((dimension(&word, &word)?, value));
+    }
     let now_ms = host.now_ms();
     // Without a range: the newest hour of minutes, day of hours, month of days.
     let to_ms = query.time("to")?.unwrap_or(now_ms + grain.width_ms());
@@ -35,9 +42,16 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
         Grain::Day => 30,
     };
     let from_ms = query.time("from")?.unwrap_or(to_ms - default_buckets * grain.width_ms());
-    let asked = metrics::Query { from_ms, to_ms, grain, by, tenant_id: query.text("tenant") };
+    let asked = metrics::Query { from_ms, to_ms, grain, series: Series { by, only } };
     query.finish()?;
     Ok(json_response(200, &list_of(metrics::query(host, &asked).await?)))
+}
+
+/// What a word of a request's `field` stands for.
+pub(super) fn dimension(field: &str, word: &str) -> Result<Dimension, Error> {
+    Dimension::parse(word).ok_or_else(|| {
+        wrong(field, format!("`{field}` does not take `{word}`, but {}.", metrics::dimension_words()))
+    })
 }
 
 pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer {
@@ -49,6 +63,8 @@ pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer
         outcome: query.text("outcome"),
         model: query.text("model"),
         trace_id: query.text("trace"),
+        prompt_version: query.text("prompt_version"),
+        tags: query.beginning("tag."),
         from_ms: query.time("from")?,
         to_ms: query.time("to")?,
         after: cursor(&mut query)?,
@@ -88,3 +104,17 @@ pub(super) fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> 
 pub(super) fn limit(query: &mut Query) -> Result<i64, Error> {
     Ok(query.integer("limit", 1..=500)?.unwrap_or(50))
 }
+
+/// What metrics can be taken from only, beside tags.
+const FILTERS: [&str; 10] = [
+    "error",
+    "key",
+    "model",
+    "outcome",
+    "prompt_version",
+    "provider",
+    "region",
+    "release",
+    "route",
+    "tenant",
+];

@@ -30,6 +30,8 @@ pub struct Config {
     pub session_ms: i64,
     /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
     pub max_retry_wait_ms: i64,
+    /// `HEARTBEAT_URL`: asked for after each tick that did all its work.
+    pub heartbeat_url: Option<String>,
     /// `RELEASE`: the name of what is deployed, for records.
     pub release: String,
     /// `ALLOW_LOCAL_RECEIVERS`: alert receivers may be on this machine (`true`), or are these hosts. For development,
@@ -80,6 +82,7 @@ impl Config {
             session_idle_ms: number("SESSION_IDLE_MS", 300_000, 100..=3_600_000)?,
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
+            heartbeat_url: lookup("HEARTBEAT_URL"),
             release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             receiver_dns,
             allowed_receivers: Allowed::parse(&lookup("ALLOW_LOCAL_RECEIVERS").unwrap_or_default()),

@@ -293,14 +293,20 @@ async fn attempt<H: Host>(host: &H, claimed: &[&Claimed]) -> Answer {
         return Answer::refused("the receiver is gone");
     };
     let at_ms = host.now_ms();
+    // Nobody was asked, but it is an attempt all the same.
+    let unsent = |answer: Answer| {
+        let sent = Sent { at_ms, duration_ms: host.now_ms() - at_ms, status: None };
+        Answer { sent: Some(sent), ..answer }
+    };
     let request = match request(host, &receiver, claimed) {
         Ok(request) => request,
-        Err(answer) => return answer,
+        Err(answer) if answer.outcome == notify::Outcome::Accepted => return answer,
+        Err(answer) => return unsent(answer),
     };
     match resolve::place_of(host, &request.uri().to_string()).await {
         Place::Public => {}
-        Place::Private => return Answer::refused("the address's name leads inside"),
-        Place::Unknown => return Answer::retry("the address's name cannot be looked up"),
+        Place::Private => return unsent(Answer::refused("the address's name leads inside")),
+        Place::Unknown => return unsent(Answer::retry("the address's name cannot be looked up")),
     }
     let fetch = pin!(host.fetch(request, LIMITS));
     // The limits are for silences; this one is for all of it.

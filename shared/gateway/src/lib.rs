@@ -5,6 +5,7 @@
 
 pub mod attend;
 pub mod auth;
+pub mod baseline;
 pub mod call;
 pub mod config;
 pub mod credential;
@@ -13,6 +14,7 @@ pub mod episode;
 pub mod error;
 pub mod form;
 pub mod guard;
+pub mod heartbeat;
 pub mod journal;
 pub mod lines;
 pub mod live;
@@ -31,6 +33,7 @@ pub mod rules;
 pub mod secret;
 mod sight;
 pub mod store;
+pub mod tags;
 pub mod tick;
 pub mod trace;
 pub mod watch;

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, attend, deliver, store, watch};
+use crate::{Error, Host, attend, deliver, heartbeat, store, watch};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -104,18 +104,29 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("deliveries", error),
     }
-    match store::retention::delete_old(host, now_ms).await {
-        Ok(deleted) => report.deleted = deleted,
-        Err(error) => failed("retention", error.into()),
+    // A tick has few statements; one that counts breakdowns leaves this to the next.
+    if !counts_breakdowns(now_ms) {
+        match store::retention::delete_due(host, now_ms).await {
+            Ok(deleted) => report.deleted = deleted,
+            Err(error) => failed("retention", error.into()),
+        }
     }
     // Whoever watches the watch sees a failing step as a tick that does not finish.
-    if report.failed_steps.is_empty()
-        && let Err(error) = store::schedule::finish(host, minute_ms).await
-    {
-        host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
-        report.failed_steps.push("finish");
+    if report.failed_steps.is_empty() {
+        match store::schedule::finish(host, minute_ms).await {
+            Ok(()) => heartbeat::beat(host).await,
+            Err(error) => {
+                host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
+                report.failed_steps.push("finish");
+            }
+        }
     }
     Ok(report)
+}
+
+/// Whether it is time to count hours and days of the breakdowns.
+fn counts_breakdowns(now_ms: i64) -> bool {
+    now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(BREAKDOWN_MINUTES) == 0
 }
 
 #[derive(Default)]
@@ -136,6 +147,9 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
         done.buckets += counted.buckets;
         done.too_late += counted.too_old;
     }
+    if counts_breakdowns(now_ms) {
+        done.buckets += store::rollups::count_breakdowns(host, now_ms).await?;
+    }
     if done.too_late > 0 {
         host.log(&format!("rollups: {} hours and days changed too late to be counted again", done.too_late));
     }
@@ -143,3 +157,5 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
 }
 
 const MINUTES_AT_ONCE: usize = 20;
+/// How often hours and days of the breakdowns are counted.
+const BREAKDOWN_MINUTES: i64 = 10;

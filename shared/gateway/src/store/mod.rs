@@ -2,8 +2,10 @@
 
 pub mod alerts;
 pub mod attention;
+pub mod baselines;
 pub mod calls;
 pub mod changes;
+pub mod counting;
 pub mod escalations;
 pub mod health;
 pub mod identity;

@@ -1,18 +1,26 @@
 //! How long things are kept, and their deletion once that is over: oldest first, a thousand rows a
 //! statement, so that no deletion holds up the database or is cut off by its limits.
 
-use hypercare::time::MINUTE_MS;
 use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement};
 
-/// Deletes what is too old, as much as a tick should; returns how many rows that were.
+/// Deletes what is too old, as much as at once should be; returns how many rows that were.
 pub async fn delete_old(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    delete(db, DELETIONS.iter().collect(), now_ms).await
+}
+
+/// The same of those kinds whose turn it is in this minute. What grows with each call has every turn; a tick has few
+/// statements for the rest.
+pub async fn delete_due(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    let turn = now_ms.div_euclid(60_000).rem_euclid(TURNS) as usize;
+    let (by_call, in_turn) = DELETIONS.split_at(BY_CALL);
+    let due = by_call.iter().chain(in_turn.iter().skip(turn).step_by(TURNS as usize));
+    delete(db, due.collect(), now_ms).await
+}
+
+async fn delete(db: &impl Database, mut due: Vec<&(&str, i64)>, now_ms: i64) -> Result<usize, PortError> {
     let mut deleted = 0;
-    // A tick has a bounded number of statements, and what is kept for a year can wait for an hour.
-    let is_seldom = now_ms.div_euclid(MINUTE_MS).rem_euclid(60) == SELDOM_MINUTE;
-    let mut due: Vec<&(&str, i64)> =
-        if is_seldom { SELDOM.iter().collect() } else { DELETIONS.iter().collect() };
     for _ in 0..ROUNDS {
         let statement =
             |(sql, kept_ms): &&(&str, i64)| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
@@ -49,14 +57,19 @@ const NOTICES_MS: i64 = 30 * DAY_MS;
 /// Episodes that are over.
 const EPISODES_MS: i64 = 400 * DAY_MS;
 /// Reports of lost records.
-const LOSSES_MS: i64 = 30 * DAY_MS;
+const LOSSES_MS: i64 = DAYS_MS;
 
 const DAY_MS: i64 = 86_400_000;
 const CHUNK: i64 = 1_000;
 const ROUNDS: usize = 5;
+/// How many minutes it takes until everything had its turn.
+const TURNS: i64 = 5;
+/// How many kinds grow with each call.
+const BY_CALL: usize = 2;
 
-/// Each with how long it is kept. ?1 is the moment before which things are too old, ?2 how many go.
-const DELETIONS: [(&str, i64); 9] = [
+/// Each with how long it is kept, first what grows with each call. ?1 is the moment before which things are too old,
+/// ?2 how many go.
+const DELETIONS: [(&str, i64); 17] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -76,6 +89,13 @@ const DELETIONS: [(&str, i64); 9] = [
         MINUTES_MS,
     ),
     (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
+              WHERE grain = 'minute' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        MINUTES_MS,
+    ),
+    (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
               WHERE grain = 'hour' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
@@ -83,8 +103,22 @@ const DELETIONS: [(&str, i64); 9] = [
         HOURS_MS,
     ),
     (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
+              WHERE grain = 'hour' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        HOURS_MS,
+    ),
+    (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
+              WHERE grain = 'day' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        DAYS_MS,
+    ),
+    (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
               WHERE grain = 'day' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
          RETURNING 1 AS gone",
         DAYS_MS,
@@ -116,13 +150,6 @@ const DELETIONS: [(&str, i64); 9] = [
          RETURNING 1 AS gone",
         LOSSES_MS,
     ),
-];
-
-/// The minute of the hour that is for what is deleted seldom.
-const SELDOM_MINUTE: i64 = 59;
-
-/// The same, once an hour.
-const SELDOM: [(&str, i64); 5] = [
     (
         "DELETE FROM episode_events WHERE id IN
              (SELECT id FROM episode_events WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)

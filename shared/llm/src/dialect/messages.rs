@@ -176,6 +176,7 @@ mod tests {
             ("<html><h1>502 Bad Gateway</h1></html>", "the provider answered 502 with a web page"),
             ("upstream connect error", "upstream connect error"),
             (r#"{"error":"no"}"#, "no"),
+            (r#"{"type":"error","error":{"type":"api_error","message":" "}}"#, "the provider gave no reason"),
         ];
         for (body, message) in cases {
             let error = Messages.error(502, &HeaderMap::new(), body.as_bytes());

@@ -243,6 +243,7 @@ fn unsaid(status: u16, body: &[u8]) -> String {
 pub(crate) fn cut(message: &str) -> String {
     match message.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", &message[..end]),
+        None if message.trim().is_empty() => "the provider gave no reason".to_owned(),
         None => message.to_owned(),
     }
 }
