@@ -58,37 +58,6 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
 }
 
 #[test]
-fn what_is_kept_for_a_year_goes_once_an_hour() {
-    for (table, goes, insert) in [
-        ("episode_events", true, "INSERT INTO episode_events VALUES ('1', 'ep_1', ?1, 'note', NULL, '')"),
-        ("notice_groups", true, "INSERT INTO notice_groups VALUES ('1', 'rcv_1', ?1, ?1)"),
-        ("changes", true, "INSERT INTO changes VALUES ('1', ?1, 'other', '', '', '', '', NULL, NULL)"),
-        (
-            "silences",
-            true,
-            "INSERT INTO silences VALUES ('1', 'silence', '[]', 0, ?1, NULL, '', '', 0, NULL)",
-        ),
-        ("silences", false, "INSERT INTO silences VALUES ('1', 'silence', '[]', 0, ?1, 1, '', '', 0, NULL)"),
-    ] {
-        let host = MemoryHost::new();
-        host.db.sql(insert, &[json!(NEW_YEAR_MS)]);
-        let rows = || host.db.sql(&format!("SELECT * FROM {table}"), &[]).len();
-        let (year_ms, last_ms) = (400 * 86_400_000, 59 * 60_000);
-        for now_ms in [NEW_YEAR_MS + last_ms, NEW_YEAR_MS + year_ms, NEW_YEAR_MS + year_ms + 1] {
-            block_on(delete_old(&host, now_ms)).unwrap();
-            assert_eq!(rows(), 1, "{insert}");
-        }
-        block_on(delete_old(&host, NEW_YEAR_MS + year_ms + last_ms)).unwrap();
-        assert_eq!(rows(), usize::from(!goes), "{insert}");
-    }
-    // A group's members go before it.
-    let host = MemoryHost::new();
-    host.db.sql("INSERT INTO notice_groups VALUES ('grp_1', 'rcv_1', 0, 0)", &[]);
-    host.db.sql("INSERT INTO notice_group_members VALUES ('ep_1', 'grp_1')", &[]);
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS + 59 * 60_000)).unwrap(), 2);
-}
-
-#[test]
 fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
     let host = MemoryHost::new();
     host.db.sql("INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);

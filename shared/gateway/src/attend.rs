@@ -27,11 +27,11 @@ use crate::{
     },
 };
 
-/// Attends to every episode that somebody may have to be told of.
-pub async fn attend<H: Host>(host: &H, now_ms: i64) -> Result<(), Error> {
+/// Attends to every episode that somebody may have to be told of. Whether notices of ends are on their way.
+pub async fn attend<H: Host>(host: &H, now_ms: i64) -> Result<bool, Error> {
     let pending = store::pending(host, now_ms).await?;
     if pending.live.is_empty() && pending.ended.is_empty() && pending.held.is_empty() {
-        return Ok(());
+        return Ok(pending.has_ends);
     }
     let episodes: Vec<Episode> = pending.live.iter().map(episode).collect();
     let may_depend = episodes.iter().any(|episode| {
@@ -70,7 +70,7 @@ pub async fn attend<H: Host>(host: &H, now_ms: i64) -> Result<(), Error> {
         end(group, &mut attended, now_ms);
     }
     store::write(host, pending.stand, &attended, now_ms).await?;
-    Ok(())
+    Ok(pending.has_ends || !pending.ended.is_empty())
 }
 
 /// Adds to the notices of episodes that are told of for the first time what was changed before them. Returns
@@ -336,11 +336,8 @@ fn end(group: &Ended, attended: &mut Attended, now_ms: i64) {
         receiver_id: receiver_id.clone(),
         resolved_ms: Some(now_ms),
     });
-    let notices: Vec<Notice> = serde_json::from_str::<Vec<Value>>(notices)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|notice| serde_json::from_value(notice).ok())
-        .collect();
+    let notices: Vec<Notice> =
+        notices.iter().filter_map(|notice| serde_json::from_value(notice.clone()).ok()).collect();
     let Some(told) = group::ended(id, &notices) else { return };
     let mut untold = told.clone();
     untold.kind = Kind::Combined;

@@ -383,7 +383,7 @@ const MOST_FAILURES: i64 = 5;
 /// How long a receiver is left alone after an attempt that failed.
 const LEAST_WAIT_MS: i64 = 5_000;
 /// An invocation on Cloudflare's free plan has 50 requests and 50 statements.
-const MOST_ATTEMPTS: usize = 20;
+const MOST_ATTEMPTS: usize = 18;
 /// Each then takes three requests.
 const MOST_WITH_LOOKUPS: usize = 12;
 /// An isolate has six open connections.

@@ -91,10 +91,14 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("evaluation", error),
     }
-    if let Err(error) = attend::attend(host, now_ms).await {
-        failed("attention", error);
-    }
-    if let Err(error) = store::outbox::combine(host, now_ms).await {
+    let has_ends = match attend::attend(host, now_ms).await {
+        Ok(has_ends) => has_ends,
+        Err(error) => {
+            failed("attention", error);
+            true
+        }
+    };
+    if has_ends && let Err(error) = store::outbox::combine(host, now_ms).await {
         failed("outbox", error.into());
     }
     match deliver::deliver_due(host).await {

@@ -56,8 +56,8 @@ pub struct Ended {
     pub id: String,
     /// Who was told.
     pub receiver_id: String,
-    /// JSON list: what each episode's end was told with.
-    pub notices: String,
+    /// What each episode's end was told with.
+    pub notices: Vec<Value>,
 }
 
 /// What there is to attend to.
@@ -71,6 +71,8 @@ pub struct Pending {
     pub ended: Vec<Ended>,
     /// What was held back until now.
     pub held: Vec<Held>,
+    /// Whether notices of ends are on their way.
+    pub has_ends: bool,
 }
 
 /// Reads what there is to attend to, all of one moment.
@@ -78,35 +80,45 @@ pub async fn pending(db: &impl Database, now_ms: i64) -> Result<Pending, PortErr
     #[derive(Deserialize)]
     struct Stand {
         claimed_ms: i64,
+        ended: String,
+        held: String,
+        ends: i64,
     }
     let live = "
         SELECT id, rule_id, tenant_id, route, severity, labels, opened_ms, resolved_ms, told_ms, muted, snoozed_ms,
                acknowledged_ms, escalated, notice, end_notice
         FROM episodes
-        WHERE resolved_ms IS NULL OR told_ms IS NULL OR id IN (SELECT episode_id FROM held_notices WHERE due_ms <= ?1)
+        WHERE id IN (SELECT id FROM episodes WHERE resolved_ms IS NULL OR told_ms IS NULL
+                     UNION SELECT episode_id FROM held_notices WHERE due_ms <= ?1)
         ORDER BY told_ms IS NOT NULL, opened_ms, id LIMIT 500";
-    let ended = "
-        SELECT id, receiver_id,
-               (SELECT json_group_array(json(coalesce(e.end_notice, 'null'))) FROM notice_group_members AS m
-                JOIN episodes AS e ON e.id = m.episode_id WHERE m.group_id = notice_groups.id) AS notices
-        FROM notice_groups
-        WHERE resolved_ms IS NULL AND NOT EXISTS (
-            SELECT 1 FROM notice_group_members AS m JOIN episodes AS e ON e.id = m.episode_id
-            WHERE m.group_id = notice_groups.id AND e.resolved_ms IS NULL)
-        LIMIT 50";
-    let held = "SELECT episode_id, receiver_id FROM held_notices WHERE due_ms <= ?1 LIMIT 500";
-    let results = db
-        .batch(vec![
-            Statement::new("SELECT claimed_ms FROM schedule WHERE name = 'attend'", []),
-            Statement::new(live, [json!(now_ms)]),
-            Statement::new(ended, []),
-            Statement::new(held, [json!(now_ms)]),
-        ])
-        .await?;
+    // All in one row: a tick has few statements.
+    let stand = "
+        SELECT claimed_ms, EXISTS (SELECT 1 FROM outbox WHERE status = 'pending' AND kind = 'resolved') AS ends,
+               (SELECT json_group_array(json_object('episode_id', episode_id, 'receiver_id', receiver_id))
+                FROM (SELECT * FROM held_notices WHERE due_ms <= ?1 LIMIT 500)) AS held,
+               (SELECT json_group_array(json_object('id', id, 'receiver_id', receiver_id, 'notices',
+                    (SELECT json_group_array(json(coalesce(e.end_notice, 'null'))) FROM notice_group_members AS m
+                     JOIN episodes AS e ON e.id = m.episode_id WHERE m.group_id = ended.id)))
+                FROM (SELECT * FROM notice_groups
+                      WHERE resolved_ms IS NULL AND NOT EXISTS (
+                          SELECT 1 FROM notice_group_members AS m JOIN episodes AS e ON e.id = m.episode_id
+                          WHERE m.group_id = notice_groups.id AND e.resolved_ms IS NULL)
+                      LIMIT 50) AS ended) AS ended
+        FROM schedule WHERE name = 'attend'";
+    let results =
+        db.batch(vec![Statement::new(stand, [json!(now_ms)]), Statement::new(live, [json!(now_ms)])]).await?;
     let missing = || PortError::new("database", "a statement without a result");
-    let [stand, live, ended, held] = results.try_into().map_err(|_| missing())?;
-    let stand = read_all::<Stand>(stand)?.first().ok_or_else(missing)?.claimed_ms;
-    Ok(Pending { stand, live: read_all(live)?, ended: read_all(ended)?, held: read_all(held)? })
+    let [stand, live] = results.try_into().map_err(|_| missing())?;
+    let Stand { claimed_ms, ended, held, ends } =
+        read_all::<Stand>(stand)?.into_iter().next().ok_or_else(missing)?;
+    let unexpected = |error| PortError::new("database", format!("unexpected attention: {error}"));
+    Ok(Pending {
+        stand: claimed_ms,
+        has_ends: ends != 0,
+        live: read_all(live)?,
+        ended: serde_json::from_str(&ended).map_err(unexpected)?,
+        held: serde_json::from_str(&held).map_err(unexpected)?,
+    })
 }
 
 /// A silence, as stored.
