@@ -264,6 +264,9 @@ fn a_key_does_not_get_around_its_models_through_a_batch() {
     let mut gateway = Gateway::with(&[("GROQ_API_KEY", "sk-groq")]);
     let all = gateway.key.clone();
     assert_eq!(upload(&gateway, "file-large", "batch", &line("openai/gpt-5")).status, 200);
+    let draws = r#""tools":[{"type":"image_generation","model":"gpt-image-2"}],"messages""#;
+    let draws = line("openai/gpt-5-mini").replace("\"messages\"", draws);
+    assert_eq!(upload(&gateway, "file-draws", "batch", &draws).status, 200);
     gateway.key =
         gateway.new_key(&json!({ "name": "small", "models": ["openai/gpt-5-mini", "openai/gpt-5-nano"] }));
     let before = gateway.host.upstream.sent().len();
@@ -296,6 +299,8 @@ fn a_key_does_not_get_around_its_models_through_a_batch() {
         (answered.status.as_u16(), answered.json()["error"]["code"].as_str()),
         (403, Some("model_not_allowed"))
     );
+    let answered = create(&gateway, &gateway.key, "file-draws");
+    assert!(answered.text().contains("`openai/gpt-image-2`"), "{}", answered.text());
     assert_eq!(gateway.host.upstream.sent().len(), before, "no whole request went out");
     assert_eq!(upload(&gateway, "file-unread", "user_data", &line("openai/gpt-5")).status, 200);
     assert_eq!(create(&gateway, &gateway.key, "file-unread").status, 400);

@@ -24,7 +24,7 @@ impl Lines {
         Self { caller, provider, held: Vec::new(), number: 0, longest, models: BTreeSet::new() }
     }
 
-    /// The models asked for so far, as the caller named them, as a JSON list.
+    /// The models asked for so far, as the caller named them, and those named beside them, as a JSON list.
     pub fn models(&self) -> String {
         serde_json::to_string(&self.models).expect("names are JSON")
     }
@@ -69,7 +69,11 @@ impl Lines {
         out.extend_from_slice(&line[..at.start]);
         serde_json::to_writer(&mut *out, choice.model).expect("a name is JSON");
         out.extend_from_slice(&line[at.end..]);
-        if self.models.insert(model.into_owned()) && self.models.len() > MAX_MODELS {
+        // Another key may make the batch, which must be allowed all of them.
+        let others = others.iter().filter(|other| *other != choice.model);
+        self.models.extend(others.map(|other| format!("{}/{other}", self.provider.name)));
+        self.models.insert(model.into_owned());
+        if self.models.len() > MAX_MODELS {
             let message = format!("A batch may ask for {MAX_MODELS} models at most.");
             return Err(llm::Error::invalid("file", message).into());
         }

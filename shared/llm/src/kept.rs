@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     Error, Provider, ServiceTier, Target, UpstreamError, Usage,
@@ -95,6 +95,8 @@ pub fn line(line: &[u8], number: usize) -> Result<Line<'_>, Error> {
             }
         }
         let References { files, models: others } = references(body)?;
+        let [input] = peek::fields(body, ["input"], 0)?;
+        refuse_bare_items(input)?;
         // Who owns them would have to be asked for each line.
         if let Some(file) = files.first() {
             let message =
@@ -166,9 +168,13 @@ pub(crate) fn each_model(
     then: &mut dyn FnMut(&mut String) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let is_call = is_call(fields);
+    // A tool that OpenRouter runs has its settings where a function has its schema.
+    let is_run =
+        fields.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("openrouter:"));
     for (name, value) in fields {
         match value {
             Value::String(text) if !is_root && peek::folds(name, "model") => then(text)?,
+            Value::Object(fields) if is_run && name == "parameters" => each_model(fields, false, then)?,
             _ if is_free(name, is_root, is_call) => {}
             // The whole of what is to be counted.
             Value::Object(fields) if peek::folds(name, "generatecontentrequest") => {
@@ -194,8 +200,8 @@ fn each_model_in(
 /// Whether what begins with a quotation mark or a backslash may name something that is kept, or another model.
 fn is_sign(text: &[u8]) -> bool {
     match text {
-        // Letters may be written as escapes, which nobody does without a reason.
-        [b'\\', rest @ ..] => matches!(rest, [b'u', b'0', b'0', b'2'..=b'7', ..]),
+        // Letters may be written as escapes, which nobody does without a reason. Many do it with `<`, `>`, `&` and `'`.
+        [b'\\', rest @ ..] => matches!(rest, [b'u', b'0', b'0', b'4'..=b'7', ..]),
         [_, rest @ ..] => SIGNS.iter().any(|sign| {
             let mut folded = rest.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase);
             sign.bytes().all(|byte| folded.next() == Some(byte))
@@ -205,27 +211,32 @@ fn is_sign(text: &[u8]) -> bool {
 }
 
 /// In small letters, without underscores.
-const SIGNS: [&str; 13] = [
+const SIGNS: [&str; 18] = [
     "advisor",
     "audio\"",
     "cachedcontent\"",
     "container",
+    "datasources\"",
     "fallbacks\"",
     "fileid",
     "filesearchstorenames\"",
     "fileuri\"",
     "imagegeneration\"",
+    "imagegenerationcall\"",
     "itemreference\"",
     "moderation\"",
+    "openrouter:",
     "prompt\"",
+    "skillid\"",
     "vectorstoreids\"",
+    "voice\"",
 ];
 
 /// Arguments of tools and schemas may have what they like.
 fn is_free(name: &str, is_root: bool, is_call: bool) -> bool {
     const FREE: [&str; 7] = ["args", "input_schema", "json", "metadata", "parameters", "response", "schema"];
     match name {
-        "input" => is_call,
+        "input" => is_call && !is_root,
         "metadata" => true,
         name => !is_root && FREE.contains(&name),
     }
@@ -246,8 +257,16 @@ fn collect(value: &Value, found: &mut Kept) -> Result<(), Error> {
 fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Result<(), Error> {
     match fields.get("type").and_then(Value::as_str) {
         Some("item_reference") => found.has_items = true,
+        // Without the picture, OpenAI takes the one that it keeps.
+        Some("image_generation_call") if !fields.get("result").is_some_and(Value::is_string) => {
+            found.has_items = true;
+        }
         Some("code_interpreter") => refuse_container(fields)?,
         Some("container_reference") => return Err(kept_here("container", "Ask for a new one.")),
+        // What OpenAI itself wrote is for everybody.
+        Some("custom" | "skill_reference") if is_skill(fields) => {
+            return Err(kept_here("skills", "Send what it says."));
+        }
         _ => {}
     }
     let is_heard = |audio: &Value| audio["id"].is_string();
@@ -270,8 +289,15 @@ fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Resul
             _ if is_some && is("cachedcontent") => {
                 return Err(kept_here("cachedContent", "Send the content itself."));
             }
+            // Azure searches it as itself, whoever asks.
+            _ if is_some && is("datasources") => {
+                return Err(kept_here("data_sources", "Send what is to be searched, or a tool of your own."));
+            }
             _ if is_some && (is("vectorstoreids") || is("filesearchstorenames")) => {
                 return Err(kept_here("tools", "Send what is to be searched, or a tool of your own."));
+            }
+            Value::Object(voice) if is("voice") && voice.get("id").is_some_and(Value::is_string) => {
+                return Err(kept_here("voice", "Choose one of those that everybody has."));
             }
             Value::Object(prompt) if is("prompt") && prompt.get("id").is_some_and(Value::is_string) => {
                 return Err(kept_here("prompt", "Send its text."));
@@ -282,8 +308,26 @@ fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Resul
     Ok(())
 }
 
+fn is_skill(fields: &Map<String, Value>) -> bool {
+    let id = fields.get("skill_id").and_then(Value::as_str);
+    id.is_some_and(|id| !id.starts_with("openai-"))
+}
+
+/// Refuses items of a conversation that have an id and neither a type nor a role: OpenAI takes them for references to
+/// kept ones.
+pub(crate) fn refuse_bare_items(input: Option<&RawValue>) -> Result<(), Error> {
+    let items = input.and_then(|input| serde_json::from_str::<Vec<&RawValue>>(input.get()).ok());
+    for item in items.into_iter().flatten().filter(|item| item.get().starts_with('{')) {
+        let [id, kind, role] = peek::fields(item.get().as_bytes(), ["id", "type", "role"], 0)?;
+        if peek::is_set(id) && !peek::is_set(kind) && !peek::is_set(role) {
+            return Err(kept_here("input", "Send the item itself."));
+        }
+    }
+    Ok(())
+}
+
 /// Whether an address is of a file that Google keeps, and not of one that anybody can fetch.
-fn is_googles(uri: &str) -> bool {
+pub(crate) fn is_googles(uri: &str) -> bool {
     let uri = peek::decoded(uri).unwrap_or(Cow::Borrowed(uri)).to_ascii_lowercase();
     uri.contains("generativelanguage") || uri.trim_start_matches('/').starts_with("files/")
 }
@@ -298,7 +342,7 @@ fn refuse_container(fields: &Map<String, Value>) -> Result<(), Error> {
     }
 }
 
-fn kept_here(param: &str, instead: &str) -> Error {
+pub(crate) fn kept_here(param: &str, instead: &str) -> Error {
     let message = format!("What the provider keeps for its customers cannot be referred to here. {instead}");
     Error::unsupported(param, message)
 }
@@ -334,6 +378,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::front::Front as _;
 
     #[test]
     fn a_line_tells_its_model_and_where_it_stands() {
@@ -377,6 +422,7 @@ mod tests {
             (r#"{"content":[{"type":"document","source":{"type":"file","file_id":"file_1"}}]}"#, "file_1"),
             (r#"{"content":[{"type":"file","file":{"\u0066ile_\u0069d":"file-1"}}]}"#, "file-1"),
             (r#"{"content":[{"type":"tool_use","input":{"file_id":"mine"}}]}"#, ""),
+            (r#"{"type":"tool_use","toolUseId":"1","input":[{"content":[{"file_id":"file-1"}]}]}"#, "file-1"),
             (
                 r#"{"tools":[{"type":"function","parameters":{"properties":{"file_id":{"type":"string"}}}}]}"#,
                 "",
@@ -387,6 +433,10 @@ mod tests {
             (r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://e.com/a.pdf"}}]}]}"#, ""),
             (r#"{"tools":[{"type":"image_generation","input_image_mask":{"file_id":"file-1"}}]}"#, "file-1"),
             (r#"{"input":[{"output":{"type":"computer_screenshot","file_id":"file-1"}}]}"#, "file-1"),
+            (
+                r#"{"input":[{"type":"image_generation_call","id":"ig_1","result":"aaaa"}],"audio":{"voice":"alloy"}}"#,
+                "",
+            ),
             (
                 r#"{"container":{"skills":[]},"tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}"#,
                 "",
@@ -400,6 +450,9 @@ mod tests {
     fn nothing_else_that_is_kept_can_be_referred_to() {
         for body in [
             r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            r#"{"input":[{"type":"image_generation_call","id":"ig_1"}]}"#,
+            r#"{"input":"Hi","voice":{"id":"voice_1"}}"#,
+            r#"{"audio":{"format":"wav","voice":{"id":"voice_1"}}}"#,
             r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#,
             r#"{"container":"container_1"}"#,
             r#"{"container":{"id":"container_1"}}"#,
@@ -407,6 +460,9 @@ mod tests {
             r#"{"tools":[{"type":"shell","environment":{"type":"container_reference","container_id":"cntr_1"}}]}"#,
             r#"{"tools":[{"type":"file_search","vector_store_ids":["vs_1"]}]}"#,
             r#"{"tools":[{"fileSearch":{"file_search_store_names":["fileSearchStores/1"]}}]}"#,
+            r#"{"container":{"skills":[{"type":"custom","skill_id":"skill_1","version":"latest"}]}}"#,
+            r#"{"tools":[{"type":"shell","environment":{"type":"container_auto","skills":[{"type":"skill_reference","skill_id":"skill_1"}]}}]}"#,
+            r#"{"data_sources":[{"type":"azure_search","parameters":{"index_name":"theirs","authentication":{"type":"system_assigned_managed_identity"}}}]}"#,
             r#"{"prompt":{"id":"pmpt_1"}}"#,
             r#"{"cachedContent":"cachedContents/1"}"#,
             r#"{"cached_content":"cachedContents/1"}"#,
@@ -433,6 +489,10 @@ mod tests {
                 r#"{"model":"m","tools":[{"type":"advisor_20260301","name":"advisor","model":"claude-opus-5"}]}"#,
                 "claude-opus-5",
             ),
+            (
+                r#"{"model":"m","tools":[{"type":"openrouter:image_generation","parameters":{"model":"a/b"}}]}"#,
+                "a/b",
+            ),
             (r#"{"model":"m","fallbacks":[{"model":"a"},{"m\u006fdel":"b","max_tokens":1}]}"#, "a b"),
             (r#"{"model":"m","moderation":{"model":"omni-moderation-latest"}}"#, "omni-moderation-latest"),
             (r#"{"model":"m","moderation":"low","metadata":{"model":"x"}}"#, ""),
@@ -445,6 +505,39 @@ mod tests {
         ] {
             assert_eq!(references(body.as_bytes()).expect(body).models.join(" "), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn an_item_of_no_type_and_nobodys_is_a_reference() {
+        let is_refused = |input: &str| {
+            let body = format!(r#"{{"model":"openai/gpt-5","input":{input}}}"#);
+            let peeked = crate::dialect::responses::Responses.peek("/v1/responses", body.as_bytes());
+            let line = format!(r#"{{"body":{body}}}"#);
+            assert_eq!(peeked.is_err(), super::line(line.as_bytes(), 1).is_err(), "{input}");
+            peeked.is_err()
+        };
+        for input in [
+            r#"[{"id":"msg_1"}]"#,
+            r#"[{"role":"user","content":"Hi"},{"type":null,"id":"msg_1"}]"#,
+            r#"[{"\u0069d":"msg_1","role":null}]"#,
+        ] {
+            assert!(is_refused(input), "{input}");
+        }
+        for input in [
+            r#""Hi""#,
+            r#"["a",[1,2]]"#,
+            r#"[{"role":"assistant","id":"msg_1","content":"Hi"}]"#,
+            r#"[{"type":"reasoning","id":"rs_1","summary":[]}]"#,
+        ] {
+            assert!(!is_refused(input), "{input}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_for_a_page_is_not_looked_through() {
+        // Would be refused if it were.
+        let body = r#"{"messages":[{"content":"\u003cb\u003e \u0026 \u0027 \ud800"}]}"#;
+        assert_eq!(references(body.as_bytes()), Ok(References::default()));
     }
 
     #[test]

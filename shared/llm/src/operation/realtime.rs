@@ -29,7 +29,7 @@ pub const TELLING: [&str; 2] = ["\"usage\"", "\"session.created\""];
 
 /// Of a caller's those that have this in them, a regular expression whatever the case, and all that are not text. In
 /// sound there is none of it.
-pub const NAMING: &str = r#""model"|"prompt"|"file_?ids?"|"container|"vector_?store|\\u00[2-7]"#;
+pub const NAMING: &str = r#""model"|"prompt"|"voice"|"file_?ids?"|"container|"vector_?store|\\u00[4-7]"#;
 
 /// In front of a key among the subprotocols a browser offers: it can set no header.
 pub const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
@@ -286,6 +286,7 @@ mod tests {
         for message in [
             r#"{"type":"session.update","session":{"prompt":{"id":"pmpt_1"}}}"#,
             r#"{"type":"response.create","response":{"prompt":{"id":"pmpt_1"}}}"#,
+            r#"{"type":"session.update","session":{"audio":{"output":{"voice":{"id":"voice_1"}}}}}"#,
             r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_image","file_id":"file-1"}]}}"#,
             r#"{"type":"session.update","session":{"model":"a","model":"b"}}"#,
             r#"{"type":"session.update","session":{"model":"a"}"#,

@@ -9,12 +9,22 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, Serves, arguments, drop_extra, drop_hints, drop_service, labels_within, post},
+    dialect::{Encoded, Serves, arguments, drop_extra, drop_hints, drop_service, labels_within, parts, post},
+    kept,
     provider::Hosting,
 };
 
 pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let generation = Generation::of(target.model);
+    // In whatever field the caller's protocol has addresses, one may be of a file that another tenant keeps.
+    let is_kept = |part: &chat::Part| match part {
+        chat::Part::File(chat::File { media: chat::Media::Url(url), .. })
+        | chat::Part::Image(chat::Image { media: chat::Media::Url(url), .. }) => kept::is_googles(url),
+        _ => false,
+    };
+    if parts(request).any(is_kept) {
+        return Err(kept::kept_here("messages", "Send the content itself."));
+    }
     let mut dropped = Vec::new();
     drop_extra(&request.extra, &mut dropped)?;
     drop_hints(request, false, false, &mut dropped);
@@ -682,6 +692,27 @@ mod tests {
             sent(result(vec![text()], true)),
             r#"[{"functionResponse":{"id":"c","name":"f","response":{"error":"no"}}}]"#
         );
+    }
+
+    #[test]
+    fn an_address_of_what_google_keeps_is_refused_in_every_protocol() {
+        let provider = crate::provider::find("gemini").expect("a row");
+        let target = Target { provider, model: "gemini-2.5-pro", base_url: "https://x", credential: None };
+        let sent = |part| {
+            let messages = vec![chat::Message { role: Role::User, parts: vec![part] }];
+            encode(&chat::Request { messages, ..chat::Request::default() }, &target)
+        };
+        let media = |url: &str| chat::Media::Url(url.to_owned());
+        let file = |url| chat::Part::File(chat::File { name: None, cited: false, media: media(url) });
+        let result = |part| {
+            let result = chat::ToolResult { call_id: "c".to_owned(), parts: vec![part], is_error: false };
+            chat::Part::ToolResult(result)
+        };
+        let theirs = "https://generativelanguage.googleapis.com/v1beta/files/1";
+        for part in [file(theirs), chat::Part::Image(media(theirs).into()), result(file(theirs))] {
+            assert!(matches!(sent(part), Err(Error::Unsupported { .. })));
+        }
+        assert!(sent(file("https://example.com/a.pdf")).is_ok());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     Error, Target, UpstreamError,
     dialect::{SseDecoder, post},
     front::{ErrorBody, Framing, Peek, Writer},
-    peek,
+    kept, peek,
     relay::{Relay, Summary},
     sse,
     translate::{self, Observe},
@@ -27,7 +27,7 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
         "safety_identifier",
         "user",
     ];
-    let [background, conversation, _, model, previous, stream, safety_identifier, user] =
+    let [background, conversation, input, model, previous, stream, safety_identifier, user] =
         peek::fields(body, NAMES, 6)?;
     let (model, model_at) = peek::model(model, body)?;
     let stream = peek::stream(stream)?;
@@ -39,6 +39,7 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
             return Err(Error::unsupported(field, format!("`{field}` {STATELESS}.")));
         }
     }
+    kept::refuse_bare_items(input)?;
     let name = |value: Option<&'_ RawValue>| value.is_some_and(|value| value.get() != "null");
     let user = match (user, safety_identifier) {
         (Some(user), _) if name(Some(user)) => Some(peek::text(user, "user")?),
