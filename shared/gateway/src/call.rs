@@ -433,22 +433,20 @@ async fn fetch_all<H: Host>(
     let fetched = fetch(host, call, ask, provider, request, limits).await?;
     let mut more = Vec::with_capacity(requests.len());
     let mut requests = requests.into_iter();
-    // Together they are held as one answer would be.
+    // Together they are held as one answer would be, also while they come.
     let mut left = match &fetched.body {
         Body::Whole(body) => limits.max_bytes.saturating_sub(body.len()),
         Body::Stream { .. } => 0,
     };
     while !requests.as_slice().is_empty() {
-        let group = requests.by_ref().take(AT_ONCE);
-        let group = group.map(|request| fetch(host, call, ask, provider, request, limits));
+        let group: Vec<Request<Bytes>> = requests.by_ref().take(AT_ONCE).collect();
+        let limits = Limits { max_bytes: left / group.len(), ..limits };
+        let group = group.into_iter().map(|request| fetch(host, call, ask, provider, request, limits));
         for fetched in try_join_all(group).await? {
             let Body::Whole(body) = fetched.body else {
                 return Err(failed(provider, UpstreamError::garbled("it is a stream nobody asked for")));
             };
-            left = match left.checked_sub(body.len()) {
-                Some(left) => left,
-                None => return Err(failed(provider, UpstreamError::garbled("it is too large"))),
-            };
+            left = left.saturating_sub(body.len());
             more.push(Whole { headers: fetched.head.into_parts().0.headers, body });
         }
     }
