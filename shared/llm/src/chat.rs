@@ -54,13 +54,13 @@ pub struct Request {
     pub include_usage: bool,
     /// The caller's name for its end user.
     pub user: Option<String>,
-    /// The name that `safety_identifier` gives the end user; see [`Request::end_user`].
+    /// The name that `safety_identifier` gives the end user.
     pub safety_identifier: Option<String>,
     /// At which of its prices the provider is to serve; the one it takes unasked where absent.
     pub service_tier: Option<ServiceTier>,
     /// What the caller files the request under, for whoever reads the provider's logs and bills. No model sees it.
     pub labels: Vec<(String, String)>,
-    /// What OpenAI's two protocols have and no other ([`OPENAIS`]), by its name in Chat Completions.
+    /// What OpenAI's two protocols have and no other, by its name in Chat Completions.
     pub openais: Openais,
     /// Fields that no other protocol has. A dialect drops the harmless ones and says so, and refuses
     /// those that change what the answer means.
