@@ -4,11 +4,12 @@ use bytes::Bytes;
 use gateway::{
     Error, Host, auth,
     call::{self, Incoming, Reply},
-    objects, prometheus,
+    episode, objects, prometheus,
     store::{self, objects::Kind},
     tick,
 };
 use http::{HeaderValue, Method, Response, header};
+use hypercare::inbound;
 use llm::{
     dialect::{
         chat_completions::{ChatCompletions, Completions},
@@ -32,6 +33,8 @@ use crate::{admin, models};
 pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/healthz"),
     ("GET", "/metrics"),
+    ("POST", "/internal/alerts"),
+    ("POST", "/internal/alerts/alertmanager"),
     ("POST", "/internal/tick"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
@@ -74,6 +77,22 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1beta/models"),
     ("GET", "/v1beta/models/{model}"),
     ("GET", "/admin/v1/alerts"),
+    ("GET", "/admin/v1/baselines"),
+    ("GET", "/admin/v1/baselines/{baseline}"),
+    ("PUT", "/admin/v1/baselines/{baseline}"),
+    ("DELETE", "/admin/v1/baselines/{baseline}"),
+    ("GET", "/admin/v1/baselines/{baseline}/comparison"),
+    ("GET", "/admin/v1/changes"),
+    ("POST", "/admin/v1/changes"),
+    ("GET", "/admin/v1/episodes/{episode}"),
+    ("POST", "/admin/v1/episodes/{episode}/{action}"),
+    ("GET", "/admin/v1/escalations"),
+    ("POST", "/admin/v1/escalations"),
+    ("DELETE", "/admin/v1/escalations/{escalation}"),
+    ("PUT", "/admin/v1/receivers/{receiver}/habits"),
+    ("GET", "/admin/v1/silences"),
+    ("POST", "/admin/v1/silences"),
+    ("DELETE", "/admin/v1/silences/{silence}"),
     ("GET", "/admin/v1/calls"),
     ("GET", "/admin/v1/calls/{call}"),
     ("DELETE", "/admin/v1/keys/{key}"),
@@ -84,10 +103,17 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/admin/v1/prices/{model}"),
     ("GET", "/admin/v1/receivers"),
     ("POST", "/admin/v1/receivers"),
+    ("PATCH", "/admin/v1/receivers/{receiver}"),
     ("DELETE", "/admin/v1/receivers/{receiver}"),
+    ("GET", "/admin/v1/receivers/{receiver}/deliveries"),
+    ("POST", "/admin/v1/receivers/{receiver}/deliveries/{delivery}/redeliver"),
     ("POST", "/admin/v1/receivers/{receiver}/test"),
     ("GET", "/admin/v1/rules"),
+    ("POST", "/admin/v1/rules"),
+    ("POST", "/admin/v1/rules/preview"),
+    ("GET", "/admin/v1/rules/quality"),
     ("PUT", "/admin/v1/rules/{rule}"),
+    ("DELETE", "/admin/v1/rules/{rule}"),
     ("GET", "/admin/v1/tenants"),
     ("POST", "/admin/v1/tenants"),
     ("GET", "/admin/v1/tenants/{tenant}"),
@@ -217,6 +243,17 @@ async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, HeaderValue::from_static(prometheus::CONTENT_TYPE));
             Ok(response)
+        }
+        ("POST", "/internal/alerts" | "/internal/alerts/alertmanager") => {
+            auth::require_token(incoming.headers(), host.config().alerts_token.as_deref(), "ALERTS_TOKEN")?;
+            let (now_ms, body) = (host.now_ms(), body(incoming, host)?);
+            let reported = if path.ends_with("/alertmanager") {
+                inbound::alertmanager(body, now_ms)?
+            } else {
+                inbound::generic(body, now_ms)?
+            };
+            episode::receive(host, &reported, now_ms).await?;
+            Ok(json_response(200, &json!({ "received": reported.len() })))
         }
         ("POST", "/internal/tick") => {
             auth::require_token(incoming.headers(), host.config().tick_token.as_deref(), "TICK_TOKEN")?;

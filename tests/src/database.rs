@@ -1,12 +1,15 @@
 //! The `Database` port over SQLite in memory, with every migration applied.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use gateway::{
     ports::{Database, PortError, Rows, Statement},
     store::migrations::{MIGRATIONS, statements},
 };
-use rusqlite::{Connection, types::ValueRef};
+use rusqlite::{Connection, StatementStatus, limits::Limit, types::ValueRef};
 use serde_json::{Map, Value, json};
 
 /// SQLite in memory.
@@ -17,7 +20,31 @@ pub struct MemoryDatabase {
     planned: RefCell<Vec<(usize, Event)>>,
     down: Cell<bool>,
     reals: Cell<bool>,
+    seen: RefCell<Option<BTreeMap<String, Seen>>>,
 }
+
+/// A statement that was run.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// How often.
+    pub runs: usize,
+    /// What SQLite's machine did for it, in steps.
+    pub steps: i64,
+    /// How it goes through the tables.
+    pub plan: Vec<String>,
+}
+
+/// What D1's SQLite takes.
+const D1_LIMITS: [(Limit, i32); 8] = [
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+    (Limit::SQLITE_LIMIT_COLUMN, 100),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 5),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 25_000),
+];
 
 /// How a batch fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +84,9 @@ impl MemoryDatabase {
         let connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "foreign_keys", true).unwrap();
         connection.set_prepared_statement_cache_capacity(100);
+        for (limit, value) in D1_LIMITS {
+            connection.set_limit(limit, value).unwrap();
+        }
         Self {
             connection: RefCell::new(connection),
             batches: Cell::new(0),
@@ -64,6 +94,7 @@ impl MemoryDatabase {
             planned: RefCell::default(),
             down: Cell::new(false),
             reals: Cell::new(false),
+            seen: RefCell::default(),
         }
     }
 
@@ -75,6 +106,29 @@ impl MemoryDatabase {
     /// Statements run so far, those of failed batches included.
     pub fn statements(&self) -> usize {
         self.statements.get()
+    }
+
+    /// Looks at every statement from now on. Returns those seen since this was asked before, by their SQL.
+    pub fn look(&self) -> BTreeMap<String, Seen> {
+        // What was prepared before has steps of its own.
+        self.connection.borrow().flush_prepared_statement_cache();
+        self.seen.replace(Some(BTreeMap::new())).unwrap_or_default()
+    }
+
+    fn note(&self, connection: &Connection, sql: &str) {
+        let mut all = self.seen.borrow_mut();
+        let Some(all) = all.as_mut() else { return };
+        let seen = all.entry(sql.to_owned()).or_default();
+        let prepared = connection.prepare_cached(sql).unwrap();
+        seen.runs += 1;
+        seen.steps += i64::from(prepared.reset_status(StatementStatus::VmStep));
+        if seen.plan.is_empty() {
+            let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut rows = explained.raw_query();
+            while let Some(row) = rows.next().unwrap() {
+                seen.plan.push(row.get(3).unwrap());
+            }
+        }
     }
 
     /// The next batch fails if `n` is 0, the one after it if `n` is 1, and so on.
@@ -146,9 +200,11 @@ impl Database for MemoryDatabase {
         let rows = statements
             .iter()
             .map(|statement| {
-                run(&transaction, statement, self.reals.get()).map_err(|error| {
+                let rows = run(&transaction, statement, self.reals.get()).map_err(|error| {
                     PortError::new("database", format!("{error} in {}", statement.sql.trim()))
-                })
+                })?;
+                self.note(&transaction, &statement.sql);
+                Ok(rows)
             })
             .collect::<Result<Vec<_>, _>>()?;
         transaction.commit().unwrap();

@@ -49,6 +49,7 @@ pub struct MemoryHost {
 pub const SETTINGS: &[(&str, &str)] = &[
     ("HYPERGATE_SECRET", "a secret of this deployment, long enough"),
     ("ADMIN_TOKEN", "admin-token"),
+    ("ALERTS_TOKEN", "alerts-token"),
     ("TICK_TOKEN", "tick-token"),
     ("RELEASE", "test"),
 ];

@@ -6,6 +6,7 @@
 pub mod database;
 pub mod gateway;
 pub mod host;
+pub mod notices;
 pub mod watch;
 
 pub use database::{Fault, MemoryDatabase};

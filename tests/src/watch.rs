@@ -40,6 +40,8 @@ impl Watch {
         for rule in ["error-share", "slow-response"] {
             watch.set_rule(rule, r#"{"min_count":1,"window_minutes":1,"for_minutes":0}"#);
         }
+        // Errors that last an hour would be told twice.
+        watch.set_rule("error-budget", r#"{"enabled":false}"#);
         watch
     }
 
@@ -64,8 +66,7 @@ impl Watch {
 
     /// Adds a receiver and returns its id.
     pub fn receiver(&self, tenant_id: Option<&str>, kind: ReceiverKind, url: &str) -> String {
-        let tenant_id = tenant_id.map(str::to_owned);
-        let new = New { tenant_id, name: "team".to_owned(), kind, url: url.to_owned(), secret: None };
+        let new = New { tenant_id: tenant_id.map(str::to_owned), ..receiver_at(kind, url) };
         block_on(receiver::create(&*self.host, &new, self.host_now())).unwrap().receiver.id
     }
 
@@ -173,6 +174,29 @@ impl Default for Watch {
     }
 }
 
+/// A receiver to be made, with what its kind asks for.
+pub fn receiver_at(kind: ReceiverKind, url: &str) -> New {
+    let (secret, settings) = match kind {
+        ReceiverKind::Email => (
+            Some("key"),
+            json!({"provider": "resend", "from": "Gateway <gateway@example.com>", "to": ["ops@example.com"]}),
+        ),
+        ReceiverKind::IncidentIo | ReceiverKind::Opsgenie => (Some("key"), json!({})),
+        ReceiverKind::Pagerduty => (Some("0123456789abcdef0123456789ABCDEF"), json!({})),
+        ReceiverKind::Telegram => (Some("123:abc"), json!({"chat_id": -100_123})),
+        _ => (None, json!({})),
+    };
+    New {
+        tenant_id: None,
+        name: "team".to_owned(),
+        kind,
+        url: Some(url.to_owned()),
+        secret: secret.map(str::to_owned),
+        settings: settings.as_object().cloned().unwrap(),
+        per_minute: None,
+    }
+}
+
 /// `alert.firing` and so on of a webhook; `combined` where it is one.
 pub fn kind(sent: &Sent) -> String {
     sent.json()["data"]["kind"].as_str().unwrap().to_owned()
@@ -197,6 +221,7 @@ pub fn record(tenant_id: &str, started_ms: i64) -> Record {
     record.target_model = "echo".to_owned();
     record.time_to_first_chunk_ms = Some(200);
     record.wait_ms = Some(200);
+    record.overhead_ms = 3;
     record.input_tokens = Some(10);
     record.output_tokens = Some(20);
     record.cost_microusd = Some(5);

@@ -154,6 +154,23 @@ fn bad_input_gets_a_400_that_names_the_field() {
         ("POST", "receivers", receiver("http://hooks.example/x"), "400 invalid_field url"),
         ("POST", "receivers", receiver("https://127.0.0.1/x"), "400 invalid_field url"),
         ("POST", "receivers", receiver("https://169.254.169.254/latest"), "400 invalid_field url"),
+        (
+            "POST",
+            "receivers",
+            json!({ "name": "team", "kind": "telegram", "secret": "1:a" }),
+            "400 invalid_field settings",
+        ),
+        (
+            "POST",
+            "receivers",
+            json!({ "name": "team", "kind": "slack", "url": "https://x.example", "per_minute": 0 }),
+            "400 invalid_field per_minute",
+        ),
+        ("PATCH", "receivers/nothing", json!({ "disabled": "yes" }), "400 invalid_field disabled"),
+        ("PATCH", "receivers/nothing", json!({ "disabled": true }), "404 not_found -"),
+        ("GET", "receivers/nothing/deliveries", Value::Null, "404 not_found -"),
+        ("GET", "receivers/nothing/deliveries?status=lost", Value::Null, "400 invalid_field status"),
+        ("POST", "receivers/nothing/deliveries/nothing/redeliver", Value::Null, "404 not_found -"),
         ("PUT", "rules/error-share", json!({ "threshold": "low" }), "400 invalid_field threshold"),
         ("PUT", "rules/nothing", json!({ "enabled": false }), "404 not_found -"),
         ("GET", "calls?limit=0", Value::Null, "400 invalid_field limit"),
@@ -175,6 +192,51 @@ fn bad_input_gets_a_400_that_names_the_field() {
         let answered = gateway.admin(method, path, &body);
         assert_eq!(refusal(&answered), expected, "{method} {path} {body}: {}", answered.text());
     }
+}
+
+#[test]
+fn a_receiver_is_made_tested_changed_and_looked_through() {
+    let gateway = Gateway::default();
+    let url = "https://events.example/v2/enqueue";
+    let made = gateway.admin(
+        "POST",
+        "receivers",
+        &json!({ "name": "pager", "kind": "pagerduty", "url": "https://events.example", "secret": "0123456789abcdef0123456789abcdef" }),
+    );
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert!(!made.text().contains("0123456789abcdef"), "{}", made.text());
+    let made = made.json();
+    let path = |rest: &str| format!("receivers/{}{rest}", made["id"].as_str().expect("an id"));
+    for status in [202, 400, 400] {
+        gateway.host.upstream.expect("POST", url, tests::Answer::text(status, "{}"));
+        gateway.host.advance(1_000);
+        assert_eq!(gateway.admin("POST", &path("/test"), &Value::Null).status, 200);
+    }
+    let changed = gateway.admin("PATCH", &path(""), &json!({ "name": "crew", "per_minute": 5 })).json();
+    assert_eq!(
+        (&changed["name"], &changed["per_minute"], &changed["failures"]),
+        (&"crew".into(), &5.into(), &0.into())
+    );
+    let page =
+        |query: &str| gateway.admin("GET", &path(&format!("/deliveries?{query}")), &Value::Null).json();
+    let first = page("limit=2");
+    let second = page(&format!("limit=2&cursor={}", first["next_cursor"].as_str().expect("more")));
+    let results = |page: &Value| -> Vec<String> {
+        let list = page["data"].as_array().expect("a list");
+        list.iter()
+            .map(|delivery| format!("{} {}", delivery["status"], delivery["log"][0]["result"]))
+            .collect()
+    };
+    assert_eq!(results(&first), [r#""dead" "HTTP 400""#, r#""dead" "HTTP 400""#]);
+    assert_eq!(
+        (results(&second), &second["next_cursor"]),
+        (vec![r#""delivered" "HTTP 202""#.to_owned()], &Value::Null)
+    );
+    assert_eq!(page("status=delivered")["data"].as_array().expect("a list").len(), 1);
+    gateway.host.upstream.expect("POST", url, tests::Answer::text(202, "{}"));
+    let dead = first["data"][0]["id"].as_str().expect("an id");
+    let again = gateway.admin("POST", &path(&format!("/deliveries/{dead}/redeliver")), &Value::Null).json();
+    assert_eq!(again, json!({ "id": dead, "status": "delivered", "result": "HTTP 202" }));
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn a_tenants_receiver_hears_of_that_tenant_only() {
 }
 
 #[test]
-fn episodes_are_listed_newest_first_by_tenant_and_page() {
+fn open_episodes_are_listed_before_others_and_new_before_old_by_tenant_and_page() {
     let mut watch = Watch::new();
     watch.calls("tn_b", 'e');
     watch.play("s");
@@ -110,13 +110,13 @@ fn episodes_are_listed_newest_first_by_tenant_and_page() {
     };
     let [ann, bob] = ["tn_a", "tn_b"].map(str::to_owned);
     let all = EpisodeFilter { limit: 10, ..EpisodeFilter::default() };
-    let newest = [(ann.clone(), "firing"), (ann.clone(), "resolved"), (bob.clone(), "firing")];
+    let newest = [(ann.clone(), "firing"), (bob.clone(), "firing"), (ann.clone(), "resolved")];
     assert_eq!(list(all.clone()), newest);
-    assert_eq!(list(EpisodeFilter { open: true, ..all.clone() }), [newest[0].clone(), newest[2].clone()]);
-    assert_eq!(list(EpisodeFilter { tenant_id: Some(bob), ..all.clone() }), newest[2..]);
+    assert_eq!(list(EpisodeFilter { open: true, ..all.clone() }), newest[..2]);
+    assert_eq!(list(EpisodeFilter { tenant_id: Some(bob), ..all.clone() }), newest[1..2]);
     assert_eq!(list(EpisodeFilter { limit: 1, ..all.clone() }), newest[..1]);
     let first = &all_episodes(&watch)[0];
-    assert_eq!(list(EpisodeFilter { after: Some((first.opened_ms, first.id.clone())), ..all }), newest[1..]);
+    assert_eq!(list(EpisodeFilter { after: Some((first.place, first.id.clone())), ..all }), newest[1..]);
 }
 
 #[test]
@@ -125,7 +125,11 @@ fn a_series_without_calls_goes_on_until_its_alert_ends() {
     watch.webhook(None, HOOK);
     assert_eq!(timeline_of(&watch.play("e 12_")), "F---------R--");
     assert_eq!(watch.heard(HOOK), ["firing", "resolved"]);
-    assert_eq!(watch.host.db.sql("SELECT * FROM alerts", &[]).len(), 0);
+    // Its changes of sides are remembered for an hour.
+    let states = |watch: &Watch| watch.host.db.sql("SELECT state FROM alerts", &[]);
+    assert_eq!(states(&watch), [serde_json::json!({ "state": "no_data" })]);
+    watch.play("60_");
+    assert!(states(&watch).is_empty());
 }
 
 #[test]
@@ -294,7 +298,7 @@ fn the_end_of_what_died_on_its_way_is_told_all_the_same() {
     watch.webhook(None, HOOK);
     watch.calls("tn_a", 'e');
     // The gateway goes down after it has sent and before it has noted so: claim, …, send, settle.
-    watch.host.db.die_at_batch(9, tests::Fault::BeforeBegin);
+    watch.host.db.die_at_batch(12, tests::Fault::BeforeBegin);
     watch.mortal_minute("tn_b", '_');
     assert_eq!(watch.outbox(), ["firing pending 1 -"]);
     assert_eq!(watch.heard(HOOK), ["firing"]);

@@ -1,6 +1,8 @@
 //! What is too old goes, a little with every tick, and nothing else does.
 
-use gateway::store::retention::delete_old;
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
+
+use gateway::store::retention::{delete_due, delete_old};
 use serde_json::json;
 use tests::{MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
 
@@ -9,27 +11,39 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
     for (table, days, insert) in [
         ("calls", 14.0, CALL),
         ("call_payloads", 3.0, "INSERT INTO call_payloads VALUES (?1, 'tn_a', ?2, 'full', '', '', '', 0)"),
-        ("rollups", 2.0, ROLLUP_MINUTE),
-        ("rollups", 90.0, ROLLUP_HOUR),
-        ("rollups", 400.0, ROLLUP_DAY),
+        ("rollups", 2.0, &rollup("rollups", "minute")),
+        ("rollups", 90.0, &rollup("rollups", "hour")),
+        ("rollups", 400.0, &rollup("rollups", "day")),
+        ("breakdowns", 2.0, &rollup("breakdowns", "minute")),
+        ("breakdowns", 90.0, &rollup("breakdowns", "hour")),
+        ("breakdowns", 400.0, &rollup("breakdowns", "day")),
         (
             "outbox",
             30.0,
-            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', ?2, ?2)",
+            "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', ?2, ?2)",
         ),
         (
             "outbox",
             30.0,
-            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'dead', 1, 0, '', ?2, NULL)",
+            "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'dead', 1, 0, '', ?2, NULL)",
         ),
         (
             "outbox",
             f64::MAX,
-            "INSERT INTO outbox VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'pending', 1, 0, '', ?2, NULL)",
+            "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES (?1, ?1, 'rcv_1', 'firing', '{}', 'pending', 1, 0, '', ?2, NULL)",
         ),
-        ("episodes", 400.0, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, ?2)"),
-        ("episodes", f64::MAX, "INSERT INTO episodes VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)"),
-        ("journal_losses", 30.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
+        (
+            "episodes",
+            400.0,
+            "INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, ?2)",
+        ),
+        (
+            "episodes",
+            f64::MAX,
+            "INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES (?1, 'f', 'r', 't', 'x', 'page', '', ?2, NULL)",
+        ),
+        ("attempts", 30.0, "INSERT INTO attempts VALUES (?1, 1, 'rcv_1', ?2, 0, 200, 'HTTP 200', 0)"),
+        ("journal_losses", 400.0, "INSERT INTO journal_losses VALUES (?1, ?2, 1, '')"),
     ] {
         let host = MemoryHost::new();
         host.db.sql(insert, &[json!("1"), json!(NEW_YEAR_MS)]);
@@ -46,16 +60,16 @@ fn each_thing_is_kept_as_long_as_it_should_be() {
 #[test]
 fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
     let host = MemoryHost::new();
-    host.db.sql("INSERT INTO episodes VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);
+    host.db.sql("INSERT INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, opened_ms, resolved_ms) VALUES ('ep_1', 'f', 'r', 't', 'x', 'page', '', 0, NULL)", &[]);
     host.db.sql(
-        "INSERT INTO outbox VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
+        "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES ('n', 'ep_1', 'rcv_1', 'firing', '{}', 'delivered', 1, 0, '', 0, 0)",
         &[],
     );
     assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
     host.db.sql("UPDATE episodes SET resolved_ms = ?1", &[json!(NEW_YEAR_MS)]);
     host.db.sql("UPDATE episodes SET opened_ms = ?1", &[json!(NEW_YEAR_MS)]);
     // While that is on its way, too.
-    let sql = "INSERT INTO outbox VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
+    let sql = "INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, attempts, next_ms, last_result, created_ms, delivered_ms) VALUES ('m', 'ep_1', 'rcv_1', 'resolved', '{}', 'pending', 1, 0, '', 0, 0)";
     host.db.sql(sql, &[]);
     assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 0);
     host.db.sql("UPDATE outbox SET status = 'delivered'", &[]);
@@ -79,6 +93,26 @@ fn a_backlog_goes_in_chunks_the_oldest_first() {
 }
 
 #[test]
+fn everything_has_its_turn_within_five_minutes_and_calls_have_every_turn() {
+    let host = MemoryHost::new();
+    for grain in ["minute", "hour", "day"] {
+        for table in ["rollups", "breakdowns"] {
+            host.db.sql(&rollup(table, grain), &[json!("1"), json!(0)]);
+        }
+    }
+    host.db.sql("INSERT INTO journal_losses VALUES ('l', 0, 1, '')", &[]);
+    let mut deleted = 0;
+    for minute in 0..5 {
+        host.db.sql(CALL, &[json!(format!("call_{minute}")), json!(0)]);
+        let before = host.db.statements();
+        deleted += block_on(delete_due(&host, NEW_YEAR_MS + minute * 60_000)).unwrap();
+        assert!(host.db.statements() - before <= 5, "minute {minute}");
+        assert!(host.db.sql("SELECT 1 FROM calls", &[]).is_empty(), "minute {minute}");
+    }
+    assert_eq!(deleted, 6 + 1 + 5);
+}
+
+#[test]
 fn a_tick_clears_out_and_says_how_much() {
     let mut watch = Watch::new();
     watch.play("s");
@@ -91,6 +125,18 @@ const CALL: &str = "
                        status, outcome, started_ms, duration_ms, overhead_ms, duration_bucket, usage_estimated,
                        price_version, stream, cache_status, release, trace_id)
     VALUES (?1, '', '', '', '', '', '', '', '[]', 200, 'ok', ?2, 0, 0, 0, 0, '', 0, '', '', '')";
-const ROLLUP_MINUTE: &str = "INSERT INTO rollups VALUES ('minute', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
-const ROLLUP_HOUR: &str = "INSERT INTO rollups VALUES ('hour', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
-const ROLLUP_DAY: &str = "INSERT INTO rollups VALUES ('day', ?2, ?1, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
+
+/// A row of zeros.
+fn rollup(table: &str, grain: &str) -> String {
+    let columns = MemoryHost::new().db.sql("SELECT name, type FROM pragma_table_info(?1)", &[json!(table)]);
+    let value = |column: &serde_json::Value| match (column["name"].as_str().unwrap(), column["type"].as_str())
+    {
+        ("grain", _) => format!("'{grain}'"),
+        ("bucket_ms", _) => "?2".to_owned(),
+        ("tenant_id", _) => "?1".to_owned(),
+        (_, Some("INTEGER")) => "0".to_owned(),
+        _ => "''".to_owned(),
+    };
+    let values: Vec<String> = columns.iter().map(value).collect();
+    format!("INSERT INTO {table} VALUES ({})", values.join(", "))
+}

@@ -1,7 +1,7 @@
 //! A tick does the work of a minute once, whoever calls it, however often, and whatever fails under it.
 
 use gateway::{
-    deliver,
+    attend, deliver,
     ports::Clock as _,
     store::schedule::last_tick_ms,
     tick::{Did, Report, tick},
@@ -17,7 +17,7 @@ fn a_tick_counts_looks_tells_and_reports() {
     let expected = Report {
         minute_ms: watch.minute_ms(),
         did: Did::Work,
-        rolled_up: 3,
+        rolled_up: 1,
         rolled_up_too_late: 0,
         evaluated_minutes: 1,
         skipped_minutes: 0,
@@ -89,8 +89,14 @@ fn evaluations_and_deliveries_that_overlap_count_once() {
             block_on(watch::evaluate(&*other, now_ms, true)).unwrap();
         });
         let fired = block_on(watch::evaluate(&*host, now_ms, true)).unwrap().fired;
-        assert_eq!(watch.outbox(), ["firing pending 0 -"], "before batch {n}");
         assert_eq!(fired, 0, "before batch {n}");
+
+        let other = host.clone();
+        host.db.before_batch(n, move || {
+            block_on(attend::attend(&*other, now_ms)).unwrap();
+        });
+        block_on(attend::attend(&*host, now_ms)).unwrap();
+        assert_eq!(watch.outbox(), ["firing pending 0 -"], "before batch {n}");
 
         let other = host.clone();
         host.db.before_batch(n, move || {
@@ -121,7 +127,7 @@ fn an_evaluation_that_was_overtaken_changes_nothing() {
     let tables = || ["alerts", "evaluations", "episodes", "outbox"].map(|table| host.db.dump(table, "1"));
     assert_eq!(block_on(watch::evaluate(&*host, now_ms, true)).unwrap(), watch::Evaluation::default());
     let after = tables();
-    assert_eq!(after[0], "", "no alert is open");
+    assert!(after[0].contains(r#""state":"ok""#), "no alert is open: {}", after[0]);
     assert_eq!(block_on(watch::evaluate(&*host, later_ms, true)).unwrap(), watch::Evaluation::default());
     assert_eq!(tables(), after);
 }
@@ -145,15 +151,66 @@ fn a_tick_that_dies_anywhere_leaves_its_work_to_the_next() {
 }
 
 #[test]
+fn what_is_told_together_is_told_to_the_last_one_wherever_a_tick_dies() {
+    let chat = "https://chat.example/x";
+    let notices = || {
+        let mut watch = Watch::new();
+        watch.host.upstream.always("POST", chat, Answer::text(200, "ok"));
+        watch.receiver(None, hypercare::notify::ReceiverKind::Slack, chat);
+        watch.webhook(None, HOOK);
+        // Nobody wants them grouped before.
+        let habits = "INSERT INTO receiver_habits SELECT id, '[\"tenant_id\"]', NULL, NULL, NULL, 'UTC', 0 FROM receivers";
+        watch.host.db.sql(habits, &[]);
+        watch.play("s");
+        // Six alerts at once: together to the chat, one by one to the machine.
+        for n in 0..6 {
+            let tenant = format!("tn_{n}");
+            watch.host.db.sql(
+                "INSERT INTO tenants (id, name, created_ms) VALUES (?1, ?1, 0)",
+                &[tenant.as_str().into()],
+            );
+            watch.calls(&tenant, 'e');
+        }
+        watch
+    };
+    let mut undisturbed = notices();
+    let before = undisturbed.host.db.batches();
+    undisturbed.mortal_minute("tn_a", 's');
+    let batches = undisturbed.host.db.batches() - before;
+    for fault in [Fault::BeforeBegin, Fault::AfterCommit] {
+        for n in 0..batches {
+            let mut watch = notices();
+            watch.host.db.die_at_batch(n, fault);
+            watch.mortal_minute("tn_a", 's');
+            for _ in 0..4 {
+                watch.mortal_minute("tn_a", 's');
+            }
+            assert_eq!(watch.heard(HOOK), ["firing"; 6], "{fault:?}, batch {n}");
+            assert_eq!(
+                watch.outbox().iter().filter(|row| row.starts_with("firing delivered")).count(),
+                12,
+                "{fault:?}, batch {n}"
+            );
+            let chats = watch.host.upstream.sent_to(chat).len();
+            assert!((1..=2).contains(&chats), "{fault:?}, batch {n}: {chats}");
+        }
+    }
+}
+
+#[test]
 fn a_step_that_fails_does_not_stop_the_others() {
-    // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, combine, claim, …
+    // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, pending, circumstances, changes,
+    // write, claim, …
     for (n, step) in [
         (1, "rollups"),
         (2, "rollups"),
         (3, "evaluation"),
         (6, "evaluation"),
-        (7, "outbox"),
-        (8, "deliveries"),
+        (7, "attention"),
+        (8, "attention"),
+        (9, "attention"),
+        (10, "attention"),
+        (11, "deliveries"),
     ] {
         let mut watch = Watch::new();
         watch.webhook(None, HOOK);
@@ -232,11 +289,11 @@ fn a_busy_tick_stays_within_the_platforms_limits() {
     watch.play("s");
     let before = watch.host.db.statements();
     let report = watch.play("e");
-    assert_eq!((report[0].delivered, report[0].fired), (20, 1));
+    assert_eq!((report[0].delivered, report[0].fired), (18, 1));
     let statements = watch.host.db.statements() - before - 3;
     assert!(statements <= 50, "{statements} statements");
     // The rest follows.
-    assert_eq!(watch.play("s")[0].delivered, 10);
+    assert_eq!(watch.play("s")[0].delivered, 12);
 }
 
 #[test]
@@ -293,4 +350,31 @@ fn a_clock_that_was_far_ahead_does_not_stop_the_watch() {
     host.set_now(NEW_YEAR_MS);
     assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Work);
     assert_eq!(block_on(tick(&host, host.now_ms())).unwrap().did, Did::Nothing);
+}
+
+#[test]
+fn a_tick_that_did_all_its_work_gives_a_sign_of_life() {
+    let url = "https://hc.example/secret";
+    let host = MemoryHost::with(&[("HEARTBEAT_URL", url)]);
+    host.upstream.always("GET", url, Answer::text(200, "OK"));
+    let ticked = |minute: i64| {
+        let now_ms = NEW_YEAR_MS + minute * 60_000;
+        host.set_now(now_ms.max(host.now_ms()));
+        block_on(tick(&host, now_ms)).unwrap()
+    };
+    ticked(0);
+    assert_eq!(host.upstream.sent_to(url).len(), 1);
+    // Not the second of a minute, nor one that failed.
+    assert_eq!(ticked(0).did, Did::Nothing);
+    host.db.fail_batch(1, Fault::BeforeBegin);
+    assert_eq!(ticked(1).failed_steps, ["rollups"]);
+    assert_eq!(host.upstream.sent_to(url).len(), 1);
+    // If nobody hears it, the tick was good all the same.
+    host.upstream.expect("GET", url, Answer::text(500, ""));
+    assert_eq!(ticked(2).failed_steps, [""; 0]);
+    host.upstream.expect("GET", url, Answer::text(200, "").after(60_000));
+    assert_eq!(ticked(3).failed_steps, [""; 0]);
+    let logs = host.logs();
+    let told: Vec<&String> = logs.iter().filter(|line| line.starts_with("heartbeat")).collect();
+    assert_eq!(told, ["heartbeat: HTTP 500", "heartbeat: no answer"]);
 }

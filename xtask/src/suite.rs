@@ -348,17 +348,16 @@ fn sdk_python(step: &str) -> Result<(), End> {
 }
 
 fn oracles(step: &str) -> Result<(), End> {
-    let mut outputs = tools::cargo();
-    outputs.args([
-        "run",
-        "-p",
-        "hypergate-wire-tests",
-        "--example",
-        "outputs",
-        "--",
-        "target/oracles/outputs.jsonl",
-    ]);
-    process::run("outputs", &mut outputs, "Its code is in tests/wire/examples.")?;
+    for (name, package, code) in [
+        ("outputs", "hypergate-wire-tests", "Its code is in tests/wire/examples."),
+        ("notices", "hypergate-tests", "Its code is in tests/examples."),
+    ] {
+        let mut written = tools::cargo();
+        written.args(["run", "-p", package, "--example", name, "--"]);
+        written.arg(format!("target/oracles/{name}.jsonl"));
+        process::run(name, &mut written, code)?;
+    }
+    node_test(step, &files("tests/oracles", "mjs")?)?;
     for script in files("tests/oracles", "py")? {
         python_test(step, &script)?;
     }

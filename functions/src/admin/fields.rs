@@ -67,6 +67,15 @@ impl Fields {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, field: &str) -> Result<Option<bool>, Error> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(_) => Err(wrong(field, format!("`{field}` must be `true` or `false`."))),
+        }
+    }
+
     /// A point in time: RFC 3339 or unix milliseconds.
     pub(super) fn time(&mut self, field: &str) -> Result<Option<i64>, Error> {
         match self.take(field) {
@@ -97,6 +106,15 @@ impl Fields {
         }
     }
 
+    /// A list of at most 100 items, to be looked through.
+    pub(super) fn list(&mut self, field: &str) -> Result<Option<Vec<Value>>, Error> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Array(items)) if items.len() <= 100 => Ok(Some(items)),
+            Some(_) => Err(wrong(field, format!("`{field}` must be a list of at most 100 items."))),
+        }
+    }
+
     /// An object, to be looked through.
     pub(super) fn object(&mut self, field: &str) -> Result<Option<Map<String, Value>>, Error> {
         match self.take(field) {
@@ -104,6 +122,11 @@ impl Fields {
             Some(Value::Object(object)) => Ok(Some(object)),
             Some(_) => Err(wrong(field, format!("`{field}` must be an object."))),
         }
+    }
+
+    /// Whatever it is.
+    pub(super) fn value(&mut self, field: &str) -> Option<Value> {
+        self.take(field)
     }
 
     fn take(&mut self, field: &str) -> Option<Value> {
@@ -115,8 +138,19 @@ impl Fields {
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads what follows the `?`.
+    /// Reads what follows the `?`, without `format`, which is the same everywhere.
     pub(super) fn parse(query: Option<&str>) -> Self {
+        let mut query = Self::all(query);
+        query.0.retain(|(name, _)| name != "format");
+        query
+    }
+
+    /// The format asked for.
+    pub(super) fn format(query: Option<&str>) -> Option<String> {
+        Self::all(query).text("format")
+    }
+
+    fn all(query: Option<&str>) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
@@ -138,6 +172,15 @@ impl Query {
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.remove(at).1).filter(|value| !value.is_empty())
+    }
+
+    /// The parameters whose names begin so: the rest of the name, and the text.
+    pub(super) fn beginning(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let (found, others) =
+            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        self.0 = others;
+        let found: Vec<(String, String)> = found;
+        found.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
     }
 
     /// A whole number in a range.

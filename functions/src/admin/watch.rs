@@ -1,52 +1,22 @@
-//! What was recorded, counted and noticed: calls, metrics, rules, alerts.
+//! What was recorded and counted: calls, metrics.
 
 use bytes::Bytes;
 use gateway::{
     Error, Host,
     call::Incoming,
-    metrics::{self, Dimension, Grain},
+    metrics::{self, Dimension, Grain, Series},
     store::{
-        alerts::{self, EpisodeFilter},
         calls::{self, Filter},
+        rollups,
     },
-    watch,
 };
 use http::Response;
-use hypercare::rule::Override;
 use serde_json::{Value, json, to_value};
 
 use super::fields::{Query, wrong};
-use crate::route::{body, json_response, list_of};
+use crate::route::{json_response, list_of};
 
 type Answer = Result<Response<Bytes>, Error>;
-
-pub(super) async fn list_rules<H: Host>(host: &H) -> Answer {
-    Ok(json_response(200, &list_of(watch::rules(host).await?)))
-}
-
-pub(super) async fn put_rule<H: Host>(id: &str, incoming: &Incoming, host: &H) -> Answer {
-    let settings = Override::parse(body(incoming, host)?)?;
-    Ok(json_response(200, &watch::put_override(host, id, &settings, host.now_ms()).await?))
-}
-
-pub(super) async fn list_alerts<H: Host>(incoming: &Incoming, host: &H) -> Answer {
-    let mut query = Query::parse(incoming.uri().query());
-    let open = match query.text("state").as_deref() {
-        None => false,
-        Some("firing") => true,
-        Some(_) => return Err(wrong("state", "`state` must be `firing`, or absent for all.")),
-    };
-    let filter = EpisodeFilter {
-        tenant_id: query.text("tenant"),
-        open,
-        after: cursor(&mut query)?,
-        limit: limit(&mut query)?,
-    };
-    query.finish()?;
-    let episodes = alerts::episodes(host, &filter).await?;
-    let next = episodes.last().map(|last| (last.opened_ms, last.id.clone()));
-    Ok(json_response(200, &page(episodes, filter.limit, next)))
-}
 
 pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Answer {
     let mut query = Query::parse(incoming.uri().query());
@@ -54,11 +24,18 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
     let grain = Grain::parse(grain.as_deref().unwrap_or("minute"))
         .ok_or_else(|| wrong("grain", "`grain` must be `minute`, `hour` or `day`."))?;
     let by = query.text("by").unwrap_or_default();
-    let by: Option<Vec<Dimension>> =
-        by.split(',').filter(|word| !word.is_empty()).map(Dimension::parse).collect();
-    let by = by.ok_or_else(|| {
-        wrong("by", "`by` lists some of `tenant`, `route`, `provider`, `model`, `outcome`.")
-    })?;
+    let by = by.split(',').filter(|word| !word.is_empty()).map(|word| dimension("by", word));
+    let by = by.collect::<Result<_, _>>()?;
+    let mut only = Vec::new();
+    for word in FILTERS {
+        if let Some(value) = query.text(word) {
+            only.push((dimension(word, word)?, value));
+        }
+    }
+    for (name, value) in query.beginning("tag.") {
+        let word = format!("tag.{name}");
+        only.push((dimension(&word, &word)?, value));
+    }
     let now_ms = host.now_ms();
     // Without a range: the newest hour of minutes, day of hours, month of days.
     let to_ms = query.time("to")?.unwrap_or(now_ms + grain.width_ms());
@@ -68,9 +45,19 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
         Grain::Day => 30,
     };
     let from_ms = query.time("from")?.unwrap_or(to_ms - default_buckets * grain.width_ms());
-    let asked = metrics::Query { from_ms, to_ms, grain, by, tenant_id: query.text("tenant") };
+    let asked = metrics::Query { from_ms, to_ms, grain, series: Series { by, only } };
     query.finish()?;
+    if grain != Grain::Minute {
+        rollups::count_coarse(host, now_ms).await?;
+    }
     Ok(json_response(200, &list_of(metrics::query(host, &asked).await?)))
+}
+
+/// What a word of a request's `field` stands for.
+pub(super) fn dimension(field: &str, word: &str) -> Result<Dimension, Error> {
+    Dimension::parse(word).ok_or_else(|| {
+        wrong(field, format!("`{field}` does not take `{word}`, but {}.", metrics::dimension_words()))
+    })
 }
 
 pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer {
@@ -82,6 +69,8 @@ pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer
         outcome: query.text("outcome"),
         model: query.text("model"),
         trace_id: query.text("trace"),
+        prompt_version: query.text("prompt_version"),
+        tags: query.beginning("tag."),
         from_ms: query.time("from")?,
         to_ms: query.time("to")?,
         after: cursor(&mut query)?,
@@ -104,7 +93,7 @@ pub(super) async fn find_call<H: Host>(id: &str, host: &H) -> Answer {
 }
 
 /// A page of a list, with where the next one begins if this one is full.
-fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
+pub(super) fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
     let is_full = data.len() as i64 == limit;
     let cursor = next.filter(|_| is_full).map(|(ms, id)| format!("{ms}.{id}"));
     let mut page = list_of(data);
@@ -112,12 +101,26 @@ fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String
     page
 }
 
-fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> {
+pub(super) fn cursor(query: &mut Query) -> Result<Option<(i64, String)>, Error> {
     let Some(text) = query.text("cursor") else { return Ok(None) };
     let parsed = text.split_once('.').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
     parsed.map(Some).ok_or_else(|| wrong("cursor", "`cursor` must be the `next_cursor` of the page before."))
 }
 
-fn limit(query: &mut Query) -> Result<i64, Error> {
+pub(super) fn limit(query: &mut Query) -> Result<i64, Error> {
     Ok(query.integer("limit", 1..=500)?.unwrap_or(50))
 }
+
+/// What metrics can be taken from only, beside tags.
+const FILTERS: [&str; 10] = [
+    "error",
+    "key",
+    "model",
+    "outcome",
+    "prompt_version",
+    "provider",
+    "region",
+    "release",
+    "route",
+    "tenant",
+];

@@ -28,7 +28,7 @@ use crate::{
     ports::{Body, FetchError, Fetched, ForwardError, Limits},
     record::{Attempt, Draft, Opening, Record},
     store::objects,
-    trace,
+    tags, trace,
 };
 
 /// Why a request's body could not be read.
@@ -121,7 +121,7 @@ pub async fn call<H: Host>(
 /// A record begins. `route` is the path's template.
 pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, route: &str) -> Draft {
     let started_ms = host.now_ms();
-    Draft::begin(Opening {
+    let mut draft = Draft::begin(Opening {
         id: host.memory().new_id("call_", started_ms, host),
         operation,
         route,
@@ -129,7 +129,9 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
         started_ms,
         region: host.region(),
         release: &host.config().release,
-    })
+    });
+    draft.tagged(tags::read(headers));
+    draft
 }
 
 /// An answer, before it is known what becomes of it.

@@ -1,5 +1,7 @@
 //! The deployment's settings, read once.
 
+use hypercare::notify::Allowed;
+
 use crate::{ports::Limits, secret::Secrets};
 
 /// What a deployment can set. Provider keys are looked up when a call needs them, so that a provider
@@ -10,6 +12,8 @@ pub struct Config {
     pub secrets: Option<Secrets>,
     /// `ADMIN_TOKEN`: opens `/admin/v1` and `/metrics`.
     pub admin_token: Option<String>,
+    /// `ALERTS_TOKEN`: opens `POST /internal/alerts` to those who report alerts of their own.
+    pub alerts_token: Option<String>,
     /// `TICK_TOKEN`: opens `POST /internal/tick`.
     pub tick_token: Option<String>,
     /// `MAX_BODY_BYTES`: larger requests are refused before they are read.
@@ -26,10 +30,15 @@ pub struct Config {
     pub session_ms: i64,
     /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
     pub max_retry_wait_ms: i64,
+    /// `HEARTBEAT_URL`: asked for after each tick that did all its work.
+    pub heartbeat_url: Option<String>,
     /// `RELEASE`: the name of what is deployed, for records.
     pub release: String,
-    /// `ALLOW_LOCAL_RECEIVERS`: alert receivers may be on this machine. For development only.
-    pub allow_local_receivers: bool,
+    /// `ALLOW_LOCAL_RECEIVERS`: alert receivers may be on this machine (`true`), or are these hosts. For development,
+    /// and for what stands beside the gateway.
+    pub allowed_receivers: Allowed,
+    /// `RECEIVER_DNS`: a resolver that answers in JSON over https, asked what a receiver's name stands for.
+    pub receiver_dns: Option<String>,
 }
 
 impl Config {
@@ -49,12 +58,17 @@ impl Config {
             }
             Some(secret) => Some(Secrets::derive(&secret)),
         };
+        let receiver_dns = lookup("RECEIVER_DNS");
+        if receiver_dns.as_ref().is_some_and(|url| !url.starts_with("https://") || url.contains(['?', '#'])) {
+            return Err("RECEIVER_DNS must be an https URL without a query".to_owned());
+        }
         let idle_ms = number("IDLE_TIMEOUT_MS", 30_000, 100..=600_000)?;
         let first_byte_ms = number("FIRST_BYTE_TIMEOUT_MS", 30_000, 100..=600_000)?;
         let answer_ms = number("ANSWER_TIMEOUT_MS", 300_000, 100..=3_600_000)?;
         Ok(Self {
             secrets,
             admin_token: lookup("ADMIN_TOKEN"),
+            alerts_token: lookup("ALERTS_TOKEN"),
             tick_token: lookup("TICK_TOKEN"),
             max_body_bytes: number("MAX_BODY_BYTES", 32 << 20, 1_024..=100 << 20)? as usize,
             max_upload_bytes: number("MAX_UPLOAD_BYTES", 512 << 20, 1_024..=2 << 30)? as usize,
@@ -68,8 +82,10 @@ impl Config {
             session_idle_ms: number("SESSION_IDLE_MS", 300_000, 100..=3_600_000)?,
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
+            heartbeat_url: lookup("HEARTBEAT_URL"),
             release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
-            allow_local_receivers: lookup("ALLOW_LOCAL_RECEIVERS").is_some_and(|value| value == "true"),
+            receiver_dns,
+            allowed_receivers: Allowed::parse(&lookup("ALLOW_LOCAL_RECEIVERS").unwrap_or_default()),
         })
     }
 }
@@ -99,7 +115,7 @@ mod tests {
         assert_eq!(config.max_body_bytes, 33_554_432);
         assert_eq!(config.stream_limits.first_byte_ms, 30_000);
         assert_eq!(config.answer_limits.first_byte_ms, 300_000);
-        assert!(!config.allow_local_receivers);
+        assert_eq!(config.allowed_receivers, Allowed::Nothing);
     }
 
     #[test]
@@ -111,6 +127,7 @@ mod tests {
             ("ANSWER_TIMEOUT_MS", "1e9"),
             ("MAX_RETRY_WAIT_MS", "3600000"),
             ("HYPERGATE_SECRET", "short"),
+            ("RECEIVER_DNS", "http://dns.example/"),
         ] {
             let message = with(&[(name, value)]).expect_err(value);
             assert!(message.contains(name), "{message}");

@@ -3,14 +3,18 @@
 //! This is the only crate that awaits. What it needs of the world is in [`ports`]; what it decides is in
 //! small modules that take values and return them.
 
+pub mod attend;
 pub mod auth;
+pub mod baseline;
 pub mod call;
 pub mod config;
 pub mod credential;
 pub mod deliver;
+pub mod episode;
 pub mod error;
 pub mod form;
 pub mod guard;
+pub mod heartbeat;
 pub mod journal;
 pub mod lines;
 pub mod live;
@@ -24,8 +28,12 @@ pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;
+mod resolve;
+pub mod rules;
 pub mod secret;
+mod sight;
 pub mod store;
+pub mod tags;
 pub mod tick;
 pub mod trace;
 pub mod watch;

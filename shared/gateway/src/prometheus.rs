@@ -14,6 +14,7 @@ use hypercare::histogram::{self, Histogram};
 
 use crate::{
     Error, Host,
+    metrics::{SPREADS, histogram_of},
     ports::PortError,
     store::{
         health,
@@ -31,10 +32,13 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
         grain: Grain::Day,
         from_ms: today_ms,
         to_ms: today_ms + Grain::Day.width_ms(),
-        tenant_id: None,
+        whole: false,
+        dimension: None,
+        only: &[],
         by: &["tenant_id", "route", "provider_name", "model", "outcome"],
         limit: MOST_SERIES as i64 + 1,
     };
+    rollups::count_coarse(host, now_ms).await?;
     let mut today = rollups::merged(host, &selection).await?;
     let is_cut = today.len() > MOST_SERIES;
     today.truncate(MOST_SERIES);
@@ -74,19 +78,23 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
 
     page.counter("hypergate_calls_total", "Calls by how they ended");
     for row in &today {
-        page.sample("hypergate_calls_total", &labels(row, &[("outcome", text(&row.outcome))]), row.calls);
+        page.sample(
+            "hypergate_calls_total",
+            &labels(row, &[("outcome", row.text("outcome"))]),
+            row.int("calls"),
+        );
     }
     // The rest is not told apart by outcome.
     let by_series = sum_up(&today)?;
-    for (name, help, value) in COUNTERS {
+    for (at, (name, help, _)) in COUNTERS.into_iter().enumerate() {
         page.counter(name, help);
         for (key, series) in &by_series {
-            page.sample(name, &key.labels(), value(series));
+            page.sample(name, &key.labels(), series.counters[at]);
         }
     }
     page.counter(
         "hypergate_tokens_total",
-        "Tokens by type; those of the caches are part of the input, reasoning of the output",
+        "Tokens by type; those of caches, sound and pictures are part of the input or output, reasoning of the output",
     );
     for (key, series) in &by_series {
         for (kind, tokens) in TOKENS.iter().zip(series.tokens) {
@@ -99,10 +107,10 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
     for (key, series) in &by_series {
         page.sample("hypergate_cost_usd_total", &key.labels(), micro(series.cost_microusd));
     }
-    for (name, help, spread) in HISTOGRAMS {
+    for (at, (name, help, _)) in HISTOGRAMS.into_iter().enumerate() {
         page.family(name, "histogram", &format!("{help}. {SINCE_MIDNIGHT}"));
-        for (key, series) in &by_series {
-            page.histogram(name, &key.labels(), spread(series));
+        for (key, series) in by_series.iter().filter(|(_, series)| !series.spreads[at].histogram.is_empty()) {
+            page.histogram(name, &key.labels(), &series.spreads[at]);
         }
     }
     Ok(page.text)
@@ -118,16 +126,13 @@ impl<'a> Key<'a> {
     }
 }
 
+/// Sums and histograms of one series, in the order in which they are shown.
 #[derive(Debug, Default)]
 struct Series {
-    streams: i64,
-    without_usage: i64,
-    without_cost: i64,
-    overhead_sum_ms: i64,
+    counters: [i64; COUNTERS.len()],
+    tokens: [i64; TOKENS.len()],
     cost_microusd: i64,
-    tokens: [i64; 5],
-    duration: Spread,
-    wait: Spread,
+    spreads: [Spread; HISTOGRAMS.len()],
 }
 
 #[derive(Debug, Default)]
@@ -136,48 +141,28 @@ struct Spread {
     sum_ms: i64,
 }
 
-impl Spread {
-    fn add(&mut self, histogram: &str, sum_ms: i64) -> Result<(), PortError> {
-        let histogram = Histogram::from_json(histogram).map_err(|error| PortError::new("database", error))?;
-        self.histogram.merge(&histogram);
-        self.sum_ms += sum_ms;
-        Ok(())
-    }
-}
-
 fn sum_up(rows: &[Merged]) -> Result<BTreeMap<Key<'_>, Series>, PortError> {
     let mut by_series: BTreeMap<Key<'_>, Series> = BTreeMap::new();
     for row in rows {
-        let key = Key([text(&row.tenant_id), text(&row.route), text(&row.provider_name), text(&row.model)]);
-        let series = by_series.entry(key).or_default();
-        series.streams += row.streams;
-        series.without_usage += row.without_usage;
-        series.without_cost += row.without_cost;
-        series.overhead_sum_ms += row.overhead_sum_ms;
-        series.cost_microusd += row.cost_microusd;
-        let tokens = [
-            row.input_tokens,
-            row.cache_read_input_tokens,
-            row.cache_write_input_tokens,
-            row.output_tokens,
-            row.reasoning_output_tokens,
-        ];
-        for (sum, tokens) in series.tokens.iter_mut().zip(tokens) {
-            *sum += tokens;
+        let series = by_series.entry(Key(LABELS.map(|label| row.text(label)))).or_default();
+        for (sum, (.., column)) in series.counters.iter_mut().zip(COUNTERS) {
+            *sum += row.int(column);
         }
-        series.duration.add(&row.duration_histogram, row.duration_sum_ms)?;
-        series.wait.add(&row.wait_histogram, row.wait_sum_ms)?;
+        for (sum, kind) in series.tokens.iter_mut().zip(TOKENS) {
+            *sum += row.int(&format!("{kind}_tokens"));
+        }
+        series.cost_microusd += row.int("cost_microusd");
+        for (spread, (.., of)) in series.spreads.iter_mut().zip(HISTOGRAMS) {
+            let (.., sum, histogram) = SPREADS[of];
+            spread.histogram.merge(&histogram_of(row, histogram)?);
+            spread.sum_ms += row.int(sum);
+        }
     }
     Ok(by_series)
 }
 
 fn labels<'a>(row: &'a Merged, more: &[(&'static str, &'a str)]) -> Vec<(&'static str, &'a str)> {
-    let values = [text(&row.tenant_id), text(&row.route), text(&row.provider_name), text(&row.model)];
-    LABELS.into_iter().zip(values).chain(more.iter().copied()).collect()
-}
-
-fn text(value: &Option<String>) -> &str {
-    value.as_deref().unwrap_or_default()
+    LABELS.into_iter().map(|label| (label, row.text(label))).chain(more.iter().copied()).collect()
 }
 
 /// Millionths, as a decimal number without rounding.
@@ -239,38 +224,60 @@ fn escape(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
-/// A family: its name, what it is, and what of a series it shows.
-type Family<T> = (&'static str, &'static str, fn(&Series) -> T);
-type SpreadOf = fn(&Series) -> &Spread;
-
-const COUNTERS: [Family<i64>; 4] = [
-    ("hypergate_streams_total", "Streamed calls", |series| series.streams),
+/// Counters: their names, what they are, and the counts they show.
+const COUNTERS: [(&str, &str, &str); 10] = [
+    ("hypergate_streams_total", "Streamed calls", "streams"),
     (
         "hypergate_streams_without_usage_total",
         "Streams that ended well without saying their tokens",
-        |series| series.without_usage,
+        "without_usage",
     ),
-    ("hypergate_calls_without_cost_total", "Calls whose price is not known", |series| series.without_cost),
-    ("hypergate_overhead_milliseconds_total", "Time that was not spent waiting for providers", |series| {
-        series.overhead_sum_ms
-    }),
+    ("hypergate_calls_without_cost_total", "Calls whose price is not known", "without_cost"),
+    (
+        "hypergate_overhead_milliseconds_total",
+        "Time that was not spent waiting for providers",
+        "overhead_sum_ms",
+    ),
+    ("hypergate_cache_hits_total", "Calls answered from the cache", "cache_hits"),
+    ("hypergate_cache_misses_total", "Calls looked up in the cache in vain", "cache_misses"),
+    ("hypergate_limited_calls_total", "Calls refused here because there were too many", "limited_here"),
+    (
+        "hypergate_limited_tries_total",
+        "Tries that providers refused because there were too many",
+        "limited_tries",
+    ),
+    ("hypergate_retries_total", "Tries after a call's first", "retries"),
+    ("hypergate_fallbacks_total", "Calls whose tries went to more than one target", "fallbacks"),
 ];
-const HISTOGRAMS: [(&str, &str, SpreadOf); 2] = [
-    ("hypergate_call_duration_seconds", "From the first byte in to the last byte out", |series| {
-        &series.duration
-    }),
+/// Histograms: their names, what they are, and which of the spreads they show.
+const HISTOGRAMS: [(&str, &str, usize); 5] = [
+    ("hypergate_call_duration_seconds", "From the first byte in to the last byte out", 0),
+    ("hypergate_call_overhead_seconds", "What of that was not spent waiting for providers", 1),
+    ("hypergate_call_time_to_first_chunk_seconds", "Until the first bytes of a stream went out", 2),
+    ("hypergate_call_upstream_seconds", "Spent waiting for providers, and between tries", 3),
     (
         "hypergate_call_wait_seconds",
         "What callers waited for an answer to begin, where that means something",
-        |series| &series.wait,
+        4,
     ),
 ];
 const SINCE_MIDNIGHT: &str = "Since midnight UTC.";
 const LABELS: [&str; 4] = ["tenant_id", "route", "provider_name", "model"];
-const TOKENS: [&str; 5] = ["input", "cache_read_input", "cache_write_input", "output", "reasoning_output"];
+const TOKENS: [&str; 10] = [
+    "input",
+    "cache_read_input",
+    "cache_write_input",
+    "cache_write_1h_input",
+    "audio_input",
+    "image_input",
+    "output",
+    "reasoning_output",
+    "audio_output",
+    "image_output",
+];
 const BOUNDS_MS: [i64; 12] = [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
-/// More than Prometheus should be sent.
-const MOST_SERIES: usize = 5_000;
+/// Some twenty megabytes, and more than Prometheus should be sent.
+const MOST_SERIES: usize = 2_000;
 
 #[cfg(test)]
 mod tests {

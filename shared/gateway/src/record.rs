@@ -1,6 +1,6 @@
 //! The record of one call: who, what, which targets were tried, timings, tokens, cost, outcome.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use hypercare::detect::{Pace, wait_ms};
 use llm::{ServiceTier, Usage, relay::Summary};
@@ -11,6 +11,7 @@ use crate::{
     auth::Caller,
     payload::{Capture, Payload},
     price,
+    tags::Tags,
 };
 
 /// One call: each field is a column. Words are OpenTelemetry's; unknown is `None`, never zero.
@@ -56,6 +57,8 @@ pub struct Record {
     pub overhead_ms: i64,
     /// What the caller waited for the answer to begin, where that means something.
     pub wait_ms: Option<i64>,
+    /// Spent waiting for upstreams and between tries of them; none where none was asked.
+    pub upstream_ms: Option<i64>,
     /// All input tokens, cached ones included.
     pub input_tokens: Option<u64>,
     /// Input tokens read from the provider's cache.
@@ -111,6 +114,10 @@ pub struct Record {
     pub release: String,
     /// W3C trace id.
     pub trace_id: String,
+    /// The version of its prompt, as the caller says.
+    pub prompt_version: Option<String>,
+    /// What the caller says the call is for.
+    pub tags: Option<BTreeMap<String, String>>,
     /// The content, where the tenant keeps it. A row of its own.
     #[serde(skip)]
     pub payload: Option<Payload>,
@@ -195,6 +202,17 @@ pub struct Opening<'a> {
     pub release: &'a str,
 }
 
+impl Record {
+    /// How fast a stream's answer was written once it had begun, in hundredths of a token a second; none where that
+    /// is not known. The stream must have ended well, as a cut one tells its tokens seldom.
+    pub fn rate(&self) -> Option<i64> {
+        let tokens = i64::try_from(self.output_tokens?).ok().filter(|tokens| *tokens > 0)?;
+        let writing_ms = self.duration_ms - self.time_to_first_chunk_ms?;
+        let is_whole = self.outcome == Outcome::Ok && writing_ms > 0;
+        is_whole.then(|| (tokens * 100_000 + writing_ms / 2) / writing_ms)
+    }
+}
+
 impl Draft {
     /// A call begins.
     pub fn begin(opening: Opening<'_>) -> Self {
@@ -219,6 +237,7 @@ impl Draft {
             time_to_first_chunk_ms: None,
             overhead_ms: 0,
             wait_ms: None,
+            upstream_ms: None,
             input_tokens: None,
             cache_read_input_tokens: None,
             cache_write_input_tokens: None,
@@ -246,6 +265,8 @@ impl Draft {
             region: opening.region,
             release: opening.release.to_owned(),
             trace_id: opening.trace_id,
+            prompt_version: None,
+            tags: None,
             payload: None,
         };
         Self { record, upstream_ms: 0, provider: "", capture: None, caller: None }
@@ -281,6 +302,12 @@ impl Draft {
     pub fn caller(&mut self, tenant_id: &str, key_id: &str) {
         self.record.tenant_id = tenant_id.to_owned();
         self.record.key_id = key_id.to_owned();
+    }
+
+    /// What the caller says the call is for.
+    pub fn tagged(&mut self, tags: Tags) {
+        self.record.prompt_version = tags.prompt_version;
+        self.record.tags = (!tags.tags.is_empty()).then_some(tags.tags);
     }
 
     /// Whose prices hold before the list prices.
@@ -383,6 +410,7 @@ impl Draft {
         // While a stream runs the gateway waits for the upstream; what it adds shows before that.
         let until_answer = record.time_to_first_chunk_ms.unwrap_or(record.duration_ms);
         record.overhead_ms = (until_answer - self.upstream_ms).max(0);
+        record.upstream_ms = (!record.attempts.is_empty()).then_some(self.upstream_ms);
         let pace = match (record.provider_name.is_empty(), record.stream) {
             // Refused before any model was asked.
             (true, _) => Pace::Quick,

@@ -1,4 +1,4 @@
-//! The work of a minute: count the calls, look at them, tell who must know, clear out what is old.
+//! The work of a minute: count the calls, look at them, decide who must know, tell them, clear out what is old.
 //!
 //! Whoever calls [`tick`] may call it twice, late, or not at all. The first of a minute claims it; and as
 //! every step goes by what is marked, stored and due rather than by what a tick before has done, a tick
@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, deliver, store, watch};
+use crate::{Error, Host, attend, deliver, heartbeat, store, watch};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,7 +91,14 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("evaluation", error),
     }
-    if let Err(error) = store::outbox::combine(host, now_ms).await {
+    let has_ends = match attend::attend(host, now_ms).await {
+        Ok(has_ends) => has_ends,
+        Err(error) => {
+            failed("attention", error);
+            true
+        }
+    };
+    if has_ends && let Err(error) = store::outbox::combine(host, now_ms).await {
         failed("outbox", error.into());
     }
     match deliver::deliver_due(host).await {
@@ -101,18 +108,29 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("deliveries", error),
     }
-    match store::retention::delete_old(host, now_ms).await {
-        Ok(deleted) => report.deleted = deleted,
-        Err(error) => failed("retention", error.into()),
+    // A tick has few statements; one that counts hours leaves this to the next.
+    if !counts_coarse(now_ms) {
+        match store::retention::delete_due(host, now_ms).await {
+            Ok(deleted) => report.deleted = deleted,
+            Err(error) => failed("retention", error.into()),
+        }
     }
     // Whoever watches the watch sees a failing step as a tick that does not finish.
-    if report.failed_steps.is_empty()
-        && let Err(error) = store::schedule::finish(host, minute_ms).await
-    {
-        host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
-        report.failed_steps.push("finish");
+    if report.failed_steps.is_empty() {
+        match store::schedule::finish(host, minute_ms).await {
+            Ok(()) => heartbeat::beat(host).await,
+            Err(error) => {
+                host.log(&format!("tick {minute_ms}: not noted as finished: {error}"));
+                report.failed_steps.push("finish");
+            }
+        }
     }
     Ok(report)
+}
+
+/// Whether it is time to count hours and days.
+fn counts_coarse(now_ms: i64) -> bool {
+    now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(60) == COARSE_MINUTE
 }
 
 #[derive(Default)]
@@ -133,6 +151,9 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
         done.buckets += counted.buckets;
         done.too_late += counted.too_old;
     }
+    if counts_coarse(now_ms) {
+        done.buckets += store::rollups::count_coarse(host, now_ms).await?;
+    }
     if done.too_late > 0 {
         host.log(&format!("rollups: {} hours and days changed too late to be counted again", done.too_late));
     }
@@ -140,3 +161,5 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
 }
 
 const MINUTES_AT_ONCE: usize = 20;
+/// In which minute of an hour the hour before it is counted: once its last calls had time to arrive.
+const COARSE_MINUTE: i64 = 5;

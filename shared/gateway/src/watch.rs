@@ -7,22 +7,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hypercare::{
-    alert::{Change, Fired, Resolved, State, episode_id, fingerprint, step},
-    detect::{Minute, observe, series},
+    alert::{
+        BROKEN_MINUTES, Change, Fired, How, MOST_TURNS, Reason, Resolved, State, episode_id, fingerprint,
+        step,
+    },
+    detect::{Level, Observation},
     notice::{Kind, Notice, Subject},
-    rule::{Measure, Override, Rule, Scope, default_pack, shipped},
+    rule::{Measure, NoData, Rule, Scope, Severity},
     time::{MINUTE_MS, minute_of},
 };
-use serde::Serialize;
 use serde_json::json;
 
+pub use crate::rules::{RuleView, list as rules, put_override};
 use crate::{
     Error, Host,
     ports::Database,
+    rules::in_force,
+    sight::{Key, Look, SYSTEM, Sight},
     store::{
-        alerts::{self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, StoredOverride},
+        alerts::{self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, Worsened},
         identity,
-        rollups::{self, Watched},
         schedule::CLOCK_ERROR_MS,
     },
 };
@@ -43,11 +47,11 @@ pub struct Evaluation {
 /// Evaluates every rule for every minute that is complete and was not evaluated yet. If the newest minutes
 /// are not `counted`, the rules on calls stay where they are.
 pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<Evaluation, Error> {
-    let Standing { overrides, evaluated, alerts } = alerts::standing(host).await?;
-    let rules = default_pack().map(|rule| {
-        let stored = overrides.iter().find(|stored| stored.rule_id == rule.id);
-        merged(&rule, stored).map_or(rule, |(rule, _)| rule)
-    });
+    let Standing { overrides, rules: own, evaluated, alerts } = alerts::standing(host).await?;
+    let (rules, unreadable) = in_force(&overrides, &own);
+    for (rule_id, error) in unreadable {
+        host.log(&format!("rule {rule_id}: it cannot be read and stays where it is: {error}"));
+    }
     let to_ms = minute_of(now_ms - SETTLE_MS) - MINUTE_MS;
     let oldest_ms = to_ms - (MOST_MINUTES - 1) * MINUTE_MS;
     let due: Vec<Due<'_>> = rules
@@ -62,17 +66,14 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
             (first_ms <= to_ms).then_some(Due { rule, from_ms, first_ms, to_ms })
         })
         .collect();
-    let Some(first_ms) = due.iter().map(|due| due.first_ms).min() else { return Ok(Evaluation::default()) };
-
-    let minutes_seen = |silence: bool| {
-        let seen =
-            due.iter().filter(|due| due.rule.enabled && (due.rule.measure == Measure::Silence) == silence);
-        seen.map(|due| due.rule.history_minutes()).max().unwrap_or(1)
-    };
-    let since_ms = |minutes: i64| first_ms - (minutes - 1) * MINUTE_MS;
-    let activity_ms = since_ms(minutes_seen(true));
-    let watched = rollups::watched(host, since_ms(minutes_seen(false)), activity_ms, to_ms).await?;
-    let seen = Seen::of(watched, activity_ms)?;
+    if due.is_empty() {
+        return Ok(Evaluation::default());
+    }
+    let looks: Vec<Look<'_>> = due
+        .iter()
+        .map(|Due { rule, first_ms, to_ms, .. }| Look { rule, first_ms: *first_ms, to_ms: *to_ms })
+        .collect();
+    let seen = Sight::read(host, &looks).await?;
 
     // Nobody calls as a tenant that is shut out; what was open about it ends.
     let shut_out: BTreeSet<String> = match alerts.is_empty() {
@@ -87,20 +88,20 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let mut outcome = Outcome::default();
     for due in &due {
         outcome.rules.push(Advance {
-            rule_id: due.rule.id.to_owned(),
+            rule_id: due.rule.id.to_string(),
             from_ms: due.from_ms,
             to_ms: due.to_ms,
         });
         let stored = alerts.iter().filter(|alert| alert.rule_id == due.rule.id);
-        for unreadable in evaluate_rule(due, stored, &seen, &shut_out, &mut outcome, &mut changes) {
-            host.log(&format!("alert {unreadable}: its stored state cannot be read; it stays as it is"));
+        for broken in evaluate_rule(due, stored, &seen, &shut_out, &mut outcome, &mut changes) {
+            host.log(&format!("rule {}: {broken}", due.rule.id));
         }
     }
     tell(host, &changes, &mut outcome).await?;
     let advanced = alerts::write(host, &outcome, now_ms).await?;
 
     let counts = |rule_id: &String| advanced.contains(rule_id);
-    let looked_at = due.iter().filter(|due| counts(&due.rule.id.to_owned()));
+    let looked_at = due.iter().filter(|due| counts(&due.rule.id.to_string()));
     let evaluation = Evaluation {
         minutes: looked_at.clone().map(|due| (due.to_ms - due.first_ms) / MINUTE_MS + 1).max().unwrap_or(0)
             as usize,
@@ -115,54 +116,6 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     Ok(evaluation)
 }
 
-/// A rule as it holds here.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RuleView {
-    /// The shipped rule with the deployment's changes.
-    #[serde(flatten)]
-    pub rule: Rule,
-    /// The changes; none: it is as shipped.
-    pub overrides: Option<Override>,
-    /// When they were made, unix milliseconds.
-    pub updated_ms: Option<i64>,
-}
-
-/// Every rule as it holds here.
-pub async fn rules(db: &impl Database) -> Result<Vec<RuleView>, Error> {
-    let stored = alerts::overrides(db).await?;
-    let view = |rule: Rule| {
-        let stored = stored.iter().find(|stored| stored.rule_id == rule.id);
-        match merged(&rule, stored).zip(stored) {
-            Some(((rule, overrides), stored)) => {
-                RuleView { rule, overrides: Some(overrides), updated_ms: Some(stored.updated_ms) }
-            }
-            None => RuleView { rule, overrides: None, updated_ms: None },
-        }
-    };
-    Ok(default_pack().map(view).into())
-}
-
-/// Changes a rule, in place of what was changed about it before. Episodes of a rule that is switched off
-/// are closed by the next tick.
-pub async fn put_override(
-    db: &impl Database,
-    rule_id: &str,
-    settings: &Override,
-    now_ms: i64,
-) -> Result<RuleView, Error> {
-    let shipped = shipped(rule_id).ok_or_else(|| Error::NotFound(format!("rule {rule_id}")))?;
-    let rule = shipped.with(settings)?;
-    let json = serde_json::to_string(settings).expect("an override is JSON");
-    alerts::put_override(db, rule_id, &json, now_ms).await?;
-    Ok(RuleView { rule, overrides: Some(settings.clone()), updated_ms: Some(now_ms) })
-}
-
-/// The rule with what is stored about it. What this release cannot read, or would not allow, is left out.
-fn merged(rule: &Rule, stored: Option<&StoredOverride>) -> Option<(Rule, Override)> {
-    let overrides = Override::parse(stored?.settings.as_bytes()).ok()?;
-    Some((rule.with(&overrides).ok()?, overrides))
-}
-
 /// A rule with minutes to evaluate.
 struct Due<'a> {
     rule: &'a Rule,
@@ -174,54 +127,9 @@ struct Due<'a> {
     to_ms: i64,
 }
 
-/// Minutes by tenant and route.
-type SeriesMinutes = BTreeMap<(String, String), Vec<(i64, Minute)>>;
-
-/// What there is to see.
-#[derive(Default)]
-struct Seen {
-    calls: SeriesMinutes,
-    activity: SeriesMinutes,
-    losses: SeriesMinutes,
-}
-
-impl Seen {
-    fn of(watched: Watched, activity_ms: i64) -> Result<Self, Error> {
-        let mut seen = Self::default();
-        for row in watched.series {
-            let minute = Minute {
-                calls: row.calls,
-                errors: row.errors,
-                wait_count: row.wait_count,
-                wait_sum_ms: row.wait_sum_ms,
-                lost: 0,
-            };
-            seen.calls.entry((row.tenant_id, row.route)).or_default().push((row.bucket_ms, minute));
-        }
-        for row in watched.activity {
-            let minutes: Vec<i64> = serde_json::from_str(&row.minutes).map_err(|error| {
-                crate::ports::PortError::new("database", format!("unexpected activity: {error}"))
-            })?;
-            let called = Minute { calls: 1, ..Minute::default() };
-            let minutes =
-                minutes.into_iter().map(|minute| (activity_ms + minute * MINUTE_MS, called)).collect();
-            seen.activity.insert((row.tenant_id, row.route), minutes);
-        }
-        let losses = watched
-            .losses
-            .into_iter()
-            .map(|row| (row.minute_ms, Minute { lost: row.lost, ..Minute::default() }));
-        // One series, there or not.
-        seen.losses.insert(SYSTEM, losses.collect());
-        Ok(seen)
-    }
-
-    fn by(&self, rule: &Rule) -> &SeriesMinutes {
-        match (rule.scope, rule.measure) {
-            (Scope::System, _) => &self.losses,
-            (Scope::Route, Measure::Silence) => &self.activity,
-            (Scope::Route, _) => &self.calls,
-        }
+impl Due<'_> {
+    fn minutes(&self) -> impl Iterator<Item = i64> + use<> {
+        (self.first_ms..=self.to_ms).step_by(MINUTE_MS as usize)
     }
 }
 
@@ -234,8 +142,13 @@ struct Changed<'a> {
 }
 
 enum What {
-    Fired(Fired),
+    Fired(Fired, How),
+    Worsened(Fired, How),
     Resolved(Resolved),
+    /// The rule could not look, and why.
+    Broken(Fired, String),
+    /// It can again.
+    Mended(Resolved),
     /// The rule was switched off, or its tenant shut out, while the alert was open.
     SwitchedOff {
         opened_ms: i64,
@@ -243,48 +156,57 @@ enum What {
     },
 }
 
-/// Steps every series of a rule through its minutes. Returns the fingerprints of those whose stored state
-/// cannot be read.
+/// Steps every series of a rule through its minutes. Returns why it could not look at some of them.
 fn evaluate_rule<'a>(
     due: &Due<'a>,
     stored: impl Iterator<Item = &'a Alert>,
-    seen: &Seen,
+    seen: &Sight,
     shut_out: &BTreeSet<String>,
     outcome: &mut Outcome,
     changes: &mut Vec<Changed<'a>>,
-) -> Vec<&'a str> {
+) -> BTreeSet<String> {
     let rule = due.rule;
-    let stored: BTreeMap<(String, String), &Alert> =
+    let mut stored: BTreeMap<(String, String), &Alert> =
         stored.map(|alert| ((alert.tenant_id.clone(), alert.route.clone()), alert)).collect();
-    let seen = seen.by(rule);
+    let health = stored.remove(&itself());
     // Series with calls, and those with a state, which must go on even if there is nothing to see.
-    let keys: BTreeSet<&(String, String)> =
-        if rule.enabled { seen.keys().chain(stored.keys()).collect() } else { stored.keys().collect() };
-    let mut unreadable = Vec::new();
-    for key in keys {
+    let mut keys = if rule.enabled { seen.keys(rule) } else { BTreeSet::new() };
+    keys.extend(stored.keys().cloned());
+    let mut broken = BTreeMap::<i64, String>::new();
+    for key in &keys {
         let alert = stored.get(key).copied();
         let mut state = match alert.map(|alert| serde_json::from_str::<State>(&alert.memory)) {
             None => State::default(),
             Some(Ok(state)) => state,
-            Some(Err(_)) => {
-                unreadable.extend(alert.map(|alert| alert.fingerprint.as_str()));
+            // A rule that is switched off forgets it.
+            Some(Err(_)) if rule.enabled => {
+                let of = alert.map(|alert| alert.fingerprint.as_str()).unwrap_or_default();
+                for minute_ms in due.minutes() {
+                    broken.insert(
+                        minute_ms,
+                        format!("the stored state of alert {of} cannot be read; it stays as it is"),
+                    );
+                }
                 continue;
             }
+            Some(Err(_)) => State::default(),
         };
         let fingerprint = alert.map_or_else(|| fingerprint_of(rule, key), |alert| alert.fingerprint.clone());
         let mut changed = |what| {
             changes.push(Changed { rule, key: key.clone(), fingerprint: fingerprint.clone(), what });
         };
-        if rule.enabled && !shut_out.contains(&key.0) {
-            let minutes = seen.get(key).map_or(&[][..], Vec::as_slice);
-            for minute_ms in (due.first_ms..=due.to_ms).step_by(MINUTE_MS as usize) {
-                let history = series(minutes.iter().copied(), minute_ms, rule.history_minutes());
-                let observation = observe(rule, &history, state.is_firing());
+        if rule.enabled && !shut_out.contains(&key.0) && is_concerned(rule, key) {
+            for minute_ms in due.minutes().filter(|minute_ms| rule.looks_at(*minute_ms)) {
+                let observation = seen.observe(rule, key, minute_ms, state.is_firing());
+                if let Observation::Broken { message } = &observation {
+                    broken.insert(minute_ms, message.clone());
+                }
                 let (next, change) = step(rule, state, observation, minute_ms);
                 state = next;
                 match change {
                     None => {}
-                    Some(Change::Fired(fired)) => changed(What::Fired(fired)),
+                    Some(Change::Fired(fired, how)) => changed(What::Fired(fired, how)),
+                    Some(Change::Worsened(fired, how)) => changed(What::Worsened(fired, how)),
                     Some(Change::Resolved(resolved)) => changed(What::Resolved(resolved)),
                 }
             }
@@ -294,23 +216,89 @@ fn evaluate_rule<'a>(
             }
             state = State::default();
         }
-        let rule_id = rule.id.to_owned();
-        if !state.is_inactive() {
-            let memory = serde_json::to_string(&state).expect("a state is JSON");
-            let (tenant_id, route) = key.clone();
-            outcome.alerts.push(Alert {
-                fingerprint,
-                rule_id,
-                tenant_id,
-                route,
-                state: state.word().to_owned(),
-                memory,
-            });
-        } else if alert.is_some() {
-            outcome.inactive.push(Inactive { fingerprint, rule_id });
-        }
+        remember(rule, key, fingerprint, &state, alert.is_some(), outcome);
     }
-    unreadable
+    if health.is_some() || !broken.is_empty() {
+        look_at_itself(due, health, &broken, outcome, changes);
+    }
+    broken.into_values().collect()
+}
+
+/// Puts down where a series stands, if there is something to remember.
+fn remember(
+    rule: &Rule,
+    (tenant_id, route): &(String, String),
+    fingerprint: String,
+    state: &State,
+    is_stored: bool,
+    outcome: &mut Outcome,
+) {
+    let rule_id = rule.id.to_string();
+    if !state.is_inactive() {
+        let memory = serde_json::to_string(state).expect("a state is JSON");
+        let (tenant_id, route, state) = (tenant_id.clone(), route.clone(), state.word().to_owned());
+        outcome.alerts.push(Alert { fingerprint, rule_id, tenant_id, route, state, memory });
+    } else if is_stored {
+        outcome.inactive.push(Inactive { fingerprint, rule_id });
+    }
+}
+
+/// Whether the rule itself is in order: an alert of its own, which fires when the rule could not look for some
+/// minutes in a row.
+fn look_at_itself<'a>(
+    due: &Due<'a>,
+    stored: Option<&Alert>,
+    broken: &BTreeMap<i64, String>,
+    outcome: &mut Outcome,
+    changes: &mut Vec<Changed<'a>>,
+) {
+    let rule = due.rule;
+    let watched = Rule {
+        for_minutes: BROKEN_MINUTES - 1,
+        keep_firing_minutes: 0,
+        no_data: NoData::Show,
+        measure: Measure::Lost,
+        ..rule.clone()
+    };
+    let fingerprint = fingerprint(&rule.id, &[("watch", "rule")]);
+    let mut state =
+        stored.and_then(|alert| serde_json::from_str::<State>(&alert.memory).ok()).unwrap_or_default();
+    let mut changed =
+        |what| changes.push(Changed { rule, key: itself(), fingerprint: fingerprint.clone(), what });
+    if rule.enabled {
+        for minute_ms in due.minutes().filter(|minute_ms| rule.looks_at(*minute_ms)) {
+            let message = broken.get(&minute_ms);
+            let seen = match message {
+                Some(_) => {
+                    Observation::Breached { value: 1.0, count: 0, baseline: None, level: Level::Critical }
+                }
+                None => Observation::Healthy { value: 0.0, count: 0, baseline: None },
+            };
+            let (next, change) = step(&watched, state, seen, minute_ms);
+            state = next;
+            match change {
+                Some(Change::Fired(fired, _)) => {
+                    changed(What::Broken(fired, message.cloned().unwrap_or_default()));
+                }
+                Some(Change::Resolved(resolved)) => changed(What::Mended(resolved)),
+                Some(Change::Worsened(..)) | None => {}
+            }
+        }
+    } else {
+        if let Some(opened_ms) = state.opened_ms() {
+            changed(What::SwitchedOff { opened_ms, at_ms: due.to_ms });
+        }
+        state = State::default();
+    }
+    remember(rule, &itself(), fingerprint, &state, stored.is_some(), outcome);
+}
+
+/// Whether a rule still looks at a series that has a state.
+fn is_concerned(rule: &Rule, key: &Key) -> bool {
+    match rule.scope {
+        Scope::Route => *key != SYSTEM && rule.concerns(&key.0, &key.1),
+        Scope::System => *key == SYSTEM,
+    }
 }
 
 /// Puts changes into words.
@@ -327,11 +315,11 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
             id => names.get(id).map_or(id, String::as_str),
         };
         let subject = Subject { tenant_id, tenant_name, route };
-        let subject = (*key != SYSTEM).then_some(&subject);
+        let subject = (*key != SYSTEM && *key != itself()).then_some(&subject);
         let mut close = |id: &str, resolved_ms: i64, told: &Notice, untold: &Notice| {
             let mut notice = json!(told);
             notice["combined"] = json!(untold);
-            let rule_id = rule.id.to_owned();
+            let rule_id = rule.id.to_string();
             outcome.closed.push(Closed {
                 id: id.to_owned(),
                 rule_id,
@@ -339,26 +327,61 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
                 notice: notice.to_string(),
             });
         };
+        let mut open = |notice: Notice, opened_ms: i64, is_flapping: bool| {
+            let mut labels: BTreeMap<&str, &str> =
+                notice.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            labels.insert("rule", &rule.id);
+            labels.insert("severity", notice.severity.word());
+            outcome.opened.push(Opened {
+                id: notice.episode_id.clone(),
+                fingerprint: fingerprint.clone(),
+                rule_id: rule.id.to_string(),
+                tenant_id: tenant_id.clone(),
+                route: route.clone(),
+                severity: notice.severity.word().to_owned(),
+                summary: notice.summary.clone(),
+                labels: json!(labels).to_string(),
+                flapping: i64::from(is_flapping),
+                opened_ms,
+                notice: json!(notice).to_string(),
+            });
+        };
         match what {
-            What::Fired(fired) => {
+            What::Fired(fired, how) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
-                let notice = Notice::firing(rule, &id, subject, fired);
-                outcome.opened.push(Opened {
+                open(firing(rule, &id, subject, fired, how), fired.opened_ms, how.flapping);
+            }
+            What::Broken(fired, message) => {
+                let id = episode_id(fingerprint, fired.opened_ms);
+                let notice = broken(rule, &id, fired, message);
+                open(notice, fired.opened_ms, false);
+            }
+            What::Worsened(fired, how) => {
+                let id = episode_id(fingerprint, fired.opened_ms);
+                let notice = firing(rule, &id, subject, fired, how);
+                outcome.worsened.push(Worsened {
                     id,
-                    fingerprint: fingerprint.clone(),
-                    rule_id: rule.id.to_owned(),
-                    tenant_id: tenant_id.clone(),
-                    route: route.clone(),
-                    severity: rule.severity.word().to_owned(),
+                    rule_id: rule.id.to_string(),
+                    severity: notice.severity.word().to_owned(),
                     summary: notice.summary.clone(),
-                    opened_ms: fired.opened_ms,
                     notice: json!(notice).to_string(),
                 });
             }
             What::Resolved(resolved) => {
                 let id = episode_id(fingerprint, resolved.opened_ms);
-                let told = Notice::resolved(rule, &id, subject, resolved);
-                close(&id, resolved.resolved_ms, &told, &Notice::combined(rule, &id, subject, resolved));
+                let mut told = Notice::resolved(rule, &id, subject, resolved);
+                let mut untold = Notice::combined(rule, &id, subject, resolved);
+                if resolved.reason == Reason::DataAgain {
+                    for notice in [&mut told, &mut untold] {
+                        notice.facts.retain(|(name, _)| name != "Worst");
+                    }
+                }
+                close(&id, resolved.resolved_ms, &told, &untold);
+            }
+            What::Mended(resolved) => {
+                let id = episode_id(fingerprint, resolved.opened_ms);
+                let told = mended(rule, &id, resolved);
+                close(&id, resolved.resolved_ms, &told, &Notice { kind: Kind::Combined, ..told.clone() });
             }
             What::SwitchedOff { opened_ms, at_ms } => {
                 let id = episode_id(fingerprint, *opened_ms);
@@ -369,6 +392,56 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
         }
     }
     Ok(())
+}
+
+/// An alert fired, with all there is to say of how.
+fn firing(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, fired: &Fired, how: &How) -> Notice {
+    let is_warning = how.level == Level::Warning;
+    let rule = Rule {
+        threshold: rule.warning_threshold.filter(|_| is_warning).unwrap_or(rule.threshold),
+        severity: if is_warning { Severity::Ticket } else { rule.severity },
+        ..rule.clone()
+    };
+    let mut notice = Notice::firing(&rule, id, subject, fired);
+    if let Some(baseline) = how.baseline {
+        notice = notice.with_baseline(&rule, baseline);
+    }
+    if how.absent {
+        let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
+        let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
+        notice.summary = format!("{whose}no data for {} min{on}, which {} needs", fired.value, rule.id);
+        notice.facts.truncate(if subject.is_some() { 2 } else { 0 });
+        notice.facts.push(("Without data".to_owned(), format!("{} min", fired.value)));
+    }
+    if how.flapping {
+        notice.summary += ". It changes sides so often that it is held open until it is calm";
+        notice.facts.push(("Flapping".to_owned(), format!("more than {MOST_TURNS} changes within an hour")));
+    }
+    notice
+}
+
+/// A rule could not look.
+fn broken(rule: &Rule, id: &str, fired: &Fired, message: &str) -> Notice {
+    let mut notice = Notice::firing(rule, id, None, fired);
+    notice.severity = Severity::Ticket;
+    notice.title = "A rule cannot be evaluated".to_owned();
+    notice.summary =
+        format!("the rule {} cannot be evaluated, for {BROKEN_MINUTES} minutes now: {message}", rule.id);
+    notice.facts = vec![("Rule".to_owned(), rule.id.to_string())];
+    notice.labels = vec![("watch".to_owned(), "rule".to_owned())];
+    notice
+}
+
+/// A rule can look again.
+fn mended(rule: &Rule, id: &str, resolved: &Resolved) -> Notice {
+    let fired = Fired { since_ms: resolved.since_ms, opened_ms: resolved.opened_ms, value: 0.0, count: 0 };
+    Notice {
+        kind: Kind::Resolved,
+        summary: format!("the rule {} can be evaluated again", rule.id),
+        ended_ms: Some(resolved.resolved_ms),
+        occurred_ms: resolved.resolved_ms,
+        ..broken(rule, id, &fired, "")
+    }
 }
 
 /// An alert ended because its rule did.
@@ -390,13 +463,15 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
 
 fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String {
     match rule.scope {
-        Scope::Route => fingerprint(rule.id, &[("tenant_id", tenant_id), ("route", route)]),
-        Scope::System => fingerprint(rule.id, &[]),
+        Scope::Route => fingerprint(&rule.id, &[("tenant_id", tenant_id), ("route", route)]),
+        Scope::System => fingerprint(&rule.id, &[]),
     }
 }
 
-/// The series of a rule on the gateway as a whole.
-const SYSTEM: (String, String) = (String::new(), String::new());
+/// The series of the rule itself.
+fn itself() -> Key {
+    (String::new(), "(the rule itself)".to_owned())
+}
 
 /// How long the records of a minute may take to arrive.
 const SETTLE_MS: i64 = 30_000;

@@ -195,6 +195,32 @@ mod tests {
     }
 
     #[test]
+    fn parts_merged_in_any_way_are_within_two_per_cent_too() {
+        let mut numbers = noise(200_000);
+        for round in 0..200 {
+            let mut next = || numbers.next().unwrap();
+            let shape = [uniform, heavy_tail, two_humps][round % 3];
+            let scale = 10_f64.powf(next() * 3.0);
+            let size = 1 + (next() * 900.0) as usize;
+            let mut values: Vec<i64> =
+                (0..size).map(|_| ((shape(next()) as f64 / scale) as i64).max(1)).collect();
+            let mut merged = Histogram::default();
+            // Stored and read on the way, as in a rollup.
+            for part in values.chunks(1 + (next() * size as f64) as usize) {
+                let stored = of(part).to_json();
+                merged.merge(&Histogram::from_json(&stored).unwrap());
+            }
+            assert_eq!(merged, of(&values));
+            values.sort_unstable();
+            for q in [0.5, 0.9, 0.95, 0.99, 0.999] {
+                let exact = values[(q * (size - 1) as f64) as usize] as f64;
+                let found = merged.quantile(q).unwrap();
+                assert!((found - exact).abs() <= exact * 0.020_000_1, "p{q} of {size}: {found}, not {exact}");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_histogram_has_no_quantile() {
         assert_eq!(Histogram::default().quantile(0.5), None);
     }

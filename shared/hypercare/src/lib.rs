@@ -4,15 +4,25 @@
 //! and sends the requests:
 //!
 //! ```text
-//! rollup rows → detect::series → detect::observe → alert::step → notice → notify::slack, notify::webhook
+//! rollup rows → detect::series → detect::observe → alert::step → notice → notify::request
 //! ```
 
 pub mod alert;
+pub mod attention;
+pub mod change;
 pub mod detect;
+pub mod escalation;
+pub mod group;
 pub mod histogram;
+pub mod hours;
+pub mod inbound;
+pub mod inhibit;
+pub mod measure;
 pub mod notice;
 pub mod notify;
 pub mod rule;
+pub mod silence;
+pub mod stats;
 pub mod time;
 
 /// A value somebody entered that cannot be used, and the field it was entered in.

@@ -3,10 +3,13 @@
 //! A notice says what was measured and against what. It never names a cause: the gateway saw numbers,
 //! not reasons.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Fired, Reason, Resolved};
-use crate::rule::{BASELINE_MINUTES, Measure, Rule, Severity};
+use crate::measure::Unit;
+use crate::rule::{BASELINE_MINUTES, Measure, Method, Rule, Severity, Side};
 use crate::time::MINUTE_MS;
 
 /// One message to people or their tools. Stored as JSON until it is delivered.
@@ -40,10 +43,16 @@ pub struct Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// Somebody looks after an alert that fired.
+    Acknowledged,
+    /// Something was changed: a setting, a release, a campaign.
+    Change,
     /// An alert fired and resolved before anybody could be told: both in one.
     Combined,
     /// An alert fired.
     Firing,
+    /// Something about the watch itself wants looking after.
+    Health,
     /// It resolved.
     Resolved,
     /// Nothing happened; somebody wants to see whether notices arrive.
@@ -68,9 +77,19 @@ impl Notice {
         let Fired { value, count, .. } = *fired;
         let (window, on) = (rule.window_minutes, on(subject));
         let (shown, threshold) = shown(rule, value);
+        let label = rule.measure.label();
         notice.summary += &match rule.measure {
+            _ if rule.method != Method::Threshold => {
+                format!("{label} {} {shown}{on} (limit {threshold}, {count} calls)", judged(rule))
+            }
+            Measure::ModelDaysLeft => format!("{label}{on} is {shown} ({count} calls within a day)"),
+            Measure::PriceTableAge => format!("{label} is {shown}, more than {threshold}"),
             Measure::ErrorShare => {
                 format!("5xx share {shown} > {threshold}{on} ({window} min, {count} calls)")
+            }
+            Measure::Quantile(..) | Measure::Ratio(..) | Measure::Sum(_) => {
+                let sign = if rule.side == Side::Above { '>' } else { '<' };
+                format!("{label} {shown} {sign} {threshold}{on} ({window} min, {count} calls)")
             }
             Measure::Lost => format!("call records lost: {shown} ({window} min)"),
             Measure::MeanWait => format!("mean wait {shown} > {threshold}{on} ({window} min, {count} calls)"),
@@ -82,12 +101,30 @@ impl Notice {
             }
         };
         let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
-        fact(name_of(rule.measure), shown);
+        fact(&name_of(rule.measure), shown);
         fact("Threshold", threshold);
-        if matches!(rule.measure, Measure::ErrorShare | Measure::MeanWait) {
+        if rule.method != Method::Threshold || rule.measure == Measure::ModelDaysLeft {
+            fact("Calls", count.to_string());
+        } else if !matches!(rule.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence) {
             fact("Calls", format!("{count} in {window} min"));
         }
         notice
+    }
+
+    /// The notice with what the value was compared with, where that is not the threshold.
+    pub fn with_baseline(mut self, rule: &Rule, baseline: f64) -> Notice {
+        let name = match rule.method {
+            Method::Anomaly | Method::Shift => "Usual",
+            Method::BurnRate { .. } => "Rate allowed",
+            Method::Drop => "Expected",
+            Method::Surge => "Limit of the hour",
+            Method::Trend { .. } => "Now",
+            Method::Drift | Method::Threshold => return self,
+        };
+        let unit =
+            if matches!(rule.method, Method::BurnRate { .. }) { Unit::Times } else { rule.measure.unit() };
+        self.facts.push((name.to_owned(), write(unit, baseline, 1)));
+        self
     }
 
     /// An alert resolved, told to those who know it fired.
@@ -129,24 +166,80 @@ impl Notice {
             occurred_ms: now_ms,
         }
     }
+
+    /// A receiver was switched off; told to others.
+    pub fn receiver_disabled(receiver_name: &str, why: &str, now_ms: i64) -> Notice {
+        let name = plain(receiver_name);
+        Notice {
+            kind: Kind::Health,
+            title: "Receiver switched off".to_owned(),
+            summary: format!("the receiver {name} was switched off and hears no more: {why}"),
+            facts: vec![("Receiver".to_owned(), name), ("Reason".to_owned(), why.to_owned())],
+            ..Notice::test("", now_ms)
+        }
+    }
+
+    /// Several notices as one, for people whom a storm of single ones would tell less.
+    pub fn together(notices: &[Notice]) -> Notice {
+        let count = |wanted: &[Kind]| notices.iter().filter(|notice| wanted.contains(&notice.kind)).count();
+        let (fired, resolved) = (count(&[Kind::Firing]), count(&[Kind::Combined, Kind::Resolved]));
+        let others = notices.len() - fired - resolved;
+        let told = [(fired, "fired"), (resolved, "resolved"), (others, "other")];
+        let told = told.into_iter().filter(|(count, _)| *count > 0);
+        let told: Vec<String> = told.map(|(count, word)| format!("{count} {word}")).collect();
+        let paged = notices.iter().any(|notice| notice.severity == Severity::Page);
+        Notice {
+            kind: if fired > 0 { Kind::Firing } else { Kind::Resolved },
+            episode_id: String::new(),
+            rule_id: String::new(),
+            severity: if paged { Severity::Page } else { Severity::Ticket },
+            title: format!("{} notices", notices.len()),
+            summary: told.join(", "),
+            facts: notices.iter().map(|notice| (notice.heading(), notice.summary.clone())).collect(),
+            labels: Vec::new(),
+            started_ms: notices.iter().map(|notice| notice.started_ms).min().unwrap_or_default(),
+            ended_ms: None,
+            occurred_ms: notices.iter().map(|notice| notice.occurred_ms).max().unwrap_or_default(),
+        }
+    }
+
+    /// What a heading begins with: `FIRING page`, `RESOLVED`.
+    pub fn heading(&self) -> String {
+        let word = match self.kind {
+            Kind::Combined => "FIRED AND RESOLVED".to_owned(),
+            kind => kind.word().to_uppercase(),
+        };
+        if self.kind == Kind::Firing { format!("{word} {}", self.severity.word()) } else { word }
+    }
 }
 
 impl Kind {
     /// As stored and sent.
     pub fn word(self) -> &'static str {
         match self {
+            Kind::Acknowledged => "acknowledged",
+            Kind::Change => "change",
             Kind::Combined => "combined",
             Kind::Firing => "firing",
+            Kind::Health => "health",
             Kind::Resolved => "resolved",
             Kind::Test => "test",
         }
     }
 }
 
+/// Text of somebody else, to stand in a sentence of ours: what is written from right to left does not turn
+/// what stands around it.
+pub(crate) fn plain(text: &str) -> String {
+    let plain = line(text);
+    if plain.chars().any(is_right_to_left) { format!("{ISOLATE}{plain}{ISOLATE_END}") } else { plain }
+}
+
 /// Text of somebody else, on one line and of bearable length: no control characters, and none of those
 /// that turn the direction of writing.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain: String = text.chars().filter_map(plain_char).take(LONGEST_TEXT + 1).collect();
+pub(crate) fn line(text: &str) -> String {
+    let characters = text.chars().filter_map(plain_char).filter(|c| !matches!(*c, ISOLATE | ISOLATE_END));
+    let mut plain: String = characters.take(LONGEST_TEXT + 1).collect();
     if let Some((cut, _)) = plain.char_indices().nth(LONGEST_TEXT) {
         plain.truncate(cut);
         plain.push('…');
@@ -154,15 +247,31 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// The character, a space for a line break, or nothing.
+/// The character, a space for a line break, or nothing. The marks [`plain`] sets stay.
 pub(crate) fn plain_char(c: char) -> Option<char> {
     match c {
         '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'
+        | '\u{2067}'
+        | '\u{feff}' => None,
         c if c.is_control() => None,
         c => Some(c),
     }
 }
+
+fn is_right_to_left(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}'
+        | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+/// Begins a stretch whose direction of writing is its own.
+pub(crate) const ISOLATE: char = '\u{2068}';
+/// Ends it.
+pub(crate) const ISOLATE_END: char = '\u{2069}';
 
 fn closed(
     rule: &Rule,
@@ -179,20 +288,25 @@ fn closed(
     let (worst, _) = shown(rule, resolved.worst);
     notice.summary += &match (resolved.reason, rule.measure) {
         (Reason::StillSilent, _) => format!("no calls{on} for a day, which is no longer news"),
-        (Reason::NoCalls, Measure::ErrorShare) => {
-            format!("no calls to measure any more{on}; 5xx share was up to {worst}")
+        (Reason::DataAgain, _) => format!("data again{on} after {lasted} min without"),
+        (Reason::NoCalls, measure) => {
+            format!("no calls to measure any more{on}; {} was up to {worst}", measure.label())
         }
-        (Reason::NoCalls, _) => format!("no calls to measure any more{on}; mean wait was up to {worst}"),
-        (Reason::Recovered, Measure::ErrorShare) => {
-            format!("5xx share back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
+        (Reason::Recovered, _) if rule.method != Method::Threshold => {
+            let label = rule.measure.label();
+            format!(
+                "{label} {} {now} again{on} after {lasted} min (limit {threshold}, worst {worst})",
+                judged(rule)
+            )
         }
         (Reason::Recovered, Measure::Lost) => {
             format!("no call records lost any more, {lasted} min after the first")
         }
-        (Reason::Recovered, Measure::MeanWait) => {
-            format!("mean wait back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
-        }
         (Reason::Recovered, Measure::Silence) => format!("calls again{on}"),
+        (Reason::Recovered, measure) => {
+            let label = measure.label();
+            format!("{label} back to {now}{on} after {lasted} min (limit {threshold}, worst {worst})")
+        }
     };
     let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
     if rule.measure != Measure::Silence {
@@ -212,18 +326,19 @@ fn about(
     occurred_ms: i64,
 ) -> Notice {
     let pair = |name: &str, value: &str| (name.to_owned(), plain(value));
+    let label = |name: &str, value: &str| (name.to_owned(), line(value));
     Notice {
         kind,
         episode_id: episode_id.to_owned(),
-        rule_id: rule.id.to_owned(),
+        rule_id: rule.id.to_string(),
         severity: rule.severity,
-        title: rule.title.to_owned(),
+        title: rule.title.to_string(),
         summary: subject.map(|subject| plain(subject.tenant_name) + ": ").unwrap_or_default(),
         facts: subject
             .map(|subject| vec![pair("Tenant", subject.tenant_name), pair("Route", subject.route)])
             .unwrap_or_default(),
         labels: subject
-            .map(|subject| vec![pair("tenant_id", subject.tenant_id), pair("route", subject.route)])
+            .map(|subject| vec![label("tenant_id", subject.tenant_id), label("route", subject.route)])
             .unwrap_or_default(),
         started_ms,
         ended_ms: None,
@@ -231,12 +346,13 @@ fn about(
     }
 }
 
-fn name_of(measure: Measure) -> &'static str {
+fn name_of(measure: Measure) -> Cow<'static, str> {
     match measure {
-        Measure::ErrorShare => "5xx share",
-        Measure::Lost => "Records lost",
-        Measure::MeanWait => "Mean wait",
-        Measure::Silence => "Minutes with calls before",
+        Measure::ErrorShare => "5xx share".into(),
+        Measure::Lost => "Records lost".into(),
+        Measure::MeanWait => "Mean wait".into(),
+        Measure::Silence => "Minutes with calls before".into(),
+        other => other.label(),
     }
 }
 
@@ -247,19 +363,45 @@ fn on(subject: Option<&Subject<'_>>) -> String {
 /// The measure and the rule's threshold in the measure's unit, with as many decimals as it takes to
 /// tell them apart.
 fn shown(rule: &Rule, value: f64) -> (String, String) {
-    let (scale, unit) = match rule.measure {
-        Measure::ErrorShare | Measure::Silence => (100.0, " %"),
-        Measure::Lost => (1.0, ""),
-        Measure::MeanWait => (1.0, " ms"),
+    let unit = rule.unit();
+    let least = match unit {
+        Unit::Plain => 2,
+        Unit::Share | Unit::Spreads | Unit::Times => 1,
+        Unit::Count | Unit::Days | Unit::Microusd | Unit::Milliseconds => 0,
     };
-    let write = |number: f64, decimals: usize| {
-        let digits = format!("{:.decimals$}", number * scale);
-        let short = if decimals == 0 { &digits } else { digits.trim_end_matches('0').trim_end_matches('.') };
-        format!("{short}{unit}")
-    };
-    let least = if scale > 1.0 { 1 } else { 0 };
-    let pair = |decimals| (write(value, decimals), write(rule.threshold, decimals));
+    let pair = |decimals| (write(unit, value, decimals), write(unit, rule.threshold, decimals));
     (least..5).map(pair).find(|(value, threshold)| value != threshold).unwrap_or_else(|| pair(5))
+}
+
+fn write(unit: Unit, number: f64, decimals: usize) -> String {
+    let (scale, unit) = match unit {
+        Unit::Count | Unit::Plain => (1.0, ""),
+        Unit::Days => (1.0, " days"),
+        Unit::Microusd => (1e-6, " $"),
+        Unit::Milliseconds => (1.0, " ms"),
+        Unit::Share => (100.0, " %"),
+        Unit::Spreads => (1.0, " spreads"),
+        Unit::Times => (1.0, " times"),
+    };
+    let digits = format!("{:.decimals$}", number * scale);
+    let short = if decimals == 0 { &digits } else { digits.trim_end_matches('0').trim_end_matches('.') };
+    format!("{short}{unit}")
+}
+
+/// What stands between the measure and its value.
+fn judged(rule: &Rule) -> String {
+    match rule.method {
+        Method::Anomaly => "differs from what is usual at this hour by".to_owned(),
+        Method::BurnRate { objective } => {
+            format!("spends the budget that {} leaves, by a window's rate", write(Unit::Share, objective, 2))
+        }
+        Method::Drift => "is spread differently from the week before, by an index of".to_owned(),
+        Method::Drop => "against the hour before:".to_owned(),
+        Method::Shift => "differs little but steadily from what was usual, in sum".to_owned(),
+        Method::Surge => "in an hour against what the week before allows:".to_owned(),
+        Method::Threshold => "is".to_owned(),
+        Method::Trend { limit } => format!("will reach {} in", write(rule.measure.unit(), limit, 1)),
+    }
 }
 
 const LONGEST_TEXT: usize = 200;
@@ -296,6 +438,85 @@ mod tests {
         let lost = Notice::firing(&shipped("records-lost").unwrap(), "ep_1", None, &fired(3.0, 0));
         assert_eq!(lost.summary, "call records lost: 3 (5 min)");
         assert_eq!((lost.labels, lost.facts), (vec![], pairs(&[("Records lost", "3"), ("Threshold", "0")])));
+    }
+
+    #[test]
+    fn a_notice_of_each_method_reads_as_a_sentence() {
+        let own = |json: &str| Rule::parse("ru_1", json.as_bytes()).unwrap();
+        for (rule, value, baseline, summary, fact) in [
+            (
+                r#"{"title":"t","measure":"p95(wait)","threshold":3000}"#,
+                3_400.0,
+                None,
+                "demo: p95 wait 3400 ms > 3000 ms on /v1/chat/completions (5 min, 412 calls)",
+                ("Calls", "412 in 5 min"),
+            ),
+            (
+                r#"{"title":"t","measure":"cost_microusd","threshold":5000000}"#,
+                7_250_000.0,
+                None,
+                "demo: cost 7 $ > 5 $ on /v1/chat/completions (5 min, 412 calls)",
+                ("Calls", "412 in 5 min"),
+            ),
+            (
+                r#"{"title":"t","measure":"mean_wait","method":"anomaly","threshold":5}"#,
+                7.25,
+                Some(312.0),
+                "demo: mean wait differs from what is usual at this hour by 7.2 spreads on /v1/chat/completions (limit 5 spreads, 412 calls)",
+                ("Usual", "312 ms"),
+            ),
+            (
+                r#"{"title":"t","measure":"error_share","method":{"kind":"burn_rate","objective":0.99},"threshold":1}"#,
+                1.5,
+                Some(13.44),
+                "demo: 5xx share spends the budget that 99 % leaves, by a window's rate 1.5 times on /v1/chat/completions (limit 1 times, 412 calls)",
+                ("Rate allowed", "13.4 times"),
+            ),
+            (
+                r#"{"title":"t","measure":"calls","method":"drop","threshold":0.5}"#,
+                0.2,
+                Some(600.0),
+                "demo: calls against the hour before: 20 % on /v1/chat/completions (limit 50 %, 412 calls)",
+                ("Expected", "600"),
+            ),
+            (
+                r#"{"title":"t","measure":"mean_wait","method":{"kind":"trend","limit":500},"threshold":7}"#,
+                4.2,
+                Some(470.0),
+                "demo: mean wait will reach 500 ms in 4 days on /v1/chat/completions (limit 7 days, 412 calls)",
+                ("Now", "470 ms"),
+            ),
+            (
+                r#"{"title":"t","measure":"errors","method":"surge","threshold":1}"#,
+                3.0,
+                Some(120.0),
+                "demo: errors in an hour against what the week before allows: 3 times on /v1/chat/completions (limit 1 times, 412 calls)",
+                ("Limit of the hour", "120"),
+            ),
+            (
+                r#"{"title":"t","measure":"p50(wait)","method":"drift","threshold":0.25}"#,
+                0.31,
+                None,
+                "demo: p50 wait is spread differently from the week before, by an index of 0.31 on /v1/chat/completions (limit 0.25, 412 calls)",
+                ("Calls", "412"),
+            ),
+            (
+                r#"{"title":"t","measure":"model_days_left","threshold":30}"#,
+                12.0,
+                None,
+                "demo: time until a model in use is switched off on /v1/chat/completions is 12 days (412 calls within a day)",
+                ("Calls", "412"),
+            ),
+        ] {
+            let rule = own(rule);
+            let mut notice = Notice::firing(&rule, "ep_1", Some(&DEMO), &fired(value, 412));
+            if let Some(baseline) = baseline {
+                notice = notice.with_baseline(&rule, baseline);
+            }
+            assert_eq!(notice.summary, summary);
+            let (name, value) = notice.facts.last().unwrap();
+            assert_eq!((name.as_str(), value.as_str()), fact);
+        }
     }
 
     #[test]
@@ -406,6 +627,8 @@ mod tests {
     #[test]
     fn names_of_tenants_are_one_line_of_bearable_length() {
         assert_eq!(plain("a\nb\u{7}\u{202e}c\u{0}"), "a bc");
+        assert_eq!(plain("a\u{2069}\u{2066}b\u{feff}\u{61c}"), "ab");
+        assert_eq!(plain("שלום\u{2069}"), "\u{2068}שלום\u{2069}");
         assert_eq!(plain(&"é".repeat(200)), "é".repeat(200));
         assert_eq!(plain(&"é".repeat(201)), "é".repeat(200) + "…");
         let subject = Subject { tenant_name: "evil\r\n\u{1b}[31m", ..DEMO };
@@ -413,6 +636,23 @@ mod tests {
             Notice::firing(&shipped("error-share").unwrap(), "ep_1", Some(&subject), &fired(1.0, 50));
         assert!(notice.summary.starts_with("evil [31m: 5xx share 100 %"), "{}", notice.summary);
         assert_eq!(notice.facts[0].1, "evil [31m");
+    }
+
+    #[test]
+    fn several_notices_read_as_one() {
+        let page = Notice { severity: Severity::Page, ..firing("error-share", 0.5, 60) };
+        let resolved = Notice { kind: Kind::Resolved, ..firing("error-share", 0.5, 60) };
+        let health = Notice::receiver_disabled("ops", "HTTP 410", 0);
+        let together = Notice::together(&[page.clone(), page.clone(), resolved.clone(), health.clone()]);
+        assert_eq!(
+            (together.title.as_str(), together.summary.as_str()),
+            ("4 notices", "2 fired, 1 resolved, 1 other")
+        );
+        assert_eq!((together.kind, together.heading().as_str()), (Kind::Firing, "FIRING page"));
+        let facts: Vec<&str> = together.facts.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(facts, ["FIRING page", "FIRING page", "RESOLVED", "HEALTH"]);
+        assert_eq!(together.facts[3].1, "the receiver ops was switched off and hears no more: HTTP 410");
+        assert_eq!(Notice::together(&[resolved.clone(), resolved]).kind, Kind::Resolved);
     }
 
     const DEMO: Subject<'_> =

@@ -33,8 +33,15 @@ impl Entry {
         struct CallRow<'a> {
             #[serde(flatten)]
             record: &'a Record,
+            tries: usize,
+            tries_limited: usize,
+            fell_back: bool,
             duration_bucket: u16,
             wait_bucket: Option<u16>,
+            first_chunk_bucket: Option<u16>,
+            upstream_bucket: Option<u16>,
+            overhead_bucket: u16,
+            rate_bucket: Option<u16>,
         }
         /// A payload's columns.
         #[derive(Serialize)]
@@ -45,10 +52,19 @@ impl Entry {
             #[serde(flatten)]
             payload: &'a Payload,
         }
+        let tries = &record.attempts;
+        let target = |attempt: &Attempt| (attempt.provider.clone(), attempt.model.clone());
         let call = CallRow {
             record,
+            tries: tries.len(),
+            tries_limited: tries.iter().filter(|attempt| attempt.status == Some(429)).count(),
+            fell_back: tries.windows(2).any(|pair| target(&pair[0]) != target(&pair[1])),
             duration_bucket: histogram::bucket(record.duration_ms),
             wait_bucket: record.wait_ms.map(histogram::bucket),
+            first_chunk_bucket: record.time_to_first_chunk_ms.map(histogram::bucket),
+            upstream_bucket: record.upstream_ms.map(histogram::bucket),
+            overhead_bucket: histogram::bucket(record.overhead_ms),
+            rate_bucket: record.rate().map(histogram::bucket),
         };
         let payload = record.payload.as_ref().map(|payload| PayloadRow {
             call_id: &record.id,
@@ -133,6 +149,10 @@ pub struct Filter {
     pub model: Option<String>,
     /// Only of this trace.
     pub trace_id: Option<String>,
+    /// Only with this version of the prompt.
+    pub prompt_version: Option<String>,
+    /// Only with these tags, by name.
+    pub tags: Vec<(String, String)>,
     /// Not before this, unix milliseconds.
     pub from_ms: Option<i64>,
     /// Before this, unix milliseconds.
@@ -179,6 +199,7 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         ("outcome = {}", &filter.outcome),
         ("{} IN (request_model, target_model, response_model)", &filter.model),
         ("trace_id = {}", &filter.trace_id),
+        ("prompt_version = {}", &filter.prompt_version),
     ];
     for (condition, value) in texts {
         if let Some(value) = value {
@@ -193,6 +214,9 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         if let Some(value) = value {
             also(condition, vec![json!(value)]);
         }
+    }
+    for (name, value) in &filter.tags {
+        also("tags ->> {} = {}", vec![json!(name), json!(value)]);
     }
     if let Some((started_ms, id)) = &filter.after {
         also("(started_ms, id) < ({}, {})", vec![json!(started_ms), json!(id)]);
@@ -220,19 +244,21 @@ pub async fn payload(db: &impl Database, id: &str) -> Result<Option<Value>, Port
 
 fn call(mut row: Value) -> Result<Call, PortError> {
     #[derive(Deserialize)]
-    struct Attempts {
+    struct Texts {
         attempts: String,
+        tags: Option<String>,
     }
     let unreadable =
         |error: serde_json::Error| PortError::new("database", format!("unexpected call: {error}"));
-    let text = Attempts::deserialize(&row).map_err(unreadable)?.attempts;
-    let attempts = serde_json::from_str(&text).map_err(unreadable)?;
+    let Texts { attempts, tags } = Texts::deserialize(&row).map_err(unreadable)?;
+    let attempts = serde_json::from_str(&attempts).map_err(unreadable)?;
+    row["tags"] = tags.map_or(Ok(Value::Null), |tags| serde_json::from_str(&tags)).map_err(unreadable)?;
     as_bool(&mut row, "stream");
     as_bool(&mut row, "usage_estimated");
     let Value::Object(mut columns) = row else {
         return Err(PortError::new("database", "a call is no object"));
     };
-    for internal in ["attempts", "duration_bucket", "wait_bucket"] {
+    for internal in INTERNAL {
         columns.remove(internal);
     }
     Ok(Call { columns, attempts })
@@ -242,6 +268,20 @@ fn call(mut row: Value) -> Result<Call, PortError> {
 fn as_bool(row: &mut Value, column: &str) {
     row[column] = Value::Bool(row[column] == json!(1));
 }
+
+/// What of a row is for counting, or is told otherwise.
+const INTERNAL: [&str; 10] = [
+    "attempts",
+    "duration_bucket",
+    "fell_back",
+    "first_chunk_bucket",
+    "overhead_bucket",
+    "rate_bucket",
+    "tries",
+    "tries_limited",
+    "upstream_bucket",
+    "wait_bucket",
+];
 
 /// D1 takes a parameter of 2 MB; older texts say 1 MB.
 const MAX_PARAMETER_BYTES: usize = 500_000;
@@ -261,7 +301,8 @@ const INSERT_CALLS: &str = "
      reasoning_output_tokens, usage_estimated, cost_microusd, price_version, finish_reason, stream,
      cache_status, region, release, trace_id, cache_write_1h_input_tokens, audio_input_tokens,
      image_input_tokens, audio_output_tokens, image_output_tokens, images, searches, file_searches, search_units,
-     audio_ms, characters, service_tier, native_finish_reason)
+     audio_ms, characters, service_tier, native_finish_reason, prompt_version, tags, upstream_ms, tries,
+     tries_limited, fell_back, first_chunk_bucket, upstream_bucket, overhead_bucket, rate_bucket)
     SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
            value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
            value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
@@ -275,7 +316,10 @@ const INSERT_CALLS: &str = "
            value ->> 'cache_write_1h_input_tokens', value ->> 'audio_input_tokens', value ->> 'image_input_tokens',
            value ->> 'audio_output_tokens', value ->> 'image_output_tokens', value ->> 'images',
            value ->> 'searches', value ->> 'file_searches', value ->> 'search_units', value ->> 'audio_ms',
-           value ->> 'characters', value ->> 'service_tier', value ->> 'native_finish_reason'
+           value ->> 'characters', value ->> 'service_tier', value ->> 'native_finish_reason',
+           value ->> 'prompt_version', value ->> 'tags', value ->> 'upstream_ms', value ->> 'tries',
+           value ->> 'tries_limited', value ->> 'fell_back', value ->> 'first_chunk_bucket',
+           value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket'
     FROM item
     WHERE value ->> 'tenant_id' <> '' OR (SELECT count(*) FROM (
         SELECT 1 FROM calls

@@ -51,7 +51,7 @@ pub struct Notices {
 pub async fn read(db: &impl Database, since_ms: i64) -> Result<Health, PortError> {
     let backlog = "
         SELECT (SELECT finished_ms FROM schedule WHERE name = 'tick') AS last_tick_ms,
-               (SELECT count(*) FROM dirty_buckets) AS dirty_minutes,
+               (SELECT count(*) FROM dirty_buckets WHERE grain = 'minute') AS dirty_minutes,
                (SELECT coalesce(sum(count), 0) FROM journal_losses WHERE at_ms >= ?1) AS lost";
     let firing = "
         SELECT rule_id, severity, count(*) AS episodes FROM episodes WHERE resolved_ms IS NULL

@@ -15,6 +15,10 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_create_owned_objects", include_str!("../../migrations/0005_create_owned_objects.sql")),
     ("0006_create_prices", include_str!("../../migrations/0006_create_prices.sql")),
     ("0007_add_native_finish_reason", include_str!("../../migrations/0007_add_native_finish_reason.sql")),
+    ("0010_widen_receivers", include_str!("../../migrations/0010_widen_receivers.sql")),
+    ("0011_add_own_rules", include_str!("../../migrations/0011_add_own_rules.sql")),
+    ("0012_add_breakdowns", include_str!("../../migrations/0012_add_breakdowns.sql")),
+    ("0013_widen_alerts", include_str!("../../migrations/0013_widen_alerts.sql")),
 ];
 
 /// Applies what is missing; returns how many that were. Each takes effect as a whole.

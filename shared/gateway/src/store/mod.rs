@@ -1,7 +1,12 @@
 //! SQL, one file a subject. Each query is written once and runs wherever SQLite's dialect is spoken.
 
 pub mod alerts;
+pub mod attention;
+pub mod baselines;
 pub mod calls;
+pub mod changes;
+pub mod counting;
+pub mod escalations;
 pub mod health;
 pub mod identity;
 pub mod migrations;
@@ -11,4 +16,7 @@ pub mod prices;
 pub mod receivers;
 pub mod retention;
 pub mod rollups;
+pub mod rules;
 pub mod schedule;
+pub mod silences;
+pub mod watched;

@@ -5,10 +5,22 @@ use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement};
 
-/// Deletes what is too old, as much as a tick should; returns how many rows that were.
+/// Deletes what is too old, as much as at once should be; returns how many rows that were.
 pub async fn delete_old(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    delete(db, DELETIONS.iter().collect(), now_ms).await
+}
+
+/// The same of those kinds whose turn it is in this minute. What grows with each call has every turn; a tick has few
+/// statements for the rest.
+pub async fn delete_due(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    let turn = now_ms.div_euclid(60_000).rem_euclid(TURNS) as usize;
+    let (by_call, in_turn) = DELETIONS.split_at(BY_CALL);
+    let due = by_call.iter().chain(in_turn.iter().skip(turn).step_by(TURNS as usize));
+    delete(db, due.collect(), now_ms).await
+}
+
+async fn delete(db: &impl Database, mut due: Vec<&(&str, i64)>, now_ms: i64) -> Result<usize, PortError> {
     let mut deleted = 0;
-    let mut due: Vec<&(&str, i64)> = DELETIONS.iter().collect();
     for _ in 0..ROUNDS {
         let statement =
             |(sql, kept_ms): &&(&str, i64)| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
@@ -39,20 +51,25 @@ pub const MINUTES_MS: i64 = 2 * DAY_MS;
 const DAYS_MS: i64 = 400 * DAY_MS;
 /// The content of calls.
 const PAYLOADS_MS: i64 = 3 * DAY_MS;
-/// Notices that are no longer on their way. Those of an episode stay until all of it is told: they say who
+/// Notices that are no longer on their way, and attempts. Those of an episode stay until all of it is told: they say who
 /// must hear its end.
 const NOTICES_MS: i64 = 30 * DAY_MS;
 /// Episodes that are over.
 const EPISODES_MS: i64 = 400 * DAY_MS;
 /// Reports of lost records.
-const LOSSES_MS: i64 = 30 * DAY_MS;
+const LOSSES_MS: i64 = DAYS_MS;
 
 const DAY_MS: i64 = 86_400_000;
 const CHUNK: i64 = 1_000;
 const ROUNDS: usize = 5;
+/// How many minutes it takes until everything had its turn.
+const TURNS: i64 = 5;
+/// How many kinds grow with each call.
+const BY_CALL: usize = 2;
 
-/// Each with how long it is kept. ?1 is the moment before which things are too old, ?2 how many go.
-const DELETIONS: [(&str, i64); 8] = [
+/// Each with how long it is kept, first what grows with each call. ?1 is the moment before which things are too old,
+/// ?2 how many go.
+const DELETIONS: [(&str, i64); 17] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -72,6 +89,13 @@ const DELETIONS: [(&str, i64); 8] = [
         MINUTES_MS,
     ),
     (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
+              WHERE grain = 'minute' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        MINUTES_MS,
+    ),
+    (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
               WHERE grain = 'hour' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
@@ -79,8 +103,22 @@ const DELETIONS: [(&str, i64); 8] = [
         HOURS_MS,
     ),
     (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
+              WHERE grain = 'hour' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        HOURS_MS,
+    ),
+    (
         "DELETE FROM rollups WHERE (grain, bucket_ms, tenant_id, route, provider_name, model, outcome) IN
              (SELECT grain, bucket_ms, tenant_id, route, provider_name, model, outcome FROM rollups
+              WHERE grain = 'day' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        DAYS_MS,
+    ),
+    (
+        "DELETE FROM breakdowns WHERE (grain, bucket_ms, dimension, tenant_id, label) IN
+             (SELECT grain, bucket_ms, dimension, tenant_id, label FROM breakdowns
               WHERE grain = 'day' AND bucket_ms < ?1 ORDER BY bucket_ms LIMIT ?2)
          RETURNING 1 AS gone",
         DAYS_MS,
@@ -95,6 +133,12 @@ const DELETIONS: [(&str, i64); 8] = [
         NOTICES_MS,
     ),
     (
+        "DELETE FROM attempts WHERE (delivery_id, number) IN
+             (SELECT delivery_id, number FROM attempts WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        NOTICES_MS,
+    ),
+    (
         "DELETE FROM episodes WHERE id IN
              (SELECT id FROM episodes WHERE opened_ms < ?1 AND resolved_ms IS NOT NULL ORDER BY opened_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -105,5 +149,37 @@ const DELETIONS: [(&str, i64); 8] = [
              (SELECT id FROM journal_losses WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
          RETURNING 1 AS gone",
         LOSSES_MS,
+    ),
+    (
+        "DELETE FROM episode_events WHERE id IN
+             (SELECT id FROM episode_events WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM notice_group_members WHERE (episode_id, group_id) IN
+             (SELECT m.episode_id, m.group_id FROM notice_groups AS g
+              JOIN notice_group_members AS m ON m.group_id = g.id
+              WHERE g.opened_ms < ?1 ORDER BY g.opened_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM notice_groups WHERE id IN
+             (SELECT id FROM notice_groups WHERE opened_ms < ?1
+              AND id NOT IN (SELECT group_id FROM notice_group_members) ORDER BY opened_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
+    ),
+    (
+        "DELETE FROM silences WHERE id IN
+             (SELECT id FROM silences WHERE coalesce(ended_ms, iif(every_ms IS NULL, ends_ms, ?1)) < ?1 LIMIT ?2)
+         RETURNING 1 AS gone",
+        EPISODES_MS,
     ),
 ];

@@ -2,8 +2,8 @@
 //!
 //! A bucket is counted again as a whole whenever a call was added to it, and written over what was there;
 //! so the order in which calls arrive, and how often a bucket is counted, make no difference. Calls do
-//! not change and do not leave while their bucket can be counted again, so a bucket only gains rows, and
-//! a row with as many calls as before is the same row and is not written again.
+//! not change and do not leave while their bucket can be counted again. A row that comes out as it was is not
+//! written again.
 //!
 //! An hour is counted from its minutes and a day from its hours, where retention has kept all of them.
 //! An hour whose minutes are gone is counted from its calls, as long as these are there; after that
@@ -12,10 +12,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::retention::{CALLS_MS, HOURS_MS, MINUTES_MS};
-use crate::ports::{Database, PortError, Statement, read_all, rows};
+use super::{
+    counting::{self, BREAKDOWNS, ROLLUPS},
+    retention::{CALLS_MS, HOURS_MS, MINUTES_MS},
+};
+use crate::ports::{Database, PortError, Statement, rows};
 
 /// The size of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +65,7 @@ impl Grain {
 /// What there was to count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Minutes that were counted, and the hours and days they lie in.
+    /// Minutes that were counted.
     pub buckets: usize,
     /// Hours and days that are too old for anything to be added to them.
     pub too_old: usize,
@@ -85,316 +88,212 @@ pub async fn dirty_minutes(db: &impl Database) -> Result<Vec<i64>, PortError> {
     Ok(found.into_iter().map(|row| row.bucket_ms).collect())
 }
 
-/// Counts these minutes and the hours and days they lie in, in one transaction: a call that is stored
+/// Counts these minutes and marks their hours for [`count_coarse`], in one transaction: a call that is stored
 /// meanwhile is either counted or marks its minute again.
 pub async fn count(db: &impl Database, minutes: &[i64], now_ms: i64) -> Result<Counted, PortError> {
     let hours: BTreeSet<i64> = minutes.iter().map(|minute| Grain::Hour.bucket_of(*minute)).collect();
     let days: BTreeSet<i64> = hours.iter().map(|hour| Grain::Day.bucket_of(*hour)).collect();
-    // Retention deletes what is older; a tick that began a little earlier must not find a gap.
-    let is_kept = |bucket_ms: i64, kept_ms: i64| bucket_ms >= now_ms - kept_ms + MARGIN_MS;
-    let (fresh_hours, older_hours): (Vec<i64>, Vec<i64>) =
-        hours.iter().partition(|hour| is_kept(**hour, MINUTES_MS));
-    let (late_hours, lost_hours): (Vec<i64>, Vec<i64>) =
-        older_hours.into_iter().partition(|hour| is_kept(*hour, CALLS_MS));
-    let (fresh_days, lost_days): (Vec<i64>, Vec<i64>) = days.iter().partition(|day| is_kept(**day, HOURS_MS));
+    let Kept { fresh, late, lost } = Kept::of(&hours, now_ms);
+    let lost_days = days.iter().filter(|day| !is_kept(**day, HOURS_MS, now_ms)).count();
     // A minute that retention would take at once is not written: its hour comes from the calls.
-    let is_fresh = |minute: &i64| fresh_hours.contains(&Grain::Hour.bucket_of(*minute));
+    let is_fresh = |minute: &i64| fresh.contains(&Grain::Hour.bucket_of(*minute));
     let fresh_minutes: Vec<i64> = minutes.iter().copied().filter(is_fresh).collect();
 
     let mut statements = Vec::new();
-    for (sql, buckets) in [
-        (count_calls(Grain::Minute), &fresh_minutes),
-        (count_calls(Grain::Hour), &late_hours),
-        (count_rollups(Grain::Hour, Grain::Minute), &fresh_hours),
-        (count_rollups(Grain::Day, Grain::Hour), &fresh_days),
-    ] {
-        if !buckets.is_empty() {
-            statements.push(Statement::new(sql, [list(buckets)]));
-        }
+    for family in [&ROLLUPS, &BREAKDOWNS] {
+        run(&mut statements, family.count_calls(Grain::Minute), &fresh_minutes);
     }
-    let clean =
-        "DELETE FROM dirty_buckets WHERE grain = 'minute' AND bucket_ms IN (SELECT value FROM json_each(?1))";
-    statements.push(Statement::new(clean, [list(minutes)]));
+    let marked: Vec<i64> = fresh.iter().chain(&late).copied().collect();
+    statements.push(Statement::new(MARK_HOURS, [list(&marked)]));
+    statements.push(Statement::new(clean(Grain::Minute), [list(minutes)]));
     db.batch(statements).await?;
-    let buckets = minutes.len() + hours.len() + days.len();
-    Ok(Counted { buckets, too_old: lost_hours.len() + lost_days.len() })
+    Ok(Counted { buckets: minutes.len(), too_old: lost.len() + lost_days })
 }
 
-/// Counts buckets of this grain from their calls. A call is a rollup of one.
-fn count_calls(grain: Grain) -> String {
-    let width_ms = grain.width_ms();
-    overwrite(grain, &format!("
-        SELECT bucket.value AS bucket_ms, tenant_id, route, provider_name,
-               -- A model no provider has been seen to know is any text a caller made up.
-               CASE WHEN outcome IN ('ok', 'error', 'rate_limited') OR response_model IS NOT NULL THEN target_model ELSE '' END AS model, outcome, 1 AS calls, stream AS streams,
-               stream = 1 AND outcome = 'ok' AND (output_tokens IS NULL OR usage_estimated = 1) AS without_usage,
-               duration_ms AS duration_sum_ms, wait_ms IS NOT NULL AS wait_count, coalesce(wait_ms, 0) AS wait_sum_ms,
-               overhead_ms AS overhead_sum_ms, '{{\"' || duration_bucket || '\":1}}' AS duration_histogram,
-               coalesce('{{\"' || wait_bucket || '\":1}}', '{{}}') AS wait_histogram,
-               coalesce(input_tokens, 0) AS input_tokens,
-               coalesce(cache_read_input_tokens, 0) AS cache_read_input_tokens,
-               coalesce(cache_write_input_tokens, 0) AS cache_write_input_tokens,
-               coalesce(output_tokens, 0) AS output_tokens,
-               coalesce(reasoning_output_tokens, 0) AS reasoning_output_tokens,
-               coalesce(cost_microusd, 0) AS cost_microusd, cost_microusd IS NULL AS without_cost
-        FROM json_each(?1) AS bucket CROSS JOIN calls
-             ON calls.started_ms >= bucket.value AND calls.started_ms < bucket.value + {width_ms}"))
+/// Counts hours whose minutes were counted, and their days, in one transaction: some of them, the newest first, so that
+/// a backlog does not hide what goes on. Returns how many buckets that were. An hour is sixty minutes' rows to read, too
+/// many for every tick on D1's free plan; so it is done now and then, and before somebody looks.
+pub async fn count_coarse(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        bucket_ms: i64,
+    }
+    let sql = "SELECT bucket_ms FROM dirty_buckets WHERE grain = 'hour' ORDER BY bucket_ms DESC LIMIT ?1";
+    let found: Vec<Row> = rows(db, Statement::new(sql, [json!(HOURS_AT_ONCE)])).await?;
+    let hours: BTreeSet<i64> = found.into_iter().map(|row| row.bucket_ms).collect();
+    let days: BTreeSet<i64> = hours.iter().map(|hour| Grain::Day.bucket_of(*hour)).collect();
+    if hours.is_empty() {
+        return Ok(0);
+    }
+    let Kept { fresh, late, .. } = Kept::of(&hours, now_ms);
+    let fresh_days: Vec<i64> = days.iter().copied().filter(|day| is_kept(*day, HOURS_MS, now_ms)).collect();
+    let mut statements = Vec::new();
+    for family in [&ROLLUPS, &BREAKDOWNS] {
+        run(&mut statements, family.count_calls(Grain::Hour), &late);
+        run(&mut statements, family.count_finer(Grain::Hour, Grain::Minute), &fresh);
+        run(&mut statements, family.count_finer(Grain::Day, Grain::Hour), &fresh_days);
+    }
+    let hours: Vec<i64> = hours.into_iter().collect();
+    statements.push(Statement::new(clean(Grain::Hour), [list(&hours)]));
+    db.batch(statements).await?;
+    Ok(hours.len() + days.len())
 }
 
-/// Counts buckets of this grain from those of the next finer one.
-fn count_rollups(grain: Grain, finer: Grain) -> String {
-    let (width_ms, finer) = (grain.width_ms(), finer.word());
-    overwrite(grain, &format!("
-        SELECT bucket.value AS bucket_ms, tenant_id, route, provider_name, model, outcome, calls, streams, without_usage,
-               duration_sum_ms, wait_count, wait_sum_ms, overhead_sum_ms, duration_histogram, wait_histogram,
-               input_tokens, cache_read_input_tokens, cache_write_input_tokens, output_tokens,
-               reasoning_output_tokens, cost_microusd, without_cost
-        FROM json_each(?1) AS bucket CROSS JOIN rollups
-             ON grain = '{finer}' AND rollups.bucket_ms >= bucket.value AND rollups.bucket_ms < bucket.value + {width_ms}"))
+/// Whether what is kept this long is sure to be there. Retention deletes what is older; a tick that began a little
+/// earlier must not find a gap.
+fn is_kept(bucket_ms: i64, kept_ms: i64, now_ms: i64) -> bool {
+    bucket_ms >= now_ms - kept_ms + MARGIN_MS
 }
 
-/// Writes merged rollups over those of their grain.
-fn overwrite(grain: Grain, source: &str) -> String {
-    let merged = merge(source, "bucket_ms, tenant_id, route, provider_name, model, outcome");
-    let set: Vec<String> = COUNTS.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+/// Hours, by what they can be counted from.
+struct Kept {
+    /// Their minutes.
+    fresh: Vec<i64>,
+    /// The calls.
+    late: Vec<i64>,
+    /// Nothing any more.
+    lost: Vec<i64>,
+}
+
+impl Kept {
+    fn of(hours: &BTreeSet<i64>, now_ms: i64) -> Self {
+        let (fresh, older): (Vec<i64>, Vec<i64>) =
+            hours.iter().partition(|hour| is_kept(**hour, MINUTES_MS, now_ms));
+        let (late, lost) = older.into_iter().partition(|hour| is_kept(*hour, CALLS_MS, now_ms));
+        Self { fresh, late, lost }
+    }
+}
+
+fn run(statements: &mut Vec<Statement>, sql: [String; 2], buckets: &[i64]) {
+    if !buckets.is_empty() {
+        statements.extend(sql.map(|sql| Statement::new(sql, [list(buckets)])));
+    }
+}
+
+fn clean(grain: Grain) -> String {
+    let grain = grain.word();
     format!(
-        "INSERT INTO rollups (grain, bucket_ms, tenant_id, route, provider_name, model, outcome, {counts})
-         SELECT '{grain}', bucket_ms, tenant_id, route, provider_name, model, outcome, {counts} FROM ({merged}) WHERE true
-         ON CONFLICT (grain, bucket_ms, tenant_id, route, provider_name, model, outcome)
-         DO UPDATE SET {set} WHERE rollups.calls <> excluded.calls",
-        counts = COUNTS.join(", "),
-        grain = grain.word(),
-        set = set.join(", "),
+        "DELETE FROM dirty_buckets WHERE grain = '{grain}' AND bucket_ms IN (SELECT value FROM json_each(?1))"
     )
 }
 
-/// What alert rules look at.
-#[derive(Debug, Default)]
-pub struct Watched {
-    /// Every series, minute by minute.
-    pub series: Vec<SeriesMinute>,
-    /// The minutes in which a series had calls: silence looks back an hour, too long for a row a minute.
-    pub activity: Vec<Activity>,
-    /// Records lost, minute by minute.
-    pub losses: Vec<LossMinute>,
+/// Rows, merged: what tells the result apart, and every count by its column's name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Merged(pub Map<String, Value>);
+
+impl Merged {
+    /// A count, or the bucket.
+    pub fn int(&self, column: &str) -> i64 {
+        self.0.get(column).and_then(Value::as_i64).unwrap_or_else(|| panic!("a merged row has {column}"))
+    }
+
+    /// No calls in this bucket.
+    pub fn nothing(bucket_ms: i64) -> Self {
+        let mut counts = counting::nothing();
+        counts.insert("bucket_ms".to_owned(), json!(bucket_ms));
+        Self(counts)
+    }
+
+    /// A text.
+    pub fn text(&self, column: &str) -> &str {
+        self.0.get(column).and_then(Value::as_str).unwrap_or_default()
+    }
 }
 
-/// One minute of the calls of one tenant to one route.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct SeriesMinute {
-    /// Whose calls.
-    pub tenant_id: String,
-    /// Which route.
-    pub route: String,
-    /// The minute.
-    pub bucket_ms: i64,
-    /// Calls.
-    pub calls: i64,
-    /// Calls that ended in an error.
-    pub errors: i64,
-    /// Calls whose wait is known.
-    pub wait_count: i64,
-    /// The sum of these waits.
-    pub wait_sum_ms: i64,
-}
-
-/// When one tenant called one route.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Activity {
-    /// Whose calls.
-    pub tenant_id: String,
-    /// Which route.
-    pub route: String,
-    /// JSON list: how many minutes after the first one asked for.
-    pub minutes: String,
-}
-
-/// Records lost in one minute.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct LossMinute {
-    /// The minute.
-    pub minute_ms: i64,
-    /// How many.
-    pub lost: i64,
-}
-
-/// Reads what alert rules look at, up to and including `to_ms`: series and losses from `from_ms` on,
-/// activity from `activity_from_ms` on.
-pub async fn watched(
-    db: &impl Database,
-    from_ms: i64,
-    activity_from_ms: i64,
-    to_ms: i64,
-) -> Result<Watched, PortError> {
-    let series = "
-        SELECT tenant_id, route, bucket_ms, sum(calls) AS calls,
-               sum(CASE outcome WHEN 'error' THEN calls ELSE 0 END) AS errors,
-               sum(wait_count) AS wait_count, sum(wait_sum_ms) AS wait_sum_ms
-        FROM rollups WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2
-        GROUP BY tenant_id, route, bucket_ms";
-    // Nobody misses calls without a key, nor those of a tenant that was shut out. D1 takes every number
-    // for a REAL, so the difference would be one as well.
-    let activity = "
-        SELECT tenant_id, route, json_group_array(CAST(bucket_ms - ?1 AS INTEGER) / 60000) AS minutes
-        FROM (SELECT DISTINCT tenant_id, route, bucket_ms FROM rollups
-              WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2)
-        WHERE tenant_id IN (SELECT id FROM tenants WHERE disabled_ms IS NULL)
-        GROUP BY tenant_id, route";
-    let losses = "
-        SELECT at_ms - at_ms % 60000 AS minute_ms, sum(count) AS lost FROM journal_losses
-        WHERE at_ms >= ?1 AND at_ms < ?2 + 60000 GROUP BY minute_ms";
-    let results = db
-        .batch(vec![
-            Statement::new(series, [json!(from_ms), json!(to_ms)]),
-            Statement::new(activity, [json!(activity_from_ms), json!(to_ms)]),
-            Statement::new(losses, [json!(from_ms), json!(to_ms)]),
-        ])
-        .await?;
-    let [series, activity, losses] =
-        results.try_into().map_err(|_| PortError::new("database", "a statement without a result"))?;
-    Ok(Watched { series: read_all(series)?, activity: read_all(activity)?, losses: read_all(losses)? })
-}
-
-/// Rollups, merged.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Merged {
-    /// Start of the bucket.
-    pub bucket_ms: i64,
-    /// Whose calls, if they were told apart by it; likewise the next four.
-    pub tenant_id: Option<String>,
-    /// Which route.
-    pub route: Option<String>,
-    /// Which provider.
-    pub provider_name: Option<String>,
-    /// Which model; empty where none was asked.
-    pub model: Option<String>,
-    /// How they ended.
-    pub outcome: Option<String>,
-    /// Calls.
-    pub calls: i64,
-    /// Calls that ended in an error.
-    pub errors: i64,
-    /// Streamed calls.
-    pub streams: i64,
-    /// Streams that ended well without saying their tokens.
-    pub without_usage: i64,
-    /// Sum of their durations.
-    pub duration_sum_ms: i64,
-    /// Calls whose wait is known.
-    pub wait_count: i64,
-    /// The sum of these waits.
-    pub wait_sum_ms: i64,
-    /// What of the durations was the gateway's.
-    pub overhead_sum_ms: i64,
-    /// JSON, durations.
-    pub duration_histogram: String,
-    /// JSON, waits.
-    pub wait_histogram: String,
-    /// All input tokens.
-    pub input_tokens: i64,
-    /// Read from a cache.
-    pub cache_read_input_tokens: i64,
-    /// Written to a cache.
-    pub cache_write_input_tokens: i64,
-    /// All output tokens.
-    pub output_tokens: i64,
-    /// Spent on thinking.
-    pub reasoning_output_tokens: i64,
-    /// Of the calls whose price is known.
-    pub cost_microusd: i64,
-    /// The other calls.
-    pub without_cost: i64,
-}
-
-/// Which rollups to merge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which rows to merge.
+#[derive(Debug, Clone)]
 pub struct Selection<'a> {
     /// The size of the buckets.
     pub grain: Grain,
-    /// The first one's start, at the earliest.
+    /// The first one's start.
     pub from_ms: i64,
     /// Before this.
     pub to_ms: i64,
-    /// Only this tenant's.
-    pub tenant_id: Option<&'a str>,
+    /// Whether all buckets are merged into one.
+    pub whole: bool,
+    /// What breaks calls down, in place of route, provider, model and outcome.
+    pub dimension: Option<&'a str>,
     /// Columns that tell results apart, beside the bucket.
     pub by: &'a [&'static str],
+    /// Only rows with these values in these columns.
+    pub only: &'a [(&'static str, &'a str)],
     /// How many results at most.
     pub limit: i64,
 }
 
-/// Merges the rollups of every bucket, in order.
+/// Merges the rows of every bucket, in order.
 pub async fn merged(db: &impl Database, selection: &Selection<'_>) -> Result<Vec<Merged>, PortError> {
-    let keys = ["bucket_ms"].iter().chain(selection.by).copied().collect::<Vec<_>>().join(", ");
-    let source = "
-        SELECT * FROM rollups
-        WHERE grain = ?1 AND bucket_ms >= ?2 AND bucket_ms < ?3 AND (?4 IS NULL OR tenant_id = ?4)";
-    let sql = format!("SELECT * FROM ({}) ORDER BY {keys} LIMIT ?5", merge(source, &keys));
-    let Selection { grain, from_ms, to_ms, tenant_id, limit, .. } = selection;
-    let params = [json!(grain.word()), json!(from_ms), json!(to_ms), json!(tenant_id), json!(limit)];
+    let Selection { grain, from_ms, to_ms, whole, dimension, by, only, limit } = selection;
+    let mut params = vec![json!(limit)];
+    let mut param = |value: Value| {
+        params.push(value);
+        params.len()
+    };
+    let bucket = match whole {
+        true => format!("CAST(?{} AS INTEGER)", param(json!(from_ms))),
+        false => "bucket_ms".to_owned(),
+    };
+    let (family, from) = match dimension {
+        None => {
+            let (from, to, grain) = (param(json!(from_ms)), param(json!(to_ms)), grain.word());
+            let from =
+                format!("rollups WHERE grain = '{grain}' AND bucket_ms >= ?{from} AND bucket_ms < ?{to}");
+            (&ROLLUPS, from)
+        }
+        // Bucket by bucket, since a bucket has rows of other dimensions as well.
+        Some(dimension) => {
+            let buckets: Vec<i64> = (*from_ms..*to_ms).step_by(grain.width_ms() as usize).collect();
+            let (buckets, dimension) = (param(list(&buckets)), param(json!(dimension)));
+            let grain = grain.word();
+            let from = format!(
+                "json_each(?{buckets}) AS bucket CROSS JOIN breakdowns ON grain = '{grain}' AND bucket_ms = bucket.value
+                 AND dimension = ?{dimension}"
+            );
+            (&BREAKDOWNS, from)
+        }
+    };
+    let only: String =
+        only.iter().map(|(column, value)| format!(" AND {column} = ?{}", param(json!(value)))).collect();
+    let keys = ["bucket_ms"].iter().chain(*by).copied().collect::<Vec<_>>().join(", ");
+    let source = format!("SELECT {bucket} AS bucket_ms, {} FROM {from}{only}", family.columns());
+    let sql = format!("SELECT * FROM ({}) ORDER BY {keys} LIMIT ?1", family.merge(&source, &keys));
     rows(db, Statement::new(sql, params)).await
 }
 
-/// Merges rollups. `source` selects rollup rows; the columns `keys` tell the results apart.
-fn merge(source: &str, keys: &str) -> String {
-    let merged = |histogram: &str| {
-        // Ordered, so that counting again gives the same bytes.
-        format!(
-            "SELECT {keys}, json_group_object(bar, n) AS {histogram} FROM (
-                 SELECT {keys}, CAST(bars.key AS INTEGER) AS bar, sum(bars.value) AS n
-                 FROM source CROSS JOIN json_each(source.{histogram}) AS bars
-                 GROUP BY {keys}, bar ORDER BY {keys}, bar)
-             GROUP BY {keys}"
-        )
-    };
-    let is_histogram = |column: &&&str| HISTOGRAMS.contains(*column);
-    let sums: Vec<String> = COUNTS
-        .iter()
-        .filter(|column| !is_histogram(column))
-        .map(|column| format!("sum({column}) AS {column}"))
-        .collect();
-    format!(
-        "WITH source AS MATERIALIZED ({source}),
-         sums AS (SELECT {keys}, {sums}, sum(CASE outcome WHEN 'error' THEN calls ELSE 0 END) AS errors
-                  FROM source GROUP BY {keys}),
-         durations AS ({durations}),
-         waits AS ({waits})
-         SELECT sums.*, duration_histogram, coalesce(wait_histogram, '{{}}') AS wait_histogram
-         FROM sums JOIN durations USING ({keys}) LEFT JOIN waits USING ({keys})",
-        sums = sums.join(", "),
-        durations = merged("duration_histogram"),
-        waits = merged("wait_histogram"),
-    )
+/// How many records were lost, by bucket, where some were.
+pub async fn lost(
+    db: &impl Database,
+    grain: Grain,
+    from_ms: i64,
+    to_ms: i64,
+) -> Result<Vec<(i64, i64)>, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        bucket_ms: i64,
+        lost: i64,
+    }
+    let sql = format!(
+        "SELECT at_ms - at_ms % {} AS bucket_ms, sum(count) AS lost FROM journal_losses
+         WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY bucket_ms ORDER BY bucket_ms",
+        grain.width_ms()
+    );
+    let found: Vec<Row> = rows(db, Statement::new(sql, [json!(from_ms), json!(to_ms)])).await?;
+    Ok(found.into_iter().map(|row| (row.bucket_ms, row.lost)).collect())
 }
 
 fn list(buckets: &[i64]) -> Value {
     json!(json!(buckets).to_string())
 }
 
-/// What is counted, as the columns are named.
-const COUNTS: [&str; 16] = [
-    "calls",
-    "streams",
-    "without_usage",
-    "duration_sum_ms",
-    "wait_count",
-    "wait_sum_ms",
-    "overhead_sum_ms",
-    "duration_histogram",
-    "wait_histogram",
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_write_input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-    "cost_microusd",
-    "without_cost",
-];
-const HISTOGRAMS: [&str; 2] = ["duration_histogram", "wait_histogram"];
+const MARK_HOURS: &str =
+    "INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT 'hour', value FROM json_each(?1)";
 
 /// More than a tick sees in ordinary times, and more than are evaluated at once.
 const NEWEST_MINUTES: i64 = 20;
-const OLDEST_MINUTES: i64 = 60;
+const OLDEST_MINUTES: i64 = 20;
+/// An hour may be a second's work or two.
+const HOURS_AT_ONCE: i64 = 6;
 
 /// Longer than any tick.
 const MARGIN_MS: i64 = 3_600_000;

@@ -2,7 +2,7 @@
 //!
 //! Whoever may name a receiver may make the gateway send requests, so nothing is accepted that leads to
 //! the machine it runs on or the network around it. Names are judged as written; what they resolve to
-//! is for the host to guard.
+//! can be judged with [`is_public`] by who knows it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,13 +10,51 @@ use http::Uri;
 
 use crate::FieldError;
 
-/// Says what is wrong with a receiver's URL. With `allow_local`, for development, `http` and the
-/// loopback are let through as well.
-pub fn check_url(url: &str, allow_local: bool) -> Result<(), FieldError> {
-    problem(url, allow_local).map_or(Ok(()), |message| Err(FieldError::new("url", message)))
+/// What may be a receiver beside public addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Allowed {
+    /// The loopback, and `http`. For development.
+    Loopback,
+    /// These hosts, with or without a port, over `http` too.
+    Hosts(Vec<String>),
+    /// Nothing.
+    #[default]
+    Nothing,
 }
 
-fn problem(url: &str, allow_local: bool) -> Option<&'static str> {
+impl Allowed {
+    /// Reads a setting: `true`, or a list of hosts with commas between.
+    pub fn parse(text: &str) -> Allowed {
+        let hosts = || text.split(',').map(|host| host.trim().to_ascii_lowercase());
+        match text.trim() {
+            "" | "false" => Allowed::Nothing,
+            "true" => Allowed::Loopback,
+            _ => Allowed::Hosts(hosts().filter(|host| !host.is_empty()).collect()),
+        }
+    }
+
+    fn names(&self, host: &str, authority: &str) -> bool {
+        let Allowed::Hosts(hosts) = self else { return false };
+        hosts.iter().any(|known| known.eq_ignore_ascii_case(host) || known.eq_ignore_ascii_case(authority))
+    }
+
+    /// Whether the host of this URL is on the list, and where it is asks nobody.
+    pub fn lists(&self, url: &Uri) -> bool {
+        url.authority().is_some_and(|authority| self.names(authority.host(), authority.as_str()))
+    }
+}
+
+/// Says what is wrong with a receiver's URL.
+pub fn check_url(url: &str, allowed: &Allowed) -> Result<(), FieldError> {
+    problem(url, allowed).map_or(Ok(()), |message| Err(FieldError::new("url", message)))
+}
+
+/// Whether requests may go to this address, as a name server or a URL gives it.
+pub fn is_public(address: IpAddr) -> bool {
+    matches!(place_of_address(address), Place::Public)
+}
+
+fn problem(url: &str, allowed: &Allowed) -> Option<&'static str> {
     if url.len() > LONGEST_URL {
         return Some("must not be longer than 2048 characters");
     }
@@ -26,7 +64,9 @@ fn problem(url: &str, allow_local: bool) -> Option<&'static str> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Some("must be a whole URL, starting with https://");
     };
-    if scheme != "https" && !(allow_local && scheme == "http") {
+    let allow_local = *allowed == Allowed::Loopback;
+    let is_listed = allowed.lists(&uri);
+    if scheme != "https" && !((allow_local || is_listed) && scheme == "http") {
         return Some("must start with https://");
     }
     if authority.as_str().contains('@') {
@@ -40,6 +80,7 @@ fn problem(url: &str, allow_local: bool) -> Option<&'static str> {
         return Some("must have a valid port");
     }
     match place_of(authority.host()) {
+        Some(_) if is_listed => None,
         Some(Place::Public) => None,
         Some(Place::Loopback) if allow_local => None,
         Some(Place::Loopback | Place::Private) => Some("must be a public address"),
@@ -119,7 +160,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
             [0x2001, 0..=0x1ff, ..]         // protocol assignments, Teredo
                 | [0x2001, 0xdb8, ..]       // documentation
                 | [0x2002, ..]              // 6to4
-                | [0x3fff, 0..=0xfff, ..] // documentation
+                | [0x3fff, 0..=0xfff, ..]   // documentation
+                | [_, _, _, _, 0 | 0x200, 0x5efe, ..] // ISATAP: an IPv4 address behind it
         )
 }
 
@@ -145,8 +187,8 @@ mod tests {
             "https://[2606:4700:4700::1111]/hook",
             "https://[2606:4700:4700::1111]:8443/hook",
         ] {
-            for allow_local in [false, true] {
-                assert_eq!(check_url(url, allow_local), Ok(()), "{url}");
+            for allowed in [Allowed::Nothing, Allowed::Loopback] {
+                assert_eq!(check_url(url, &allowed), Ok(()), "{url}");
             }
         }
     }
@@ -171,6 +213,11 @@ mod tests {
             "255.255.255.255",
             "[::]",
             "[::ffff:127.0.0.1]",
+            "[::FFFF:7F00:1]",
+            "[0:0:0:0:0:ffff:a9fe:a9fe]",
+            "[0000:0000:0000:0000:0000:0000:0000:0000]",
+            "[2600:1900:4000::5efe:10.0.0.1]",
+            "[2600:1900:4000:0:200:5efe:a00:1]",
             "[::ffff:8.8.8.8]",
             "[::127.0.0.1]",
             "[64:ff9b::a9fe:a9fe]",
@@ -179,6 +226,7 @@ mod tests {
             "[2001::1]",
             "[2001:db8::1]",
             "[2002:7f00:1::1]",
+            "[2002:A9FE:A9FE::]",
             "[3fff::1]",
             "[fc00::1]",
             "[fd00:ec2::254]",
@@ -195,12 +243,12 @@ mod tests {
             "redis",
             "internal",
         ] {
-            for (url, allow_local) in [
-                (format!("https://{host}/"), false),
-                (format!("https://{host}:8443/x"), true),
-                (format!("http://{host}/"), true),
+            for (url, allowed) in [
+                (format!("https://{host}/"), Allowed::Nothing),
+                (format!("https://{host}:8443/x"), Allowed::Loopback),
+                (format!("http://{host}/"), Allowed::Loopback),
             ] {
-                let refused = check_url(&url, allow_local).map_err(|error| error.message);
+                let refused = check_url(&url, &allowed).map_err(|error| error.message);
                 assert_eq!(refused, Err("must be a public address".to_owned()), "{url}");
             }
         }
@@ -218,11 +266,51 @@ mod tests {
             "http://app.localhost/",
             "http://[::1]:3000/",
         ] {
-            assert!(check_url(url, false).is_err(), "{url}");
-            assert_eq!(check_url(url, true), Ok(()), "{url}");
+            assert!(check_url(url, &Allowed::Nothing).is_err(), "{url}");
+            assert_eq!(check_url(url, &Allowed::Loopback), Ok(()), "{url}");
         }
-        assert!(check_url("http://example.com/", false).is_err());
-        assert_eq!(check_url("http://example.com/", true), Ok(()));
+        assert!(check_url("http://example.com/", &Allowed::Nothing).is_err());
+        assert_eq!(check_url("http://example.com/", &Allowed::Loopback), Ok(()));
+    }
+
+    #[test]
+    fn a_list_of_hosts_opens_those_and_no_others() {
+        let allowed = Allowed::parse("alertmanager.monitoring, 10.0.0.5:9093,[fd00::1]");
+        for (url, good) in [
+            ("http://alertmanager.monitoring:9093/x", true),
+            ("https://ALERTMANAGER.monitoring/x", true),
+            ("http://10.0.0.5:9093/", true),
+            ("http://[fd00::1]:8080/", true),
+            ("https://10.0.0.5/", false),
+            ("http://10.0.0.5:9094/", false),
+            ("http://127.0.0.1/", false),
+            ("http://example.com/", false),
+            ("https://example.com/", true),
+            ("http://user@10.0.0.5:9093/", false),
+        ] {
+            assert_eq!(check_url(url, &allowed).is_ok(), good, "{url}");
+        }
+        assert_eq!(Allowed::parse("true"), Allowed::Loopback);
+        for text in ["", "false", " "] {
+            assert_eq!(Allowed::parse(text), Allowed::Nothing);
+        }
+    }
+
+    #[test]
+    fn an_address_a_name_stands_for_is_judged_alike() {
+        for (address, public) in [
+            ("1.1.1.1", true),
+            ("2606:4700:4700::1111", true),
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("169.254.169.254", false),
+            ("::1", false),
+            ("::ffff:8.8.8.8", false),
+            ("64:ff9b::808:808", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
+        }
     }
 
     #[test]
@@ -244,9 +332,8 @@ mod tests {
             "example.123",
             "4294967295",
         ] {
-            for allow_local in [false, true] {
-                let refused =
-                    check_url(&format!("https://{host}/"), allow_local).map_err(|error| error.message);
+            for allowed in [Allowed::Nothing, Allowed::Loopback] {
+                let refused = check_url(&format!("https://{host}/"), &allowed).map_err(|error| error.message);
                 assert_eq!(refused, Err("must have a valid host name".to_owned()), "{host}");
             }
         }
@@ -282,7 +369,7 @@ mod tests {
             ("https://[::g]/", "must have a valid host name"),
             (&long, "must not be longer than 2048 characters"),
         ] {
-            let refused = check_url(url, false).map_err(|error| (error.field, error.message));
+            let refused = check_url(url, &Allowed::Nothing).map_err(|error| (error.field, error.message));
             assert_eq!(refused, Err(("url", message.to_owned())), "{url}");
         }
     }

@@ -8,13 +8,14 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{Method, Request, header};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::Error;
+use super::{
+    Error, Letter, Wire,
+    text::{Style, json_bytes, literal},
+};
 use crate::FieldError;
 use crate::notice::{Kind, Notice};
 use crate::time::rfc3339;
@@ -58,27 +59,20 @@ impl fmt::Debug for Secret {
 }
 
 /// The request that delivers the notice, signed for this attempt.
-pub fn request(
-    notice: &Notice,
-    url: &str,
-    secret: &Secret,
-    id: &str,
-    attempt_ms: i64,
-) -> Result<Request<Bytes>, Error> {
+pub(super) fn wire(letter: &Letter<'_>) -> Result<Wire, Error> {
+    let id = letter.id;
     if id.is_empty() || id.contains('.') {
         return Err(Error::Id);
     }
-    let body = body(notice);
-    let timestamp = attempt_ms.div_euclid(1000);
-    Ok(Request::builder()
-        .method(Method::POST)
-        .uri(url)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, super::USER_AGENT)
-        .header("webhook-id", id)
-        .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", secret.sign(id, timestamp, &body))
-        .body(body)?)
+    let secret = Secret::parse(letter.secret).map_err(|_| Error::Secret)?;
+    let body = body(letter.notice);
+    let timestamp = letter.attempt_ms.div_euclid(1000);
+    let headers = vec![
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", secret.sign(id, timestamp, &body)),
+    ];
+    Ok(Wire { url: letter.url.to_owned(), content_type: "application/json", headers, body })
 }
 
 #[derive(Serialize)]
@@ -94,51 +88,78 @@ struct Data<'a> {
     kind: Kind,
     #[serde(skip_serializing_if = "str::is_empty")]
     episode_id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    rule_id: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rule_id: String,
     severity: &'static str,
-    title: &'a str,
-    summary: &'a str,
-    facts: Vec<Fact<'a>>,
-    labels: BTreeMap<&'a str, &'a str>,
+    title: String,
+    summary: String,
+    facts: Vec<Fact>,
+    labels: BTreeMap<String, String>,
     started_at: String,
     ended_at: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Fact<'a> {
-    name: &'a str,
-    value: &'a str,
+struct Fact {
+    name: String,
+    value: String,
 }
 
-fn body(notice: &Notice) -> Bytes {
+fn body(notice: &Notice) -> Vec<u8> {
     let event = Event {
         r#type: match notice.kind {
-            Kind::Firing => "alert.firing",
+            Kind::Acknowledged => "alert.acknowledged",
+            Kind::Change => "change.detected",
             Kind::Combined | Kind::Resolved => "alert.resolved",
+            Kind::Firing => "alert.firing",
+            Kind::Health => "watch.health",
             Kind::Test => "receiver.test",
         },
         timestamp: rfc3339(notice.occurred_ms),
         data: Data {
             kind: notice.kind,
             episode_id: &notice.episode_id,
-            rule_id: &notice.rule_id,
+            rule_id: STYLE.fit(&notice.rule_id, 200),
             severity: notice.severity.word(),
-            title: &notice.title,
-            summary: &notice.summary,
-            facts: notice.facts.iter().map(|(name, value)| Fact { name, value }).collect(),
-            labels: notice.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            title: STYLE.fit(&notice.title, 500),
+            summary: STYLE.fit(&notice.summary, 2_000),
+            facts: STYLE
+                .facts(notice, STYLE.most, STYLE.room)
+                .into_iter()
+                .map(|(name, value)| Fact { name, value })
+                .collect(),
+            labels: notice.labels.iter().take(20).map(label).collect(),
             started_at: rfc3339(notice.started_ms),
             ended_at: notice.ended_ms.map(rfc3339),
         },
     };
-    Bytes::from(serde_json::to_vec(&event).expect("text always has a JSON form"))
+    serde_json::to_vec(&event).expect("text always has a JSON form")
 }
 
+fn label((name, value): &(String, String)) -> (String, String) {
+    (STYLE.fit(name, 100), STYLE.fit(value, 250))
+}
+
+/// Twenty kilobytes are recommended, for all of it.
+const STYLE: Style = Style {
+    units: json_bytes,
+    escape: literal,
+    date: rfc3339,
+    most: 60,
+    name: 100,
+    value: 1_000,
+    room: 6_000,
+};
 const PREFIX: &str = "whsec_";
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
+    use bytes::Bytes;
+    use http::{Method, Request};
+
+    use super::super::{Address, ReceiverKind};
     use super::*;
     use crate::alert::{Fired, Reason, Resolved};
     use crate::notice::Subject;
@@ -153,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_request_is_signed_over_what_it_sends() {
-        let request = request(&firing(), URL, &secret(), "out_1", 1_767_226_000_999).unwrap();
+        let request = request(&firing(), URL, "out_1", 1_767_226_000_999).unwrap();
         let header = |name: &str| request.headers()[name].to_str().unwrap();
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), URL);
@@ -165,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_attempt_changes_the_timestamp_and_nothing_else() {
-        let attempt = |attempt_ms| request(&firing(), URL, &secret(), "out_1", attempt_ms).unwrap();
+        let attempt = |attempt_ms| request(&firing(), URL, "out_1", attempt_ms).unwrap();
         let (first, second) = (attempt(0), attempt(5_000));
         assert_eq!(first.body(), second.body());
         assert_eq!(first.headers()["webhook-id"], second.headers()["webhook-id"]);
@@ -185,7 +206,7 @@ mod tests {
             r#""labels":{"route":"/v1/chat/completions","tenant_id":"tn_1"},"#,
             r#""started_at":"2026-01-01T00:00:00Z","ended_at":null}}"#,
         );
-        assert_eq!(body(&firing()), expected);
+        assert_eq!(body(&firing()), expected.as_bytes());
     }
 
     #[test]
@@ -242,16 +263,32 @@ mod tests {
     #[test]
     fn an_id_that_would_blur_what_is_signed_is_refused() {
         for id in ["", "a.b"] {
-            assert!(matches!(request(&firing(), URL, &secret(), id, 0), Err(Error::Id)), "{id}");
+            assert!(matches!(request(&firing(), URL, id, 0), Err(Error::Id)), "{id}");
         }
-        assert!(matches!(request(&firing(), URL, &secret(), "a\nb", 0), Err(Error::Request(_))));
-        assert!(matches!(request(&firing(), "no url", &secret(), "out_1", 0), Err(Error::Request(_))));
+        assert!(matches!(request(&firing(), URL, "a\nb", 0), Err(Error::Request(_))));
+        assert!(matches!(request(&firing(), "no url", "out_1", 0), Err(Error::Request(_))));
     }
 
     const URL: &str = "https://example.com/hook";
 
     fn secret() -> Secret {
         Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()
+    }
+
+    fn request(notice: &Notice, url: &str, id: &str, attempt_ms: i64) -> Result<Request<Bytes>, Error> {
+        let address = Address {
+            url: url.to_owned(),
+            secret: Some(secret().expose()),
+            settings: serde_json::Value::Null,
+        };
+        super::super::request(
+            ReceiverKind::Webhook,
+            &address,
+            "team",
+            slice::from_ref(notice),
+            id,
+            attempt_ms,
+        )
     }
 
     fn firing() -> Notice {

@@ -1,0 +1,209 @@
+//! What alert rules look at. Rules that need the same things are served by one statement, and a series is
+//! one row however far back it goes.
+
+use hypercare::measure::{Column, Timing};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::rollups::Grain;
+use crate::ports::{Database, PortError, Statement, read_all};
+
+/// Ranges of buckets, each from one to another.
+pub type Spans = Vec<(i64, i64)>;
+
+/// What to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Counts: in buckets of this grain, from this one to that one.
+    pub counts: Vec<(Grain, i64, i64)>,
+    /// Of these columns.
+    pub columns: Vec<Column>,
+    /// In which minutes there were calls at all, from this one to that one.
+    pub activity: Option<(i64, i64)>,
+    /// Records lost, from this minute to that one.
+    pub losses: Option<(i64, i64)>,
+    /// Histograms of this timing, each over the buckets of this grain from this one to that one.
+    pub histograms: Vec<(Timing, Grain, Spans)>,
+    /// Which models were called, in the hours from this one to that one.
+    pub models: Option<(i64, i64)>,
+}
+
+/// What there was.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// For each of the counts wanted.
+    pub counts: Vec<Vec<Counts>>,
+    /// When there were calls.
+    pub activity: Vec<Activity>,
+    /// Records lost, minute by minute.
+    pub losses: Vec<LossMinute>,
+    /// For each timing and grain wanted.
+    pub histograms: Vec<Vec<Span>>,
+    /// Models that were called.
+    pub models: Vec<Model>,
+}
+
+/// The calls of one tenant to one route.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Counts {
+    /// Whose calls.
+    pub tenant_id: String,
+    /// Which route.
+    pub route: String,
+    /// JSON list: how many buckets after the first one wanted, and the count of each column.
+    pub buckets: String,
+}
+
+/// When one tenant called one route.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Activity {
+    /// Whose calls.
+    pub tenant_id: String,
+    /// Which route.
+    pub route: String,
+    /// JSON list: how many minutes after the first one wanted.
+    pub minutes: String,
+}
+
+/// Records lost in one minute.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LossMinute {
+    /// The minute.
+    pub minute_ms: i64,
+    /// How many.
+    pub lost: i64,
+}
+
+/// The histogram of one tenant's calls to one route over some minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Span {
+    /// Which of the spans wanted.
+    pub span: i64,
+    /// Whose calls.
+    pub tenant_id: String,
+    /// Which route.
+    pub route: String,
+    /// JSON.
+    pub histogram: String,
+}
+
+/// A model that one tenant called over one route.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Model {
+    /// Whose calls.
+    pub tenant_id: String,
+    /// Which route.
+    pub route: String,
+    /// Whose model.
+    pub provider_name: String,
+    /// Which model.
+    pub model: String,
+    /// How many calls.
+    pub calls: i64,
+}
+
+/// Reads what is wanted, all of one moment.
+pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortError> {
+    let mut statements = Vec::new();
+    for (grain, from_ms, to_ms) in &wanted.counts {
+        statements.push(Statement::new(counts(*grain, &wanted.columns), [json!(from_ms), json!(to_ms)]));
+    }
+    if let Some((from_ms, to_ms)) = wanted.activity {
+        statements.push(Statement::new(ACTIVITY, [json!(from_ms), json!(to_ms)]));
+    }
+    if let Some((from_ms, to_ms)) = wanted.losses {
+        statements.push(Statement::new(LOSSES, [json!(from_ms), json!(to_ms)]));
+    }
+    for (timing, grain, spans) in &wanted.histograms {
+        statements.push(Statement::new(histograms(*timing, *grain), [json!(json!(spans).to_string())]));
+    }
+    if let Some((from_ms, to_ms)) = wanted.models {
+        statements.push(Statement::new(MODELS, [json!(from_ms), json!(to_ms)]));
+    }
+    if statements.is_empty() {
+        return Ok(Found::default());
+    }
+    let mut results = db.batch(statements).await?.into_iter();
+    let mut next =
+        || results.next().ok_or_else(|| PortError::new("database", "a statement without a result"));
+    let mut found = Found::default();
+    for _ in &wanted.counts {
+        found.counts.push(read_all(next()?)?);
+    }
+    if wanted.activity.is_some() {
+        found.activity = read_all(next()?)?;
+    }
+    if wanted.losses.is_some() {
+        found.losses = read_all(next()?)?;
+    }
+    for _ in &wanted.histograms {
+        found.histograms.push(read_all(next()?)?);
+    }
+    if wanted.models.is_some() {
+        found.models = read_all(next()?)?;
+    }
+    Ok(found)
+}
+
+/// D1 takes every number for a REAL, so a difference of two would be one as well.
+fn counts(grain: Grain, columns: &[Column]) -> String {
+    let (word, width_ms) = (grain.word(), grain.width_ms());
+    let sums: Vec<String> = columns.iter().map(|column| sum(*column)).collect();
+    let sums = sums.join(", ");
+    format!(
+        "SELECT tenant_id, route, json_group_array(json(counted)) AS buckets FROM (
+             SELECT tenant_id, route,
+                    json_array(CAST(bucket_ms - ?1 AS INTEGER) / {width_ms}, {sums}) AS counted
+             FROM rollups WHERE grain = '{word}' AND bucket_ms BETWEEN ?1 AND ?2
+             GROUP BY tenant_id, route, bucket_ms)
+         GROUP BY tenant_id, route"
+    )
+}
+
+fn sum(column: Column) -> String {
+    let of = |outcome: &str| format!("sum(CASE outcome WHEN '{outcome}' THEN calls ELSE 0 END)");
+    match column.name() {
+        "aborted" => of("aborted"),
+        "client_errors" => of("client_error"),
+        "errors" => of("error"),
+        // Counted elsewhere.
+        "lost" => "0".to_owned(),
+        "rate_limited" => of("rate_limited"),
+        name => format!("sum({name})"),
+    }
+}
+
+fn histograms(timing: Timing, grain: Grain) -> String {
+    let grain = grain.word();
+    let column = match timing {
+        Timing::Duration => "duration_histogram",
+        Timing::Wait => "wait_histogram",
+    };
+    format!(
+        "SELECT span, tenant_id, route, json_group_object(bar, n) AS histogram FROM (
+             SELECT spans.key AS span, tenant_id, route, CAST(bars.key AS INTEGER) AS bar, sum(bars.value) AS n
+             FROM json_each(?1) AS spans
+                  CROSS JOIN rollups ON grain = '{grain}'
+                       AND bucket_ms BETWEEN spans.value ->> 0 AND spans.value ->> 1
+                  CROSS JOIN json_each(rollups.{column}) AS bars
+             GROUP BY span, tenant_id, route, bar)
+         GROUP BY span, tenant_id, route"
+    )
+}
+
+/// Nobody misses calls without a key, nor those of a tenant that was shut out.
+const ACTIVITY: &str = "
+    SELECT tenant_id, route, json_group_array(CAST(bucket_ms - ?1 AS INTEGER) / 60000) AS minutes
+    FROM (SELECT DISTINCT tenant_id, route, bucket_ms FROM rollups
+          WHERE grain = 'minute' AND bucket_ms BETWEEN ?1 AND ?2)
+    WHERE tenant_id IN (SELECT id FROM tenants WHERE disabled_ms IS NULL)
+    GROUP BY tenant_id, route";
+
+const LOSSES: &str = "
+    SELECT at_ms - at_ms % 60000 AS minute_ms, sum(count) AS lost FROM journal_losses
+    WHERE at_ms >= ?1 AND at_ms < ?2 + 60000 GROUP BY minute_ms";
+
+const MODELS: &str = "
+    SELECT tenant_id, route, provider_name, model, sum(calls) AS calls FROM rollups
+    WHERE grain = 'hour' AND bucket_ms BETWEEN ?1 AND ?2 AND model <> ''
+    GROUP BY tenant_id, route, provider_name, model";
