@@ -17,7 +17,7 @@ export function modulesOf(folder) {
 }
 
 /** Starts the built Worker with these settings on an empty database. */
-export async function startWorkers(settings) {
+export async function startWorkers(settings, { hasClock = false } = {}) {
   const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
   const log = [];
   const miniflare = new Miniflare(
@@ -28,6 +28,7 @@ export async function startWorkers(settings) {
       compatibilityDate: '2026-11-01',
       compatibilityFlags: ['enable_request_signal'],
       d1Databases: ['DB'],
+      durableObjects: hasClock ? { CLOCK: { className: 'Clock', useSQLite: true } } : {},
       kvNamespaces: ['KV'],
       queueProducers: { JOURNAL: 'hypergate-journal' },
       queueConsumers: {
