@@ -657,10 +657,13 @@ pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Oper
 pub(crate) fn refuse<S, H: Host>(
     host: &H,
     operation: &dyn Operation,
-    draft: Draft,
+    mut draft: Draft,
     refusal: Refusal,
 ) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
+    if let Error::Upstream { error, .. } = &error {
+        draft.failed(error);
+    }
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
     }

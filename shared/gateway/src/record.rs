@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use hypercare::detect::{Pace, wait_ms};
-use llm::{ServiceTier, Usage, relay::Summary};
+use hypercare::detect::{Pace, errors::template, wait_ms};
+use llm::{ServiceTier, UpstreamError, Usage, relay::Summary};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -45,6 +45,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// Stable code of what went wrong.
     pub error_type: Option<String>,
+    /// What the provider said went wrong, without what differs from call to call.
+    pub error_template: Option<String>,
     /// Unix milliseconds.
     pub started_ms: i64,
     /// From when the request was read until its last byte was handed over to be sent.
@@ -231,6 +233,7 @@ impl Draft {
             status: 0,
             outcome: Outcome::Error,
             error_type: None,
+            error_template: None,
             started_ms: opening.started_ms,
             duration_ms: 0,
             upstream_first_byte_ms: None,
@@ -342,6 +345,11 @@ impl Draft {
         self.record.attempts.push(Attempt { model: self.record.target_model.clone(), ..attempt });
     }
 
+    /// What the provider said went wrong.
+    pub fn failed(&mut self, error: &UpstreamError) {
+        self.record.error_template = Some(short(&template(&error.message))).filter(|said| !said.is_empty());
+    }
+
     /// Time went by on purpose, before a retry.
     pub fn waited(&mut self, ms: i64) {
         self.upstream_ms += ms;
@@ -383,6 +391,9 @@ impl Draft {
 
     /// A stream ended, well or not. The caller saw its status either way.
     pub fn finish_stream(mut self, now_ms: i64, summary: Summary) -> Record {
+        if let Some(error) = &summary.error {
+            self.failed(error);
+        }
         let failure = summary.error.as_ref().map(|error| error.class);
         self.record.error_type = failure.map(|class| class.code().to_owned());
         let outcome = match failure {
@@ -571,6 +582,38 @@ mod tests {
             let record = record("gpt-4.1", Usage { provider_cost_microusd: said, ..usage });
             assert_eq!((record.cost_microusd, record.price_version.as_str()), (cost, version), "{said:?}");
         }
+    }
+
+    #[test]
+    fn what_a_provider_said_is_kept_without_what_differs_from_call_to_call() {
+        let mut draft = Draft::begin(Opening {
+            operation: "chat",
+            id: "call_1".to_owned(),
+            route: "/v1/chat/completions",
+            trace_id: String::new(),
+            started_ms: 0,
+            region: None,
+            release: "test",
+        });
+        let said = "Rate limit of org-4711 reached for \"secret words\". Retry in 20s.";
+        draft.failed(&UpstreamError::new(llm::ErrorClass::RateLimited, said));
+        let record = draft.finish_whole(1, 429, Some("rate_limited"), Summary::default(), b"");
+        assert_eq!(
+            record.error_template.as_deref(),
+            Some("rate limit of <id> reached for <text> retry in <id>")
+        );
+        let draft = Draft::begin(Opening {
+            operation: "chat",
+            id: "call_2".to_owned(),
+            route: "/v1/chat/completions",
+            trace_id: String::new(),
+            started_ms: 0,
+            region: None,
+            release: "test",
+        });
+        let error = Some(UpstreamError::new(llm::ErrorClass::Overloaded, "Overloaded"));
+        let record = draft.finish_stream(1, Summary { error, ..Summary::default() });
+        assert_eq!(record.error_template.as_deref(), Some("overloaded"));
     }
 
     #[test]

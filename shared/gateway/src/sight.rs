@@ -6,12 +6,15 @@ use hypercare::{
     detect::{
         Minute, Observation,
         ahead::{age, withdrawn},
+        change::changed,
         errors::surge,
         history::{Point, anomaly, burn_rate, drift, shift, slow_trend},
+        load::{Segment, load_knee, segment, worse_segments},
         observe, observe_quantile, series,
     },
     histogram::Histogram,
     measure::{Column, Measure, Timing},
+    notice::Detail,
     rule::{Method, Past, RECENT_HOURS, Rule, Scope},
     stats::surge::WEEK,
     time::{MINUTE_MS, parse_rfc3339},
@@ -22,7 +25,7 @@ use crate::{
     ports::{Database, PortError},
     store::{
         rollups::Grain,
-        watched::{self, Counts, Model, Wanted},
+        watched::{self, Counts, Model, News, Part, Wanted},
     },
 };
 
@@ -53,6 +56,13 @@ pub(crate) struct Sight {
     losses: BTreeMap<Key, Buckets>,
     histograms: BTreeMap<(Timing, Key), BTreeMap<(i64, i64), Histogram>>,
     models: BTreeMap<Key, Vec<Model>>,
+    /// Which of the series of counts are providers.
+    providers: BTreeSet<Key>,
+    /// Parts of the calls of a tenant in an hour.
+    parts: BTreeMap<(i64, String), Vec<Part>>,
+    /// Errors by the hour.
+    faults: BTreeMap<Key, BTreeMap<i64, i64>>,
+    news: BTreeMap<Key, News>,
 }
 
 impl Sight {
@@ -94,6 +104,22 @@ impl Sight {
         }) {
             sight.add_the_whole();
         }
+        for ((grain, from_ms, _), rows) in wanted.providers.iter().zip(found.providers) {
+            let counted = read_counts(*grain, *from_ms, &wanted.columns, rows)?;
+            sight.providers.extend(counted.keys().cloned());
+            sight.counts_mut(*grain).extend(counted);
+        }
+        for part in found.parts {
+            let hour_ms = part.side.parse().map_err(unexpected)?;
+            sight.parts.entry((hour_ms, part.tenant_id.clone())).or_default().push(part);
+        }
+        for fault in found.faults {
+            let hours: Vec<(i64, i64)> = serde_json::from_str(&fault.hours).map_err(unexpected)?;
+            sight.faults.insert((String::new(), fault.fault), hours.into_iter().collect());
+        }
+        for news in found.news {
+            sight.news.insert((String::new(), news.news.clone()), news);
+        }
         Ok(sight)
     }
 
@@ -104,7 +130,10 @@ impl Sight {
         }
         let of = |buckets: &BTreeMap<Key, Buckets>| buckets.keys().cloned().collect::<BTreeSet<Key>>();
         let mut keys = match (rule.method, rule.measure) {
-            (Method::Anomaly | Method::Shift | Method::Surge, _) => of(&self.hours),
+            (Method::Segments, _) => self.worse_parts(rule),
+            (_, Measure::Faults) => self.faults.keys().cloned().collect(),
+            (_, Measure::News) => self.news.keys().cloned().collect(),
+            (Method::Anomaly | Method::Knee | Method::Shift | Method::Surge, _) => of(&self.hours),
             (Method::Trend { .. }, _) => of(&self.days),
             (_, Measure::ModelDaysLeft) => self.models.keys().cloned().collect(),
             (_, Measure::Silence) => of(&self.activity),
@@ -114,7 +143,8 @@ impl Sight {
             }
             _ => of(&self.minutes),
         };
-        keys.retain(|key| *key != SYSTEM && rule.concerns(&key.0, &key.1));
+        let is_of_scope = |key: &Key| self.providers.contains(key) == (rule.scope == Scope::Provider);
+        keys.retain(|key| *key != SYSTEM && is_of_scope(key) && rule.concerns(&key.0, &key.1));
         keys
     }
 
@@ -135,6 +165,34 @@ impl Sight {
                 let (before, recent) = points.split_at(points.len().saturating_sub(RECENT_HOURS as usize));
                 let before: Vec<Option<f64>> = before.iter().map(|point| point.value).collect();
                 shift(rule, &before, recent, firing)
+            }
+            (Method::Segments, measure) => {
+                let hour_ms = Grain::Hour.bucket_of(minute_ms) - HOUR_MS;
+                let (segments, all) = self.segments(measure, hour_ms, &key.0);
+                let found = segments.iter().find(|segment| segment.name == key.1);
+                segment(rule, &worse_segments(rule, &segments, all), found, all, firing)
+            }
+            (Method::Knee, measure) => {
+                let hour_ms = Grain::Hour.bucket_of(minute_ms) - HOUR_MS;
+                let loads = self.points(&self.hours, key, Measure::Sum(Column::CALLS), hour_ms, HOUR_MS);
+                let values = self.points(&self.hours, key, measure, hour_ms, HOUR_MS);
+                let load = loads.last().map_or(0, |point| point.count);
+                let mut points: Vec<(f64, f64)> = loads
+                    .iter()
+                    .zip(&values)
+                    .filter_map(|(load, value)| Some((load.value?, value.value?)))
+                    .collect();
+                points.pop();
+                load_knee(rule, &points, load as f64, load, firing)
+            }
+            (Method::Surge, Measure::Faults) => {
+                let hour = Grain::Hour.bucket_of(minute_ms) / HOUR_MS - 1;
+                let hours = self.faults.get(key);
+                let count = |hour: i64| hours.and_then(|hours| hours.get(&hour)).copied().unwrap_or(0);
+                let known = hours.and_then(|hours| hours.keys().next()).map_or(hour, |first| *first);
+                let first = known.max(hour - WEEK as i64);
+                let before: Vec<f64> = (first..hour).map(|hour| count(hour) as f64).collect();
+                surge(rule, first, &before, hour, count(hour), firing)
             }
             (Method::Surge, measure) => {
                 let hour_ms = Grain::Hour.bucket_of(minute_ms) - HOUR_MS;
@@ -177,6 +235,12 @@ impl Sight {
                 }
                 _ => Observation::Broken { message: format!("{} is no share", measure.name()) },
             },
+            (Method::Drop | Method::Threshold, Measure::News) => {
+                let hour_ms = Grain::Hour.bucket_of(minute_ms) - HOUR_MS;
+                let news = self.news.get(key).filter(|news| news.first_ms == hour_ms);
+                let calls = news.map_or(0, |news| news.calls);
+                changed(rule, calls, firing)
+            }
             (Method::Drop | Method::Threshold, Measure::PriceTableAge) => match price_table_ms() {
                 Some(dated_ms) => age(rule, dated_ms, minute_ms, firing),
                 None => Observation::Broken { message: "the price table has no date".to_owned() },
@@ -218,6 +282,39 @@ impl Sight {
                 observe(rule, &history, firing)
             }
         }
+    }
+
+    /// What else is to be said of what the rule saw of a series.
+    pub(crate) fn detail(&self, rule: &Rule, key: &Key) -> Detail {
+        match (rule.measure, self.news.get(key)) {
+            (Measure::News, Some(news)) => Detail::default().fact("Known before", &news.known),
+            _ => Detail::default(),
+        }
+    }
+
+    /// The parts of a tenant's calls in an hour, and all of its calls.
+    fn segments(&self, measure: Measure, hour_ms: i64, tenant_id: &str) -> (Vec<Segment>, (i64, i64)) {
+        let bad = measure.parts().map_or(Column::ERRORS, |(over, _)| over);
+        let parts = self.parts.get(&(hour_ms, tenant_id.to_owned())).into_iter().flatten();
+        let (mut segments, mut all) = (Vec::new(), (0, 0));
+        for part in parts {
+            match part.part.as_str() {
+                "" => all = (part.ended(bad), part.calls),
+                name => {
+                    segments.push(Segment { name: name.to_owned(), bad: part.ended(bad), calls: part.calls });
+                }
+            }
+        }
+        (segments, all)
+    }
+
+    fn worse_parts(&self, rule: &Rule) -> BTreeSet<Key> {
+        let worse = |(hour_ms, tenant_id): &(i64, String)| {
+            let (segments, all) = self.segments(rule.measure, *hour_ms, tenant_id);
+            let worse = worse_segments(rule, &segments, all).into_iter();
+            worse.map(|(name, _)| (tenant_id.clone(), name)).collect::<Vec<Key>>()
+        };
+        self.parts.keys().flat_map(worse).collect()
     }
 
     /// The measure of every bucket from the first that is known to `last_ms`.
@@ -289,7 +386,8 @@ impl Sight {
 /// What all these rules need, taken together.
 fn wanted(looks: &[Look<'_>]) -> Wanted {
     let mut wanted = Wanted { columns: vec![Column::CALLS], ..Wanted::default() };
-    let mut counts = BTreeMap::<&str, (Grain, i64, i64)>::new();
+    let mut counts = BTreeMap::<(bool, &str), (Grain, i64, i64)>::new();
+    let mut parts = BTreeSet::new();
     let mut spans = BTreeMap::<(Timing, &str), (Grain, BTreeSet<(i64, i64)>)>::new();
     let wider = |range: Option<(i64, i64)>, from_ms: i64, to_ms: i64| {
         Some(range.map_or((from_ms, to_ms), |(from, to)| (from.min(from_ms), to.max(to_ms))))
@@ -309,7 +407,8 @@ fn wanted(looks: &[Look<'_>]) -> Wanted {
         }
         let mut count = |grain: Grain, buckets: i64| {
             let from_ms = grain.bucket_of(first_ms) - (buckets - 1) * grain.width_ms();
-            let range = counts.entry(grain.word()).or_insert((grain, from_ms, to_ms));
+            let by_provider = rule.scope == Scope::Provider;
+            let range = counts.entry((by_provider, grain.word())).or_insert((grain, from_ms, to_ms));
             *range = (grain, range.1.min(from_ms), range.2.max(to_ms));
         };
         for past in rule.past() {
@@ -330,6 +429,22 @@ fn wanted(looks: &[Look<'_>]) -> Wanted {
                         .or_insert_with(|| (Grain::Hour, BTreeSet::new()));
                     spans.extend(looked_at.iter().flat_map(|at_ms| day_and_week_before(*at_ms)));
                 }
+                Past::Faults(hours) => {
+                    let since_ms = Grain::Hour.bucket_of(first_ms) - HOUR_MS;
+                    let from_ms = since_ms - (hours - 1) * HOUR_MS;
+                    let (from_ms, to_ms, since_ms) =
+                        wanted.faults.map_or((from_ms, to_ms, since_ms), |(from, to, since)| {
+                            (from_ms.min(from), to_ms.max(to), since_ms.min(since))
+                        });
+                    wanted.faults = Some((from_ms, to_ms, since_ms));
+                }
+                Past::News => {
+                    wanted.news = wider(wanted.news, Grain::Hour.bucket_of(first_ms) - HOUR_MS, to_ms);
+                }
+                Past::Parts => {
+                    let hours = looked_at.iter().map(|at_ms| Grain::Hour.bucket_of(*at_ms) - HOUR_MS);
+                    parts.extend(hours);
+                }
                 Past::Hours(hours) => count(Grain::Hour, hours),
                 Past::Losses(minutes) => {
                     wanted.losses = wider(wanted.losses, first_ms - (minutes - 1) * MINUTE_MS, to_ms);
@@ -342,7 +457,10 @@ fn wanted(looks: &[Look<'_>]) -> Wanted {
             }
         }
     }
-    wanted.counts = counts.into_values().collect();
+    wanted.parts = parts.into_iter().collect();
+    for ((by_provider, _), range) in counts {
+        if by_provider { wanted.providers.push(range) } else { wanted.counts.push(range) }
+    }
     wanted.histograms = spans
         .into_iter()
         .map(|((timing, _), (grain, spans))| (timing, grain, spans.into_iter().collect()))

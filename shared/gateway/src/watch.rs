@@ -97,7 +97,7 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
             host.log(&format!("rule {}: {broken}", due.rule.id));
         }
     }
-    tell(host, &changes, &mut outcome).await?;
+    tell(host, &changes, &seen, &mut outcome).await?;
     let advanced = alerts::write(host, &outcome, now_ms).await?;
 
     let counts = |rule_id: &String| advanced.contains(rule_id);
@@ -296,13 +296,18 @@ fn look_at_itself<'a>(
 /// Whether a rule still looks at a series that has a state.
 fn is_concerned(rule: &Rule, key: &Key) -> bool {
     match rule.scope {
-        Scope::Route => *key != SYSTEM && rule.concerns(&key.0, &key.1),
         Scope::System => *key == SYSTEM,
+        _ => *key != SYSTEM && rule.concerns(&key.0, &key.1),
     }
 }
 
 /// Puts changes into words.
-async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome) -> Result<(), Error> {
+async fn tell(
+    db: &impl Database,
+    changes: &[Changed<'_>],
+    seen: &Sight,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -314,7 +319,7 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
             "" => "callers without a key",
             id => names.get(id).map_or(id, String::as_str),
         };
-        let subject = Subject { tenant_id, tenant_name, route };
+        let subject = Subject { tenant_id, tenant_name, route, name: route };
         let subject = (*key != SYSTEM && *key != itself()).then_some(&subject);
         let mut close = |id: &str, resolved_ms: i64, told: &Notice, untold: &Notice| {
             let mut notice = json!(told);
@@ -337,7 +342,12 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
                 fingerprint: fingerprint.clone(),
                 rule_id: rule.id.to_string(),
                 tenant_id: tenant_id.clone(),
-                route: route.clone(),
+                // What else a series can be is in the labels.
+                route: if matches!(rule.scope, Scope::Route | Scope::System) {
+                    route.clone()
+                } else {
+                    String::new()
+                },
                 severity: notice.severity.word().to_owned(),
                 summary: notice.summary.clone(),
                 labels: json!(labels).to_string(),
@@ -349,7 +359,8 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
         match what {
             What::Fired(fired, how) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
-                open(firing(rule, &id, subject, fired, how), fired.opened_ms, how.flapping);
+                let notice = firing(rule, &id, subject, fired, how).with_detail(&seen.detail(rule, key));
+                open(notice, fired.opened_ms, how.flapping);
             }
             What::Broken(fired, message) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
@@ -407,10 +418,10 @@ fn firing(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, fired: &Fired, h
         notice = notice.with_baseline(&rule, baseline);
     }
     if how.absent {
-        let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
-        let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
+        let whose = subject.map(|subject| subject.whose(rule.scope)).unwrap_or_default();
+        let on = subject.map(|subject| subject.place(rule.scope)).unwrap_or_default();
         notice.summary = format!("{whose}no data for {} min{on}, which {} needs", fired.value, rule.id);
-        notice.facts.truncate(if subject.is_some() { 2 } else { 0 });
+        notice.facts.truncate(leading(&rule, subject));
         notice.facts.push(("Without data".to_owned(), format!("{} min", fired.value)));
     }
     if how.flapping {
@@ -449,9 +460,9 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
     // For the labels and the heading; what was measured is of no interest any more.
     let fired = Fired { since_ms: opened_ms, opened_ms, value: 0.0, count: 0 };
     let mut notice = Notice::firing(rule, id, subject, &fired);
-    notice.facts.truncate(if subject.is_some() { 2 } else { 0 });
-    let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
-    let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
+    notice.facts.truncate(leading(rule, subject));
+    let whose = subject.map(|subject| subject.whose(rule.scope)).unwrap_or_default();
+    let on = subject.map(|subject| subject.place(rule.scope)).unwrap_or_default();
     Notice {
         kind: Kind::Resolved,
         summary: format!("{whose}the rule {} was switched off while its alert{on} was open", rule.id),
@@ -461,10 +472,15 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
     }
 }
 
+/// How many facts say what a notice is about, before those that say what was seen.
+fn leading(rule: &Rule, subject: Option<&Subject<'_>>) -> usize {
+    subject.map_or(0, |_| 1 + usize::from(rule.scope.has_tenant()))
+}
+
 fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String {
     match rule.scope {
-        Scope::Route => fingerprint(&rule.id, &[("tenant_id", tenant_id), ("route", route)]),
         Scope::System => fingerprint(&rule.id, &[]),
+        scope => fingerprint(&rule.id, &[("tenant_id", tenant_id), (scope.label(), route)]),
     }
 }
 

@@ -4,18 +4,24 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
+use crate::rule::Scope;
+
 /// What a rule measures over its window. Written as a word where it has one (`error_share`), and otherwise
 /// as `cost_microusd`, `output_tokens/calls` or `p95(wait)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// The share of calls that ended in an error: a 5xx, or a stream cut short.
     ErrorShare,
+    /// The calls of an hour that ended in the same error.
+    Faults,
     /// The number of records known to be lost. No calls are no reason to doubt a zero.
     Lost,
     /// The mean wait in milliseconds; `detect::wait_ms` says what counts as wait.
     MeanWait,
     /// In how many days the first of the models in use is switched off by its provider.
     ModelDaysLeft,
+    /// How many calls were answered by a provider in a way that was not seen before.
+    News,
     /// How many days old the price table is.
     PriceTableAge,
     /// So many in a thousand took no longer, in milliseconds.
@@ -120,13 +126,26 @@ impl Measure {
         };
         match self {
             Measure::ErrorShare | Measure::Silence => Unit::Share,
-            Measure::Lost => Unit::Count,
+            Measure::Faults | Measure::Lost | Measure::News => Unit::Count,
             Measure::ModelDaysLeft | Measure::PriceTableAge => Unit::Days,
             Measure::MeanWait | Measure::Quantile(..) => Unit::Milliseconds,
             Measure::Sum(column) => of(column),
             // Of calls, or tokens, of one kind among those of all.
             Measure::Ratio(over, under) if over.is_part_of(under) => Unit::Share,
+            // Less than one, as a rule.
+            Measure::Ratio(Column::RETRIES, _) => Unit::Plain,
             Measure::Ratio(over, _) => of(over),
+        }
+    }
+
+    /// What it is taken of one by one, where there is no choice.
+    pub fn scope(self) -> Option<Scope> {
+        match self {
+            Measure::Faults => Some(Scope::Fault),
+            Measure::News => Some(Scope::Trait),
+            Measure::Lost | Measure::PriceTableAge => Some(Scope::System),
+            Measure::ModelDaysLeft | Measure::Silence => Some(Scope::Route),
+            _ => None,
         }
     }
 
@@ -138,9 +157,7 @@ impl Measure {
             Measure::MeanWait => Some((Column::WAIT_SUM_MS, Some(Column::WAIT_COUNT))),
             Measure::Ratio(over, under) => Some((over, Some(under))),
             Measure::Sum(column) => Some((column, None)),
-            Measure::ModelDaysLeft | Measure::PriceTableAge | Measure::Quantile(..) | Measure::Silence => {
-                None
-            }
+            _ => None,
         }
     }
 }
@@ -170,6 +187,10 @@ impl Column {
     pub const WITHOUT_USAGE: Column = Column(9);
     /// What of the durations was the gateway's.
     pub const OVERHEAD_SUM_MS: Column = Column(12);
+    /// Calls whose tries went to more than one target.
+    pub const FALLBACKS: Column = named("fallbacks");
+    /// Tries after the first.
+    pub const RETRIES: Column = named("retries");
     /// Every column there is.
     pub const ALL: [Column; COLUMNS.len()] = {
         let mut all = [Column(0); COLUMNS.len()];
@@ -197,6 +218,11 @@ impl Column {
 
     fn label(self) -> String {
         self.name().trim_end_matches("_ms").trim_end_matches("_microusd").replace('_', " ")
+    }
+
+    /// Whether it counts calls by how they ended.
+    pub(crate) fn is_outcome(self) -> bool {
+        matches!(self.name(), "aborted" | "client_errors" | "errors" | "rate_limited")
     }
 
     fn is_part_of(self, whole: Column) -> bool {
@@ -231,16 +257,19 @@ const fn share_of_calls(column: u8) -> Measure {
 }
 
 /// Measures that have a word, and what a notice calls them.
-const NAMED: [(&str, Measure, &str); 14] = [
+const NAMED: [(&str, Measure, &str); 17] = [
     ("aborted_share", share_of_calls(5), "aborted share"),
     ("calls", Measure::Sum(Column::CALLS), "calls"),
     ("client_error_share", share_of_calls(6), "4xx share"),
     ("error_share", Measure::ErrorShare, "5xx share"),
+    ("fallback_share", Measure::Ratio(Column::FALLBACKS, Column::CALLS), "fallback share"),
+    ("fault_calls", Measure::Faults, "calls with the same error"),
     ("lost", Measure::Lost, "call records lost"),
     ("mean_duration", share_of_calls(11), "mean duration"),
     ("mean_overhead", share_of_calls(12), "mean gateway overhead"),
     ("mean_wait", Measure::MeanWait, "mean wait"),
     ("model_days_left", Measure::ModelDaysLeft, "time until a model in use is switched off"),
+    ("news", Measure::News, "calls answered in a way not seen before"),
     ("price_table_age", Measure::PriceTableAge, "age of the price table"),
     ("rate_limited_share", share_of_calls(7), "429 share"),
     ("silence", Measure::Silence, "silence"),
@@ -249,7 +278,7 @@ const NAMED: [(&str, Measure, &str); 14] = [
 ];
 
 /// In the order of `Column`.
-pub(crate) const COLUMNS: [&str; 19] = [
+pub(crate) const COLUMNS: [&str; 21] = [
     "calls",
     "errors",
     "wait_count",
@@ -269,12 +298,33 @@ pub(crate) const COLUMNS: [&str; 19] = [
     "output_tokens",
     "reasoning_output_tokens",
     "cost_microusd",
+    "fallbacks",
+    "retries",
 ];
 
-const PARTS_OF_CALLS: [&str; 8] = [
+/// The column of this name, which there is.
+const fn named(name: &str) -> Column {
+    let name = name.as_bytes();
+    let mut at = 0;
+    while at < COLUMNS.len() {
+        let column = COLUMNS[at].as_bytes();
+        let mut same = 0;
+        while same < name.len() && same < column.len() && name[same] == column[same] {
+            same += 1;
+        }
+        if same == name.len() && same == column.len() {
+            return Column(at as u8);
+        }
+        at += 1;
+    }
+    panic!("no such column")
+}
+
+const PARTS_OF_CALLS: [&str; 9] = [
     "aborted",
     "client_errors",
     "errors",
+    "fallbacks",
     "rate_limited",
     "streams",
     "wait_count",
@@ -307,6 +357,10 @@ mod tests {
                 "cache read input tokens by input tokens",
                 Unit::Share,
             ),
+            ("fallbacks/calls", "fallback_share", "fallback share", Unit::Share),
+            ("retries/calls", "retries/calls", "retries by calls", Unit::Plain),
+            ("fault_calls", "fault_calls", "calls with the same error", Unit::Count),
+            ("news", "news", "calls answered in a way not seen before", Unit::Count),
             ("p95(wait)", "p95(wait)", "p95 wait", Unit::Milliseconds),
             ("p99.9(duration)", "p99.9(duration)", "p99.9 duration", Unit::Milliseconds),
         ] {

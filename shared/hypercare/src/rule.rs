@@ -71,6 +71,12 @@ pub enum Method {
     Drift,
     /// By its share of what the hour before the window would make of it.
     Drop,
+    /// How near an hour's load is to that from which on, in the week before, the measure grew faster: thresholds are in
+    /// multiples of that load.
+    Knee,
+    /// By how much it is greater in a part of the calls (of one model, key, region, release, tag) than in all others of
+    /// the tenant, in an hour; differences that chance makes are left out.
+    Segments,
     /// Whether small differences from what is usual add up (CUSUM): thresholds are in spreads.
     Shift,
     /// Against the limit that a count of the week before sets for an hour: thresholds are in multiples of it.
@@ -141,10 +147,61 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
+    /// Each error that is the same one, whoever meets it.
+    Fault,
+    /// Each part of each tenant's calls.
+    Part,
+    /// Each provider, whoever calls it.
+    Provider,
     /// Each tenant's calls to each route.
     Route,
     /// The gateway as a whole; alerts carry no tenant.
     System,
+    /// Each way in which a provider answers.
+    Trait,
+}
+
+impl Scope {
+    /// What a series is called, as a label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Scope::Fault => "error",
+            Scope::Part => "part",
+            Scope::Provider => "provider",
+            Scope::Route | Scope::System => "route",
+            Scope::Trait => "change",
+        }
+    }
+
+    /// The same to people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Scope::Fault => "Error",
+            Scope::Part => "Part",
+            Scope::Provider => "Provider",
+            Scope::Route | Scope::System => "Route",
+            Scope::Trait => "Answers",
+        }
+    }
+
+    /// Whether a series is one tenant's.
+    pub fn has_tenant(self) -> bool {
+        matches!(self, Scope::Part | Scope::Route)
+    }
+
+    /// The provider that a series is about.
+    pub(crate) fn provider_of(self, series: &str) -> Option<&str> {
+        match self {
+            Scope::Provider => Some(series),
+            Scope::Fault | Scope::Trait => series.split(' ').next().filter(|name| *name != "gateway"),
+            Scope::Part => match series.split_once('=')? {
+                ("model", model) => model.split('/').next(),
+                ("provider", provider) => Some(provider),
+                _ => None,
+            },
+            Scope::Route | Scope::System => None,
+        }
+    }
 }
 
 /// What of the rollups a rule looks at.
@@ -156,6 +213,8 @@ pub enum Past {
     Days(i64),
     /// The histograms of the day that is over and of the week before it.
     Distribution(Timing),
+    /// Errors that were the same one, in these hours.
+    Faults(i64),
     /// The histogram of these minutes.
     Histogram(Timing, i64),
     /// What was counted in these hours, the one that goes on among them.
@@ -166,6 +225,10 @@ pub enum Past {
     Minutes(i64),
     /// Which models were called within a day.
     Models,
+    /// What was seen of providers for the first time in the hour that is over.
+    News,
+    /// The parts of the calls of the hour that is over.
+    Parts,
 }
 
 /// A rule to begin with.
@@ -190,6 +253,11 @@ fn common() -> Rule {
         tenant_id: None,
         route: None,
     }
+}
+
+/// A rule on the share of errors, to compare parts of the calls by.
+pub fn on_errors() -> Rule {
+    common()
 }
 
 /// The shipped rules.
@@ -306,6 +374,74 @@ pub fn default_pack() -> Vec<Rule> {
             keep_firing_minutes: 0,
             severity: Severity::Ticket,
             scope: Scope::System,
+            ..common.clone()
+        },
+        Rule {
+            id: "provider-outage".into(),
+            title: "A provider fails".into(),
+            threshold: 0.5,
+            min_count: 20,
+            for_minutes: 2,
+            // What it silences must be over first.
+            keep_firing_minutes: 15,
+            scope: Scope::Provider,
+            ..common.clone()
+        },
+        Rule {
+            id: "fallback-share".into(),
+            title: "Fallbacks are at work".into(),
+            measure: Measure::Ratio(Column::FALLBACKS, Column::CALLS),
+            threshold: 0.1,
+            min_count: 50,
+            window_minutes: 10,
+            for_minutes: 5,
+            // The callers get their answers.
+            severity: Severity::Ticket,
+            ..common.clone()
+        },
+        Rule {
+            id: "retries".into(),
+            title: "Calls take more than one try".into(),
+            measure: Measure::Ratio(Column::RETRIES, Column::CALLS),
+            threshold: 0.25,
+            min_count: 50,
+            window_minutes: 10,
+            for_minutes: 5,
+            severity: Severity::Ticket,
+            ..common.clone()
+        },
+        Rule {
+            id: "error-surge".into(),
+            title: "A known error has become frequent".into(),
+            measure: Measure::Faults,
+            method: Method::Surge,
+            threshold: 1.0,
+            min_count: 20,
+            // Looked at once an hour.
+            keep_firing_minutes: 1,
+            severity: Severity::Ticket,
+            scope: Scope::Fault,
+            ..common.clone()
+        },
+        Rule {
+            id: "part-worse".into(),
+            title: "Part of the calls fails more than the others".into(),
+            method: Method::Segments,
+            threshold: 0.05,
+            min_count: 100,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Part,
+            ..common.clone()
+        },
+        Rule {
+            id: "provider-change".into(),
+            title: "A provider answers differently".into(),
+            measure: Measure::News,
+            min_count: 3,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Trait,
             ..common
         },
     ]
@@ -390,7 +526,8 @@ impl Rule {
             (Method::BurnRate { .. }, _) => (0.1, 100.0),
             (Method::Drift, _) => (0.01, 10.0),
             (Method::Drop, _) => (0.0, 1.0),
-            (Method::Surge, _) => (0.1, 100.0),
+            (Method::Knee | Method::Surge, _) => (0.1, 100.0),
+            (Method::Segments, _) => (0.0, 1.0),
             (Method::Trend { .. }, _) => (0.0, 365.0),
             // A series without a single call never had a habit to break.
             (Method::Threshold, Measure::Silence) => (0.01, 1.0),
@@ -421,8 +558,11 @@ impl Rule {
         match (self.method, self.measure) {
             (Method::Anomaly, _) => vec![Past::Hours(ANOMALY_HOURS)],
             (Method::Drift, Measure::Quantile(timing, _)) => vec![Past::Distribution(timing)],
+            (Method::Segments, _) => vec![Past::Parts],
+            (_, Measure::Faults) => vec![Past::Faults(SURGE_HOURS)],
+            (_, Measure::News) => vec![Past::News],
             (Method::Shift, _) => vec![Past::Hours(SHIFT_HOURS)],
-            (Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
+            (Method::Knee | Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
             (Method::BurnRate { .. }, _) => vec![Past::Minutes(minutes), Past::Hours(BURN_HOURS)],
             (Method::Trend { .. }, _) => vec![Past::Days(TREND_DAYS)],
             (_, Measure::Silence) => vec![Past::Activity(minutes)],
@@ -440,6 +580,8 @@ impl Rule {
     pub fn looks_at(&self, minute_ms: i64) -> bool {
         let (every, offset) = match (self.method, self.measure) {
             (Method::Trend { .. }, _) | (_, Measure::ModelDaysLeft | Measure::PriceTableAge) => (24 * 60, 5),
+            // Once these were counted as well.
+            (Method::Knee | Method::Segments, _) | (_, Measure::Faults | Measure::News) => (60, 9),
             (Method::Drop | Method::Threshold, _) => return true,
             (Method::BurnRate { .. }, _) => (5, 0),
             (Method::Anomaly | Method::Drift | Method::Shift | Method::Surge, _) => (60, 5),
@@ -451,9 +593,9 @@ impl Rule {
     pub fn unit(&self) -> Unit {
         match self.method {
             Method::Anomaly | Method::Shift => Unit::Spreads,
-            Method::BurnRate { .. } | Method::Surge => Unit::Times,
+            Method::BurnRate { .. } | Method::Knee | Method::Surge => Unit::Times,
             Method::Drift => Unit::Plain,
-            Method::Drop => Unit::Share,
+            Method::Drop | Method::Segments => Unit::Share,
             Method::Threshold => self.measure.unit(),
             Method::Trend { .. } => Unit::Days,
         }
@@ -501,13 +643,13 @@ impl Rule {
             Some("below") => Side::Below,
             Some(_) => return Err(FieldError::new("side", "must be `above` or `below`")),
         };
-        let whole_only = matches!(measure, Measure::Lost | Measure::PriceTableAge);
-        let parts_only = matches!(measure, Measure::ModelDaysLeft | Measure::Silence);
+        let only = if method == Method::Segments { Some(Scope::Part) } else { measure.scope() };
         let scope = match text("scope", take("scope"))?.as_deref() {
-            None if whole_only => Scope::System,
-            None | Some("route") => Scope::Route,
+            None => only.unwrap_or(Scope::Route),
+            Some("provider") => Scope::Provider,
+            Some("route") => Scope::Route,
             Some("system") => Scope::System,
-            Some(_) => return Err(FieldError::new("scope", "must be `route` or `system`")),
+            Some(_) => return Err(FieldError::new("scope", "must be `provider`, `route` or `system`")),
         };
         let rule = Rule {
             id: id.to_owned().into(),
@@ -521,15 +663,28 @@ impl Rule {
             route: text("route", take("route"))?,
             ..common()
         };
-        let is_whole = matches!(rule.scope, Scope::System);
-        if if is_whole { parts_only } else { whole_only } {
+        let is_counted = measure.parts().is_some();
+        if only.map_or(scope == Scope::Provider && !is_counted, |only| only != scope) {
             return Err(FieldError::new("scope", "does not go with this measure"));
         }
-        if is_whole && (rule.tenant_id.is_some() || rule.route.is_some()) {
+        if scope == Scope::System && (rule.tenant_id.is_some() || rule.route.is_some()) {
             return Err(FieldError::new("scope", "of the gateway as a whole has no tenant and no route"));
         }
+        for (field, chosen, applies) in [
+            ("tenant_id", &rule.tenant_id, scope.has_tenant()),
+            ("route", &rule.route, scope == Scope::Route),
+        ] {
+            if chosen.is_some() && !applies {
+                return Err(FieldError::new(field, "does not apply to this rule"));
+            }
+        }
         let fits = match method {
-            Method::Threshold => true,
+            Method::Threshold => measure != Measure::Faults,
+            Method::Surge if measure == Measure::Faults => true,
+            Method::Knee => matches!(measure.parts(), Some((_, Some(_)))),
+            Method::Segments => {
+                matches!(measure.parts(), Some((over, Some(Column::CALLS))) if over.is_outcome())
+            }
             Method::Drift => matches!(measure, Measure::Quantile(..)),
             Method::Drop | Method::Surge => {
                 matches!(measure.parts(), Some((_, None))) && measure != Measure::Lost
@@ -572,6 +727,8 @@ impl Method {
             },
             "drift" => Ok(Method::Drift),
             "drop" => Ok(Method::Drop),
+            "knee" => Ok(Method::Knee),
+            "segments" => Ok(Method::Segments),
             "shift" => Ok(Method::Shift),
             "surge" => Ok(Method::Surge),
             "threshold" => Ok(Method::Threshold),
@@ -581,7 +738,7 @@ impl Method {
             },
             _ => Err(FieldError::new(
                 "method",
-                "must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`",
+                "must be `anomaly`, `burn_rate`, `drift`, `drop`, `knee`, `segments`, `shift`, `surge`, `threshold` or `trend`",
             )),
         }
     }
@@ -749,6 +906,12 @@ mod tests {
             "gateway-overhead",
             "model-ends",
             "price-table-old",
+            "provider-outage",
+            "fallback-share",
+            "retries",
+            "error-surge",
+            "part-worse",
+            "provider-change",
         ];
         assert_eq!(ids, expected);
         for rule in &pack {
@@ -779,7 +942,7 @@ mod tests {
     #[test]
     fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
         let minutes: Vec<i64> = default_pack().iter().map(Rule::history_minutes).collect();
-        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5]);
+        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5, 5, 10, 10, 5, 5, 5]);
     }
 
     #[test]
@@ -937,7 +1100,7 @@ mod tests {
             ),
             (
                 r#"{"title":"t","measure":"calls","method":"magic","threshold":1}"#,
-                "method must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`",
+                "method must be `anomaly`, `burn_rate`, `drift`, `drop`, `knee`, `segments`, `shift`, `surge`, `threshold` or `trend`",
             ),
             (
                 r#"{"title":"t","measure":"calls","method":{"kind":"shift","limit":3},"threshold":1}"#,

@@ -302,7 +302,8 @@ const INSERT_CALLS: &str = "
      cache_status, region, release, trace_id, cache_write_1h_input_tokens, audio_input_tokens,
      image_input_tokens, audio_output_tokens, image_output_tokens, images, searches, file_searches, search_units,
      audio_ms, characters, service_tier, native_finish_reason, prompt_version, tags, upstream_ms, tries,
-     tries_limited, fell_back, first_chunk_bucket, upstream_bucket, overhead_bucket, rate_bucket)
+     tries_limited, fell_back, first_chunk_bucket, upstream_bucket, overhead_bucket, rate_bucket,
+     error_template)
     SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
            value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
            value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
@@ -319,7 +320,8 @@ const INSERT_CALLS: &str = "
            value ->> 'characters', value ->> 'service_tier', value ->> 'native_finish_reason',
            value ->> 'prompt_version', value ->> 'tags', value ->> 'upstream_ms', value ->> 'tries',
            value ->> 'tries_limited', value ->> 'fell_back', value ->> 'first_chunk_bucket',
-           value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket'
+           value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket',
+           value ->> 'error_template'
     FROM item
     WHERE value ->> 'tenant_id' <> '' OR (SELECT count(*) FROM (
         SELECT 1 FROM calls

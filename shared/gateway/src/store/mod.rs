@@ -7,6 +7,7 @@ pub mod calls;
 pub mod changes;
 pub mod counting;
 pub mod escalations;
+pub mod faults;
 pub mod health;
 pub mod identity;
 pub mod migrations;

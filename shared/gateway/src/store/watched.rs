@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::rollups::Grain;
-use crate::ports::{Database, PortError, Statement, read_all};
+use crate::ports::{Database, PortError, Statement, read_all, rows};
 
 /// Ranges of buckets, each from one to another.
 pub type Spans = Vec<(i64, i64)>;
@@ -18,6 +18,14 @@ pub struct Wanted {
     pub counts: Vec<(Grain, i64, i64)>,
     /// Of these columns.
     pub columns: Vec<Column>,
+    /// The same counts by provider.
+    pub providers: Vec<(Grain, i64, i64)>,
+    /// The parts of the calls of each of these hours.
+    pub parts: Vec<i64>,
+    /// Errors, in the hours from this one to that one, of those that were met since a third.
+    pub faults: Option<(i64, i64, i64)>,
+    /// What providers answered for the first time in these hours, from one to another.
+    pub news: Option<(i64, i64)>,
     /// In which minutes there were calls at all, from this one to that one.
     pub activity: Option<(i64, i64)>,
     /// Records lost, from this minute to that one.
@@ -41,6 +49,69 @@ pub struct Found {
     pub histograms: Vec<Vec<Span>>,
     /// Models that were called.
     pub models: Vec<Model>,
+    /// For each of the counts by provider.
+    pub providers: Vec<Vec<Counts>>,
+    /// Parts of the calls.
+    pub parts: Vec<Part>,
+    /// Errors.
+    pub faults: Vec<Fault>,
+    /// What was seen for the first time.
+    pub news: Vec<News>,
+}
+
+/// One part of a tenant's calls: all to one model, of one key, from one region.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Part {
+    /// What the side it belongs to goes by.
+    pub side: String,
+    /// Whose calls.
+    pub tenant_id: String,
+    /// What they have in common, `model=openai/gpt-5`; empty: all of them.
+    pub part: String,
+    /// All of them.
+    pub calls: i64,
+    /// By how they ended.
+    pub aborted: i64,
+    /// By how they ended.
+    pub client_errors: i64,
+    /// By how they ended.
+    pub errors: i64,
+    /// By how they ended.
+    pub rate_limited: i64,
+}
+
+impl Part {
+    /// Those that ended like this.
+    pub fn ended(&self, column: Column) -> i64 {
+        match column.name() {
+            "aborted" => self.aborted,
+            "client_errors" => self.client_errors,
+            "rate_limited" => self.rate_limited,
+            _ => self.errors,
+        }
+    }
+}
+
+/// One error, hour by hour.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Fault {
+    /// The error.
+    pub fault: String,
+    /// JSON list: hours since the epoch, and how many calls ended so.
+    pub hours: String,
+}
+
+/// What a provider answered for the first time.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct News {
+    /// The provider, the model, and what it is.
+    pub news: String,
+    /// The hour.
+    pub first_ms: i64,
+    /// How many calls there were of it.
+    pub calls: i64,
+    /// What was known before, in a few words.
+    pub known: String,
 }
 
 /// The calls of one tenant to one route.
@@ -106,7 +177,25 @@ pub struct Model {
 pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortError> {
     let mut statements = Vec::new();
     for (grain, from_ms, to_ms) in &wanted.counts {
-        statements.push(Statement::new(counts(*grain, &wanted.columns), [json!(from_ms), json!(to_ms)]));
+        statements.push(Statement::new(
+            counts(*grain, &wanted.columns, ("tenant_id", "route", "true")),
+            [json!(from_ms), json!(to_ms)],
+        ));
+    }
+    for (grain, from_ms, to_ms) in &wanted.providers {
+        let by = ("''", "provider_name", "provider_name <> ''");
+        statements.push(Statement::new(counts(*grain, &wanted.columns, by), [json!(from_ms), json!(to_ms)]));
+    }
+    if !wanted.parts.is_empty() {
+        let hours =
+            wanted.parts.iter().map(|hour_ms| (hour_ms.to_string(), String::new(), *hour_ms, *hour_ms));
+        statements.push(parts(Grain::Hour, hours));
+    }
+    if let Some((from_ms, to_ms, since_ms)) = wanted.faults {
+        statements.push(Statement::new(FAULTS, [json!(from_ms), json!(to_ms), json!(since_ms)]));
+    }
+    if let Some((from_ms, to_ms)) = wanted.news {
+        statements.push(Statement::new(NEWS, [json!(from_ms), json!(to_ms), json!(KNOWN_MS)]));
     }
     if let Some((from_ms, to_ms)) = wanted.activity {
         statements.push(Statement::new(ACTIVITY, [json!(from_ms), json!(to_ms)]));
@@ -130,6 +219,18 @@ pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortErro
     for _ in &wanted.counts {
         found.counts.push(read_all(next()?)?);
     }
+    for _ in &wanted.providers {
+        found.providers.push(read_all(next()?)?);
+    }
+    if !wanted.parts.is_empty() {
+        found.parts = read_all(next()?)?;
+    }
+    if wanted.faults.is_some() {
+        found.faults = read_all(next()?)?;
+    }
+    if wanted.news.is_some() {
+        found.news = read_all(next()?)?;
+    }
     if wanted.activity.is_some() {
         found.activity = read_all(next()?)?;
     }
@@ -145,17 +246,66 @@ pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortErro
     Ok(found)
 }
 
+/// The parts of the calls of some times, each told apart by a name: of one tenant, or of every one of them.
+pub async fn parts_of(
+    db: &impl Database,
+    times: impl Iterator<Item = (String, String, i64, i64)>,
+) -> Result<Vec<Part>, PortError> {
+    rows(db, parts(Grain::Minute, times)).await
+}
+
+fn parts(grain: Grain, times: impl Iterator<Item = (String, String, i64, i64)>) -> Statement {
+    let times: Vec<_> = times.collect();
+    let grain = grain.word();
+    let side = |table: &str| {
+        format!(
+            "FROM json_each(?1) AS side CROSS JOIN {table} ON grain = '{grain}'
+             AND bucket_ms BETWEEN side.value ->> 2 AND side.value ->> 3
+             AND (side.value ->> 1 = '' OR tenant_id = side.value ->> 1) AND tenant_id <> ''"
+        )
+    };
+    let ends = ["aborted", "client_error", "error", "rate_limited"];
+    let ends = ends.map(|word| format!("CASE outcome WHEN '{word}' THEN calls ELSE 0 END"));
+    let (rollups, breakdowns) = (side("rollups"), side("breakdowns"));
+    Statement::new(
+        format!(
+            "WITH counted AS MATERIALIZED (
+                 SELECT side.value ->> 0 AS side, tenant_id, provider_name, model, calls, {} AS aborted,
+                        {} AS client_errors, {} AS errors, {} AS rate_limited {rollups})
+             SELECT side, tenant_id, part, sum(calls) AS calls, sum(aborted) AS aborted,
+                    sum(client_errors) AS client_errors, sum(errors) AS errors, sum(rate_limited) AS rate_limited
+             FROM (
+                 SELECT side, tenant_id, '' AS part, calls, aborted, client_errors, errors, rate_limited FROM counted
+                 UNION ALL
+                 SELECT side, tenant_id, 'provider=' || provider_name, calls, aborted, client_errors, errors,
+                        rate_limited
+                 FROM counted WHERE provider_name NOT IN ('', 'other')
+                 UNION ALL
+                 SELECT side, tenant_id, 'model=' || provider_name || '/' || model, calls, aborted, client_errors,
+                        errors, rate_limited
+                 FROM counted WHERE model NOT IN ('', 'other')
+                 UNION ALL
+                 SELECT side.value ->> 0, tenant_id, iif(dimension = 'key_id', 'key', dimension) || '=' || label,
+                        calls, aborted, client_errors, errors, rate_limited
+                 {breakdowns} AND dimension <> 'error_type' AND label <> 'other')
+             GROUP BY side, tenant_id, part",
+            ends[0], ends[1], ends[2], ends[3]
+        ),
+        [json!(json!(times).to_string())],
+    )
+}
+
 /// D1 takes every number for a REAL, so a difference of two would be one as well.
-fn counts(grain: Grain, columns: &[Column]) -> String {
+fn counts(grain: Grain, columns: &[Column], (tenant, route, which): (&str, &str, &str)) -> String {
     let (word, width_ms) = (grain.word(), grain.width_ms());
     let sums: Vec<String> = columns.iter().map(|column| sum(*column)).collect();
     let sums = sums.join(", ");
     format!(
         "SELECT tenant_id, route, json_group_array(json(counted)) AS buckets FROM (
-             SELECT tenant_id, route,
+             SELECT {tenant} AS tenant_id, {route} AS route,
                     json_array(CAST(bucket_ms - ?1 AS INTEGER) / {width_ms}, {sums}) AS counted
-             FROM rollups WHERE grain = '{word}' AND bucket_ms BETWEEN ?1 AND ?2
-             GROUP BY tenant_id, route, bucket_ms)
+             FROM rollups WHERE grain = '{word}' AND bucket_ms BETWEEN ?1 AND ?2 AND {which}
+             GROUP BY {tenant}, {route}, bucket_ms)
          GROUP BY tenant_id, route"
     )
 }
@@ -190,6 +340,31 @@ fn histograms(timing: Timing, grain: Grain) -> String {
          GROUP BY span, tenant_id, route"
     )
 }
+
+/// Of an error whatever was counted: how long it is known matters as well.
+const FAULTS: &str = "
+    SELECT fault, json_group_array(json_array(CAST(hour_ms AS INTEGER) / 3600000, calls)) AS hours
+    FROM (SELECT DISTINCT fault AS met FROM faults WHERE hour_ms BETWEEN ?3 AND ?2)
+         CROSS JOIN faults ON fault = met AND hour_ms BETWEEN ?1 AND ?2
+    GROUP BY fault";
+
+/// A model that answers for the first time is no news of its provider. One that has a new word for each call is none
+/// at all.
+const NEWS: &str = "
+    SELECT n.provider_name
+           || CASE n.kind WHEN 'served_model' THEN ' ' || n.model || ' served as ' || n.value
+                          WHEN 'finish_reason' THEN ' ' || n.model || ' ends with ' || n.value
+                          ELSE ' fails with ' || n.value END AS news,
+           n.first_ms, n.calls, group_concat(k.value, ', ') AS known
+    FROM traits AS n INDEXED BY traits_by_first
+         JOIN traits AS k ON k.provider_name = n.provider_name AND k.model = n.model AND k.kind = n.kind
+              AND k.first_ms < n.first_ms
+    WHERE n.first_ms BETWEEN ?1 AND ?2
+    GROUP BY n.provider_name, n.model, n.kind, n.value
+    HAVING min(k.first_ms) <= n.first_ms - ?3 AND count(*) <= 30";
+
+/// For how long a provider's answers must be known before something about them can be new.
+const KNOWN_MS: i64 = 7 * 86_400_000;
 
 /// Nobody misses calls without a key, nor those of a tenant that was shut out.
 const ACTIVITY: &str = "
