@@ -100,6 +100,13 @@ fn a_part_of_the_calls_that_fails_more_than_the_others_is_told() {
     );
     assert_eq!(fact(&watch, 0, "All other calls"), ["3.3 %"]);
     assert_eq!(fact(&watch, 0, "Part"), ["key=key_4"]);
+    // A preview sees the same.
+    let rule = hypercare::rule::shipped("part-worse").unwrap();
+    let (from_ms, to_ms) = (NEW_YEAR_MS, NEW_YEAR_MS + 10 * MINUTE_MS);
+    let preview = block_on(rules::preview(&*watch.host, &rule, from_ms, to_ms)).unwrap();
+    let told: Vec<_> =
+        preview.episodes.iter().map(|told| (told.tenant_id.as_deref(), told.route.as_deref())).collect();
+    assert_eq!(told, [(Some("tn_a"), Some("key=key_4"))]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn a_tick_counts_looks_tells_and_reports() {
         delivered: 1,
         undelivered: 0,
         deleted: 0,
-        chores: vec!["retention-calls", "retention-0", "retention-1"],
+        chores: vec!["retention-calls", "retention-0", "faults"],
         failed_steps: vec![],
     };
     assert_eq!(report, expected);
@@ -203,7 +203,7 @@ fn what_is_told_together_is_told_to_the_last_one_wherever_a_tick_dies() {
 #[test]
 fn a_step_that_fails_does_not_stop_the_others() {
     // The batches of a tick: claim, dirty, count, standing, watched, tenants, write, pending, circumstances, changes,
-    // write, claim, …
+    // parts, write, claim, …
     for (n, step) in [
         (1, "rollups"),
         (2, "rollups"),
@@ -213,7 +213,8 @@ fn a_step_that_fails_does_not_stop_the_others() {
         (8, "attention"),
         (9, "attention"),
         (10, "attention"),
-        (11, "deliveries"),
+        (11, "attention"),
+        (12, "deliveries"),
     ] {
         let mut watch = Watch::new();
         watch.webhook(None, HOOK);
@@ -387,7 +388,7 @@ fn chores_are_done_when_they_are_due_and_a_missed_one_later() {
     let mut watch = Watch::new();
     // A new deployment does them all, in its first two minutes.
     let first: BTreeSet<_> = watch.play("2s").into_iter().flat_map(|report| report.chores).collect();
-    assert_eq!(first.len(), 7, "{first:?}");
+    assert_eq!(first.len(), 8, "{first:?}");
     let counted = |watch: &mut Watch, minutes: &str| {
         let reports = watch.play(minutes);
         reports

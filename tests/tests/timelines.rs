@@ -56,7 +56,7 @@ fn an_alert_that_changes_sides_too_often_is_held_open() {
     let rule = Rule::parse("ru_1", br#"{"title":"t","measure":"error_share","threshold":0.5}"#).unwrap();
     let rule = Rule { window_minutes: 1, keep_firing_minutes: 0, ..rule };
     let story = "bsbsbsbsbsbsssssssss";
-    let stands = stands(&rule, story, |rule, letter, firing| errors(rule, letter, firing));
+    let stands = stands(&rule, story, errors);
     insta::assert_snapshot!("flapping", format!("{LEGEND}\nstory  {story}\nstands {stands}\n"));
 }
 

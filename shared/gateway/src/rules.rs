@@ -158,9 +158,9 @@ pub struct Preview {
 /// An alert there would have been.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Told {
-    /// Whose calls; none for the gateway as a whole.
+    /// Whose calls; none if it is no one tenant's.
     pub tenant_id: Option<String>,
-    /// Which route; none for the gateway as a whole.
+    /// Which route, or what else the rule looks at one by one; none for the gateway as a whole.
     pub route: Option<String>,
     /// When it would have fired, unix milliseconds.
     pub fired_ms: i64,
@@ -220,7 +220,7 @@ fn replay(rule: &Rule, sight: &Sight, key: &Key, preview: &mut Preview, values: 
         match change {
             Some(Change::Fired(fired, ..)) => {
                 open = Some(Told {
-                    tenant_id: name(&key.0),
+                    tenant_id: name(&key.0).filter(|_| rule.scope.has_tenant()),
                     route: name(&key.1),
                     fired_ms: fired.opened_ms,
                     resolved_ms: None,

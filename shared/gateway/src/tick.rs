@@ -67,9 +67,6 @@ fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
         chore("hours", (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
         }),
-        chore("faults", (60, 6), faults::STATEMENTS, |host, now_ms| {
-            Box::pin(async move { Ok(faults::count(host, now_ms).await.map(|()| 0)?) })
-        }),
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),
@@ -78,6 +75,10 @@ fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
         turn!(2),
         turn!(3),
         turn!(4),
+        // The same, for the errors of the hour and the answers of providers.
+        chore("faults", (60, 6), faults::STATEMENTS, |host, now_ms| {
+            Box::pin(async move { Ok(faults::count(host, now_ms).await.map(|()| 0)?) })
+        }),
     ]
 }
 
