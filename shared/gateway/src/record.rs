@@ -596,7 +596,7 @@ mod tests {
             release: "test",
         });
         let said = "Rate limit of org-4711 reached for \"secret words\". Retry in 20s.";
-        draft.failed(&UpstreamError::new(llm::ErrorClass::RateLimited, said));
+        draft.failed(&UpstreamError::new(llm::ErrorClass::Rate, said));
         let record = draft.finish_whole(1, 429, Some("rate_limited"), Summary::default(), b"");
         assert_eq!(
             record.error_template.as_deref(),
