@@ -138,12 +138,13 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
     {
         return call::call(host, incoming, operation, route).await;
     }
+    let path = plain(incoming.uri().path());
     if incoming.method() == Method::GET
-        && let Some(answer) = models::answer(incoming, host).await
+        && let Some(answer) = models::answer(path, incoming, host).await
     {
         return Reply::unrecorded(answer);
     }
-    let kept = match kept(incoming.uri().path()) {
+    let kept = match kept(path) {
         Some((kind, path)) => objects::answer(host, incoming, kind, path).await,
         None => None,
     };
@@ -155,8 +156,31 @@ pub async fn handle<H: Host>(incoming: &Incoming, host: &H) -> Reply<H::Stream> 
         if let Some(cause) = error.cause() {
             host.log(&format!("{} {}: {cause}", incoming.method(), incoming.uri().path()));
         }
-        Reply::unrecorded(call::error_response(&error, None))
+        Reply::unrecorded(call::error_in(clients_of(path).0, &error, None))
     })
+}
+
+/// The path as everybody else has it: before the version, Groq's clients put `/openai`, and Azure's.
+fn plain(path: &str) -> &str {
+    path.strip_prefix("/openai").filter(|rest| rest.starts_with("/v1")).unwrap_or(path)
+}
+
+/// Whose clients ask at such paths, rightly or not, and what their base URL is to be.
+fn clients_of(path: &str) -> (&'static dyn Operation, &'static str) {
+    const WHOLE: &str = "This client's base URL is the gateway's address, without a path. ";
+    if path.starts_with("/admin/") || path.starts_with("/internal/") {
+        (&Chat(&ChatCompletions), "")
+    } else if path.contains("/v1beta") || path.ends_with("enerateContent") {
+        (&Chat(&GenerateContent), WHOLE)
+    } else if path.contains("/messages") {
+        (&Chat(&Messages), WHOLE)
+    } else if path.contains("/model/") || path.contains("/converse") {
+        (&Chat(&Converse), WHOLE)
+    } else if path.starts_with("/v2/") {
+        (&Chat(&Cohere), WHOLE)
+    } else {
+        (&Chat(&ChatCompletions), "A client's base URL ends in `/v1`. ")
+    }
 }
 
 /// A socket is opened with a GET; everything else is sent.
@@ -181,8 +205,7 @@ fn kept(path: &str) -> Option<(Kind, &str)> {
 
 /// What a caller at this path wants, and the path's template.
 fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
-    // Before the version, Groq's clients put this, and Azure's.
-    let path = path.strip_prefix("/openai").unwrap_or(path);
+    let path = plain(path);
     match path {
         "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
         "/v1/completions" => Some((&Chat(&Completions), "/v1/completions")),
@@ -265,6 +288,7 @@ async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Response<Bytes
 
 /// 405 where another method would do, else 404.
 pub(crate) fn no_route(method: &str, path: &str) -> Error {
+    let path = plain(path);
     let matches = |template: &str| {
         let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
         loop {
@@ -283,9 +307,7 @@ pub(crate) fn no_route(method: &str, path: &str) -> Error {
     };
     match ROUTES.iter().find(|(_, template)| matches(template)) {
         Some((allowed, _)) => Error::MethodNotAllowed { method: method.to_owned(), allowed },
-        None => Error::NotFound(format!(
-            "route {path}. A client's base URL ends in `/v1`; openapi.json lists the routes"
-        )),
+        None => Error::NotFound(format!("route {path}. {}openapi.json lists the routes", clients_of(path).1)),
     }
 }
 

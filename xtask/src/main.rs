@@ -56,8 +56,9 @@ fn help(name: Option<&str>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("{INTRODUCTION}");
+    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or_default();
     for command in COMMANDS {
-        println!("  {:<7} {}", command.name, command.summary);
+        println!("  {:<width$}  {}", command.name, command.summary);
     }
     println!("\n`cargo xtask <command> --help` tells more about one.");
     ExitCode::SUCCESS

@@ -1,6 +1,10 @@
 //! Where a call goes: a name becomes a list of targets, tried in order.
 
-use llm::{Provider, operation::Operation, provider};
+use llm::{
+    Provider, demo,
+    operation::Operation,
+    provider::{self, Api},
+};
 
 use crate::{Error, auth::Caller};
 
@@ -86,8 +90,11 @@ pub fn may_use(provider: &Provider, caller: &Caller) -> bool {
     })
 }
 
-fn choice(target: &str) -> Option<Choice<'_>> {
-    provider::split(target).map(|(provider, model)| Choice { provider, model })
+/// The target that is named in full. What a provider serves is its own to say, but for the built-in one.
+pub fn choice(target: &str) -> Option<Choice<'_>> {
+    let (provider, model) = provider::split(target)?;
+    let is_there = provider.api != Api::Demo || demo::MODELS.contains(&model);
+    is_there.then_some(Choice { provider, model })
 }
 
 /// A caller's text in an error: a name is short, anything longer is not one.
@@ -126,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_name_becomes_targets_if_the_key_may() {
-        let cases: [(&str, Option<&[&str]>, &str); 11] = [
+        let cases: [(&str, Option<&[&str]>, &str); 12] = [
+            ("demo/nope", None, "model_not_found"),
             ("openai/gpt-5", None, "openai/gpt-5"),
             ("openrouter/meta/llama", None, "openrouter/meta/llama"),
             ("fast", None, "groq/llama openai/gpt-5-mini"),

@@ -145,6 +145,8 @@ pub struct Filter {
     pub status: Option<i64>,
     /// Only with this outcome.
     pub outcome: Option<String>,
+    /// Only by this provider, by OpenTelemetry's name.
+    pub provider_name: Option<String>,
     /// Only for this model, as requested, asked for or served.
     pub model: Option<String>,
     /// Only of this trace.
@@ -197,6 +199,7 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         ("tenant_id = {}", &filter.tenant_id),
         ("key_id = {}", &filter.key_id),
         ("outcome = {}", &filter.outcome),
+        ("provider_name = {}", &filter.provider_name),
         ("{} IN (request_model, target_model, response_model)", &filter.model),
         ("trace_id = {}", &filter.trace_id),
         ("prompt_version = {}", &filter.prompt_version),
@@ -258,6 +261,12 @@ fn call(mut row: Value) -> Result<Call, PortError> {
     let Value::Object(mut columns) = row else {
         return Err(PortError::new("database", "a call is no object"));
     };
+    // What is not known is an empty text in the table, so that it can be counted by.
+    for name in ["tenant_id", "key_id", "request_model", "provider_name", "target_model"] {
+        if columns.get(name).is_some_and(|value| value == "") {
+            columns.insert(name.to_owned(), Value::Null);
+        }
+    }
     for internal in INTERNAL {
         columns.remove(internal);
     }

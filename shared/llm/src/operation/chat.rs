@@ -10,7 +10,7 @@ use crate::{
     demo,
     dialect::{bend, messages::Invoke},
     front::{ErrorBody, Front, Head, Peek},
-    provider::{Api, Betas, Hosting},
+    provider::{self, Api, Betas, Hosting},
     translate::{self, Translate},
 };
 
@@ -101,8 +101,16 @@ impl Operation for Chat {
         self.0.headers(status, request_id, headers);
     }
 
-    fn demo(&self, ask: &Ask<'_>, model: &str) -> Result<demo::Answer, Error> {
-        demo::answer(model, &self.0.parse(ask.peek, ask.body)?, &ask.head())
+    fn demo(&self, ask: &Ask<'_>, model: &str) -> Result<demo::Reply, Error> {
+        let unified = self.0.parse(ask.peek, ask.body)?;
+        // What always fails may be asked for anything.
+        if model == demo::MODELS[0] {
+            let provider = provider::find("demo").expect("a row of the table");
+            capability::check(&unified, &Target { provider, model, base_url: "", credential: None }, false)?;
+        }
+        let mut reply = demo::answer(model, &unified, &ask.head())?;
+        reply.dropped.extend(Betas::None.sort(ask.headers).1);
+        Ok(reply)
     }
 }
 
