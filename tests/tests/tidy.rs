@@ -184,9 +184,10 @@ fn the_readme_tells_how_many_models_have_a_list_price() {
 #[test]
 fn the_readme_tells_the_numbers_of_every_shipped_rule() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    for rule in hypercare::rule::rules() {
+    for rule in hypercare::rule::default_pack() {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{}` |", rule.id)));
-        let cells: Vec<&str> = row.unwrap_or_else(|| panic!("{}", rule.id)).split('|').map(str::trim).collect();
+        let cells: Vec<&str> =
+            row.unwrap_or_else(|| panic!("{}", rule.id)).split('|').map(str::trim).collect();
         let number = |number: i64, counts: bool| if counts { number.to_string() } else { "–".to_owned() };
         let view = serde_json::to_value(&rule).unwrap();
         let expected = [
@@ -205,6 +206,6 @@ fn the_changelog_tells_of_every_migration() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
     let schema = changelog.split("### Schema").nth(1).unwrap().split("###").next().unwrap();
     for (name, _) in MIGRATIONS {
-        assert!(schema.contains(&format!("- {}: ", &name[..4])), "{name}");
+        assert!(schema.contains(&name[..4]), "{name}");
     }
 }

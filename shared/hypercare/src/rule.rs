@@ -910,7 +910,10 @@ mod tests {
                 r#"{"title":"t","measure":"calls","threshold":1,"colour":1}"#,
                 r#"`body` has an unknown field "colour"."#,
             ),
-            (r#"{"title":" ","measure":"calls","threshold":1}"#, "`title` must be a text of up to 200 bytes."),
+            (
+                r#"{"title":" ","measure":"calls","threshold":1}"#,
+                "`title` must be a text of up to 200 bytes.",
+            ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"side":"left"}"#,
                 "`side` must be `above` or `below`.",

@@ -357,7 +357,10 @@ mod tests {
             ("https://", "must be a URL"),
             ("https:///path", "must be a URL"),
             ("https://exa mple.com/", "must be a URL"),
-            ("https://bücher.example/", "must be in ASCII: write other letters as %C3%A4, and those of a host name as xn--"),
+            (
+                "https://bücher.example/",
+                "must be in ASCII: write other letters as %C3%A4, and those of a host name as xn--",
+            ),
             ("https://%6cocalhost/", "must be a URL"),
             ("https://example.com\\@localhost/", "must be a URL"),
             ("https://[::1%25lo]/", "must have a valid host name"),
