@@ -1,5 +1,7 @@
 //! The deployment's settings, read once.
 
+use llm::kept;
+
 use crate::{ports::Limits, secret::Secrets};
 
 /// What a deployment can set. Provider keys are looked up when a call needs them, so that a provider
@@ -26,6 +28,8 @@ pub struct Config {
     pub session_ms: i64,
     /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
     pub max_retry_wait_ms: i64,
+    /// `CLOUD_FILES`: what callers may have read with the gateway's own identity in a cloud.
+    pub cloud_files: Vec<String>,
     /// `RELEASE`: the name of what is deployed, for records.
     pub release: String,
     /// `ALLOW_LOCAL_RECEIVERS`: alert receivers may be on this machine. For development only.
@@ -49,6 +53,14 @@ impl Config {
             }
             Some(secret) => Some(Secrets::derive(&secret)),
         };
+        let places = lookup("CLOUD_FILES").unwrap_or_default();
+        let places = places.split(',').map(str::trim).filter(|place| !place.is_empty()).map(str::to_owned);
+        let cloud_files: Vec<String> = places.collect();
+        if let Some(place) = cloud_files.iter().find(|place| !kept::is_place(place)) {
+            return Err(format!(
+                "CLOUD_FILES must hold places like gs://bucket/path/, s3://bucket/path/ or projects/…, parted by commas, not `{place}`"
+            ));
+        }
         let idle_ms = number("IDLE_TIMEOUT_MS", 30_000, 100..=600_000)?;
         let first_byte_ms = number("FIRST_BYTE_TIMEOUT_MS", 30_000, 100..=600_000)?;
         let answer_ms = number("ANSWER_TIMEOUT_MS", 300_000, 100..=3_600_000)?;
@@ -68,6 +80,7 @@ impl Config {
             session_idle_ms: number("SESSION_IDLE_MS", 300_000, 100..=3_600_000)?,
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
+            cloud_files,
             release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             allow_local_receivers: lookup("ALLOW_LOCAL_RECEIVERS").is_some_and(|value| value == "true"),
         })
@@ -99,7 +112,9 @@ mod tests {
         assert_eq!(config.max_body_bytes, 33_554_432);
         assert_eq!(config.stream_limits.first_byte_ms, 30_000);
         assert_eq!(config.answer_limits.first_byte_ms, 300_000);
-        assert!(!config.allow_local_receivers);
+        assert!(!config.allow_local_receivers && config.cloud_files.is_empty());
+        let config = with(&[("CLOUD_FILES", "gs://a/b/, s3://c,")]).expect("places");
+        assert_eq!(config.cloud_files, ["gs://a/b/", "s3://c"]);
     }
 
     #[test]
@@ -111,6 +126,7 @@ mod tests {
             ("ANSWER_TIMEOUT_MS", "1e9"),
             ("MAX_RETRY_WAIT_MS", "3600000"),
             ("HYPERGATE_SECRET", "short"),
+            ("CLOUD_FILES", "gs://a/, *"),
         ] {
             let message = with(&[(name, value)]).expect_err(value);
             assert!(message.contains(name), "{message}");
