@@ -474,7 +474,7 @@ pub const PROVIDERS: &[Provider] = &[
             Transcriptions,
             Translations,
         ],
-        ..chat("together", "together_ai", "https://api.together.xyz/v1")
+        ..chat("together", "together_ai", "https://api.together.ai/v1")
     },
     // The address is the one of all regions; another region's follows from it.
     Provider {
