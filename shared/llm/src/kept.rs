@@ -949,6 +949,8 @@ mod tests {
             r#""previous_response_id":"resp_1""#,
             r#""background":true"#,
             r#""input":[{"file_id":"file-1"}]"#,
+            r#""input":[{"type":"reasoning","id":"rs_1","summary":[]}]"#,
+            r#""messages":[{"role":"system","content":"fileid://file-fe-1"}]"#,
         ] {
             let line = format!(r#"{{"body":{{"model":"openai/gpt-5",{more}}}}}"#);
             assert!(super::line(line.as_bytes(), 1).is_err(), "{line}");

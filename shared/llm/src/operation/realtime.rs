@@ -293,6 +293,7 @@ mod tests {
             r#"{"type":"response.create","response":{"prompt":{"id":"pmpt_1"}}}"#,
             r#"{"type":"session.update","session":{"audio":{"output":{"voice":{"id":"voice_1"}}}}}"#,
             r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_image","file_id":"file-1"}]}}"#,
+            r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_image","image_url":"gs://b/o"}]}}"#,
             r#"{"type":"session.update","session":{"model":"a","model":"b"}}"#,
             r#"{"type":"session.update","session":{"model":"a"}"#,
             "\u{feff}{}",
