@@ -197,8 +197,9 @@ async fn serve<H: Host>(
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let References { files, models } =
+    let References { files, models, clouds, in_texts } =
         if operation.form().is_some() { References::default() } else { kept::references(body)? };
+    kept::check_clouds(&clouds, &config.cloud_files)?;
     if !files.is_empty()
         && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
     {
@@ -208,6 +209,9 @@ async fn serve<H: Host>(
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
     for choice in &choices {
         plan::check_named(&models, choice, &caller)?;
+        if let Some(file) = in_texts.first().filter(|_| choice.provider.files_in_texts) {
+            return Err(Error::NotFound(format!("file `{file}`")).into());
+        }
     }
     try_in_order(host, &call, &choices, draft).await
 }

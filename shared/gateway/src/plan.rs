@@ -42,8 +42,10 @@ pub fn targets<'a>(model: &'a str, caller: &'a Caller) -> Vec<Choice<'a>> {
 
 /// Refuses models named beside the target's, by its provider's own names, that the key may not use.
 pub fn check_named(names: &[String], target: &Choice<'_>, caller: &Caller) -> Result<(), Error> {
-    let others = names.iter().filter(|name| *name != target.model);
-    let mut names = others.map(|name| format!("{}/{name}", target.provider.name));
+    let others = names.iter().map(String::as_str).filter(|name| *name != target.model);
+    // What a model's name brings along at OpenRouter: settings that may name another.
+    let preset = target.model.find("@preset/").filter(|at| *at > 0).map(|at| &target.model[at..]);
+    let mut names = others.chain(preset).map(|name| format!("{}/{name}", target.provider.name));
     match names.find(|name| !is_allowed(name, caller)) {
         Some(name) => Err(Error::ModelNotAllowed(short(&name))),
         None => Ok(()),

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole};
 use crate::{
     Error, Provider, Target, UpstreamError, capability,
-    chat::Event,
+    chat::{self, Event},
     demo,
-    dialect::{bend, messages::Invoke},
+    dialect::{LABELS, bend, messages::Invoke},
     front::{ErrorBody, Front, Head, Peek},
     provider::{self, Api, Betas, Hosting},
     translate::{self, Translate},
@@ -51,6 +51,7 @@ impl Operation for Chat {
         capability::check(&unified, target, true)?;
         let (bounded, changed) = capability::bounded(&unified, target);
         let mut encoded = bend::encode(ask.api.dialect(), &bounded, target)?;
+        name_labels(self.0, &unified, &mut encoded.dropped);
         encoded.dropped.extend(changed);
         encoded.dropped.extend(Betas::None.sort(ask.headers).1);
         Ok(Outgoing::translated(encoded, delivery))
@@ -118,6 +119,15 @@ impl Chat {
     /// Whether both ends speak the same, so that bytes are passed on.
     fn is_forwarded(&self, ask: &Ask<'_>) -> bool {
         ask.api.speaks() == self.0.api()
+    }
+}
+
+/// Names what a request is filed under as the caller did, where it is left out.
+pub(super) fn name_labels(front: &dyn Front, request: &chat::Request, dropped: &mut [String]) {
+    if !request.labels.is_empty()
+        && let Some(name) = dropped.iter_mut().find(|name| *name == LABELS)
+    {
+        front.labels().clone_into(name);
     }
 }
 
