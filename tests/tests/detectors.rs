@@ -296,7 +296,7 @@ fn rules_of_ones_own_may_look_at_providers_parts_and_loads() {
         let definition = definition.to_string();
         let field = match block_on(rules::create(&*watch.host, definition.as_bytes())) {
             Ok(_) => String::new(),
-            Err(error) => error.to_string().split(' ').next().unwrap().to_owned(),
+            Err(error) => error.to_string().split(' ').next().unwrap().replace('`', ""),
         };
         assert_eq!(field, expected, "{rule}");
     }
