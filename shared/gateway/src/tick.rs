@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     Error, Host, attend, deliver, heartbeat,
     store::{
-        self,
+        self, alerts,
         retention::{self, delete_calls, delete_turn},
         rollups::{self, count_coarse},
         schedule::{self, Begun, CLOCK_ERROR_MS},
@@ -41,7 +41,7 @@ struct Chore<H> {
 }
 
 /// The rota.
-fn chores<H: Host>() -> [Chore<H>; 2 + retention::TURNS] {
+fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
     /// Without requests.
     fn chore<H>(
         name: &'static str,
@@ -66,6 +66,9 @@ fn chores<H: Host>() -> [Chore<H>; 2 + retention::TURNS] {
         // In a minute when the last calls of the hour before had time to arrive.
         chore("hours", (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
+        }),
+        chore("expiry", (1, 0), alerts::EXPIRE_STATEMENTS, |host, now_ms| {
+            Box::pin(async move { Ok(alerts::expire(host, now_ms).await?) })
         }),
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })

@@ -228,6 +228,11 @@ impl Kind {
     }
 }
 
+/// What the summary of an acknowledged alert begins with.
+pub fn acknowledgement(actor: &str) -> String {
+    format!("{} looks after it: ", plain(actor))
+}
+
 /// Text of somebody else, to stand in a sentence of ours: what is written from right to left does not turn
 /// what stands around it.
 pub(crate) fn plain(text: &str) -> String {
