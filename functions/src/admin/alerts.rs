@@ -301,7 +301,8 @@ pub(super) async fn note_change<H: Host>(method: &str, parts: &[&str], host: &H)
         // These are no settings.
         ["baselines" | "changes" | "episodes" | "silences", ..]
         | ["rules", "preview"]
-        | ["receivers", _, "deliveries" | "test", ..] => return,
+        | ["receivers", _, "deliveries" | "test", ..]
+        | ["receivers", _, "reports", _, "send"] => return,
         ["tenants", tenant, "keys"] => ("an API key".to_owned(), *tenant),
         ["tenants", tenant, rest @ ..] if !rest.is_empty() => (rest.join("/"), *tenant),
         ["tenants", tenant] => ("tenant".to_owned(), *tenant),

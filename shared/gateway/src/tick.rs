@@ -14,7 +14,7 @@ use hypercare::time::MINUTE_MS;
 use serde::Serialize;
 
 use crate::{
-    Error, Host, attend, deliver, heartbeat,
+    Error, Host, attend, deliver, heartbeat, report,
     store::{
         self, alerts,
         retention::{self, delete_calls, delete_turn},
@@ -41,7 +41,7 @@ struct Chore<H> {
 }
 
 /// The rota.
-fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
+fn chores<H: Host>() -> [Chore<H>; 4 + retention::TURNS] {
     /// Without requests.
     fn chore<H>(
         name: &'static str,
@@ -70,6 +70,7 @@ fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
         chore("expiry", (1, 0), alerts::EXPIRE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(alerts::expire(host, now_ms).await?) })
         }),
+        chore("reports", (1, 0), report::STATEMENTS, |host, now_ms| Box::pin(report::send_due(host, now_ms))),
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),

@@ -53,6 +53,8 @@ pub enum Kind {
     Firing,
     /// Something about the watch itself wants looking after.
     Health,
+    /// What a day or a week was like.
+    Report,
     /// It resolved.
     Resolved,
     /// Nothing happened; somebody wants to see whether notices arrive.
@@ -222,6 +224,7 @@ impl Kind {
             Kind::Combined => "combined",
             Kind::Firing => "firing",
             Kind::Health => "health",
+            Kind::Report => "report",
             Kind::Resolved => "resolved",
             Kind::Test => "test",
         }
