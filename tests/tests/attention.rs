@@ -187,7 +187,7 @@ fn different_rules_are_different_notices_unless_the_receiver_wants_all_in_one() 
 fn a_storm_is_a_notice_a_receiver() {
     let mut watch = Watch::new();
     watch.webhook(None, HOOK);
-    let alerts: Vec<Value> = (0..300)
+    let alerts: Vec<Value> = (0..500)
         .map(|number| json!({ "name": "disk", "labels": { "host": format!("h{number}") } }))
         .collect();
     report(&watch, "", json!({ "alerts": alerts }));
@@ -197,7 +197,7 @@ fn a_storm_is_a_notice_a_receiver() {
     assert!(statements <= 50, "{statements} statements");
     assert_eq!(watch.heard(HOOK), ["firing"]);
     assert!(
-        text(&watch.host.upstream.sent_to(HOOK)[0].json()["data"]["summary"]).starts_with("300 alerts: ")
+        text(&watch.host.upstream.sent_to(HOOK)[0].json()["data"]["summary"]).starts_with("500 alerts: ")
     );
 }
 
@@ -323,6 +323,27 @@ fn alerts_of_an_alertmanager_join_the_list_once() {
     );
     watch.play("s");
     assert_eq!(watch.heard(HOOK)[3..], ["firing", "resolved"]);
+}
+
+#[test]
+fn alerts_of_others_are_grouped_silenced_and_escalated_like_the_gateways_own() {
+    let mut watch = Watch::new();
+    let first = watch.webhook(None, "https://first.example/");
+    watch.webhook(None, HOOK);
+    let steps = json!([{ "wait_minutes": 3, "receivers": [first] }]);
+    ask(&watch, "POST", "escalations", json!({ "name": "disks", "rule": "external/disk", "steps": steps }));
+    let silence = json!({ "matchers": ["rule=external/disk", "host=c"], "minutes": 90, "by": "ann", "reason": "known" });
+    ask(&watch, "POST", "silences", silence);
+    let alerts = ["a", "b", "c"].map(|host| json!({ "name": "disk", "labels": { "host": host } }));
+    report(&watch, "", json!({ "alerts": alerts }));
+    watch.play("s");
+    // The first waits for its step of the matrix; who is in no row hears of both that are not silenced, in one.
+    assert_eq!([watch.heard("https://first.example/").len(), watch.heard(HOOK).len()], [0, 1]);
+    let told = watch.host.upstream.sent_to(HOOK)[0].json();
+    assert!(text(&told["data"]["summary"]).starts_with("2 alerts: "), "{told}");
+    watch.play("4s");
+    assert!(!watch.heard("https://first.example/").is_empty());
+    assert_eq!(watch.heard(HOOK), ["firing"]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub async fn send<H: Host>(
     cadence: Cadence,
     now_ms: i64,
 ) -> Result<TestResult, Error> {
-    let unknown = || Error::NotFound(format!("receiver {receiver_id} that is not disabled"));
+    let unknown = || Error::NotFound(format!("receiver {receiver_id}"));
     let receiver = receivers::find(host, receiver_id).await?.ok_or_else(unknown)?;
     let set = reports::of_receiver(host, receiver_id).await?;
     let set = set.into_iter().find(|report| report.cadence == cadence.word());
@@ -103,9 +103,9 @@ pub async fn send<H: Host>(
         zone: Zone::parse("UTC").expect("everybody knows UTC"),
     });
     let own = set.map(|report| report.tenant_id).filter(|tenant_id| !tenant_id.is_empty());
-    let tenant_id = own.or(receiver.tenant_id).unwrap_or_default();
+    let tenant_id = own.or_else(|| receiver.tenant_id.clone()).unwrap_or_default();
     let report = preview(host, &tenant_id, &timetable, now_ms).await?;
-    deliver::send_once(host, receiver_id, &report.notice(), now_ms).await
+    deliver::send_once(host, &receiver, &report.notice(), now_ms).await
 }
 
 /// When a report comes; none if this release cannot read it.
