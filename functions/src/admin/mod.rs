@@ -7,6 +7,7 @@ mod fields;
 mod identity;
 mod prices;
 mod receivers;
+mod reports;
 mod rules;
 mod watch;
 
@@ -87,6 +88,17 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
         ("DELETE", ["escalations", escalation]) => alerts::delete_escalation(escalation, host).await,
         ("GET", ["changes"]) => alerts::list_changes(incoming, host).await,
         ("POST", ["changes"]) => alerts::create_change(incoming, host).await,
+        ("GET", ["receivers", receiver, "reports"]) => reports::list_reports(receiver, host).await,
+        ("PUT", ["receivers", receiver, "reports", cadence]) => {
+            reports::put_report(receiver, cadence, incoming, host).await
+        }
+        ("DELETE", ["receivers", receiver, "reports", cadence]) => {
+            reports::delete_report(receiver, cadence, host).await
+        }
+        ("POST", ["receivers", receiver, "reports", cadence, "send"]) => {
+            reports::send_report(receiver, cadence, host).await
+        }
+        ("GET", ["reports", cadence]) => reports::preview_report(cadence, incoming, host).await,
         ("GET", ["receivers", receiver, "deliveries"]) => {
             receivers::list_deliveries(receiver, incoming, host).await
         }

@@ -28,6 +28,7 @@ pub mod price;
 pub mod prometheus;
 pub mod receiver;
 pub mod record;
+pub mod report;
 mod resolve;
 pub mod rules;
 pub mod secret;

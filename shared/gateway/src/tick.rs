@@ -14,9 +14,9 @@ use hypercare::time::MINUTE_MS;
 use serde::Serialize;
 
 use crate::{
-    Error, Host, attend, deliver, heartbeat,
+    Error, Host, attend, deliver, heartbeat, report,
     store::{
-        self, faults,
+        self, alerts, faults,
         retention::{self, delete_calls, delete_turn},
         rollups::{self, count_coarse},
         schedule::{self, Begun, CLOCK_ERROR_MS},
@@ -41,7 +41,7 @@ struct Chore<H> {
 }
 
 /// The rota.
-fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
+fn chores<H: Host>() -> Vec<Chore<H>> {
     /// Without requests.
     fn chore<H>(
         name: &'static str,
@@ -62,11 +62,15 @@ fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
             )
         };
     }
-    [
+    vec![
         // In a minute when the last calls of the hour before had time to arrive.
         chore("hours", (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
         }),
+        chore("expiry", (1, 0), alerts::EXPIRE_STATEMENTS, |host, now_ms| {
+            Box::pin(async move { Ok(alerts::expire(host, now_ms).await?) })
+        }),
+        chore("reports", (1, 0), report::STATEMENTS, |host, now_ms| Box::pin(report::send_due(host, now_ms))),
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),

@@ -53,6 +53,8 @@ pub enum Kind {
     Firing,
     /// Something about the watch itself wants looking after.
     Health,
+    /// What a day or a week was like.
+    Report,
     /// It resolved.
     Resolved,
     /// Nothing happened; somebody wants to see whether notices arrive.
@@ -277,10 +279,16 @@ impl Kind {
             Kind::Combined => "combined",
             Kind::Firing => "firing",
             Kind::Health => "health",
+            Kind::Report => "report",
             Kind::Resolved => "resolved",
             Kind::Test => "test",
         }
     }
+}
+
+/// What the summary of an acknowledged alert begins with.
+pub fn acknowledgement(actor: &str) -> String {
+    format!("{} looks after it: ", plain(actor))
 }
 
 /// Text of somebody else, to stand in a sentence of ours: what is written from right to left does not turn

@@ -15,6 +15,7 @@ pub mod objects;
 pub mod outbox;
 pub mod prices;
 pub mod receivers;
+pub mod reports;
 pub mod retention;
 pub mod rollups;
 pub mod rules;

@@ -113,6 +113,7 @@ fn body(notice: &Notice) -> Vec<u8> {
             Kind::Combined | Kind::Resolved => "alert.resolved",
             Kind::Firing => "alert.firing",
             Kind::Health => "watch.health",
+            Kind::Report => "report.created",
             Kind::Test => "receiver.test",
         },
         timestamp: rfc3339(notice.occurred_ms),
