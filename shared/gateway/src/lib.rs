@@ -21,6 +21,8 @@ pub mod live;
 pub mod memory;
 pub mod metrics;
 pub mod objects;
+pub mod otlp;
+pub mod outlet;
 pub mod payload;
 pub mod plan;
 pub mod ports;

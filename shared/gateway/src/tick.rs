@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, attend, deliver, heartbeat, store, watch};
+use crate::{Error, Host, attend, deliver, heartbeat, outlet, store, watch};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,6 +31,8 @@ pub struct Report {
     pub delivered: usize,
     /// Attempts that did not deliver.
     pub undelivered: usize,
+    /// Records that collectors accepted, once for each.
+    pub sent_out: usize,
     /// Rows that were too old.
     pub deleted: usize,
     /// Steps that failed. The log says why; the next tick does what they have left.
@@ -61,6 +63,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         resolved: 0,
         delivered: 0,
         undelivered: 0,
+        sent_out: 0,
         deleted: 0,
         failed_steps: Vec::new(),
     };
@@ -107,6 +110,10 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
             report.undelivered = deliveries.undelivered;
         }
         Err(error) => failed("deliveries", error),
+    }
+    match outlet::send_waiting(host).await {
+        Ok(sent) => report.sent_out = sent,
+        Err(error) => failed("outlets", error),
     }
     // A tick has few statements; one that counts hours leaves this to the next.
     if !counts_coarse(now_ms) {

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod migrations;
 pub mod objects;
 pub mod outbox;
+pub mod outlets;
 pub mod prices;
 pub mod receivers;
 pub mod retention;
