@@ -97,10 +97,22 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/v1/calls/{call}"),
     ("DELETE", "/admin/v1/keys/{key}"),
     ("GET", "/admin/v1/metrics"),
+    ("GET", "/admin/v1/outlets"),
     ("GET", "/admin/v1/prices"),
     ("GET", "/admin/v1/prices/{model}"),
     ("PUT", "/admin/v1/prices/{model}"),
     ("DELETE", "/admin/v1/prices/{model}"),
+    ("GET", "/admin/v1/prometheus/api/v1/label/{label}/values"),
+    ("GET", "/admin/v1/prometheus/api/v1/labels"),
+    ("POST", "/admin/v1/prometheus/api/v1/labels"),
+    ("GET", "/admin/v1/prometheus/api/v1/metadata"),
+    ("GET", "/admin/v1/prometheus/api/v1/query"),
+    ("POST", "/admin/v1/prometheus/api/v1/query"),
+    ("GET", "/admin/v1/prometheus/api/v1/query_range"),
+    ("POST", "/admin/v1/prometheus/api/v1/query_range"),
+    ("GET", "/admin/v1/prometheus/api/v1/series"),
+    ("POST", "/admin/v1/prometheus/api/v1/series"),
+    ("GET", "/admin/v1/prometheus/api/v1/status/buildinfo"),
     ("GET", "/admin/v1/receivers"),
     ("POST", "/admin/v1/receivers"),
     ("PATCH", "/admin/v1/receivers/{receiver}"),
@@ -293,7 +305,13 @@ async fn healthz<H: Host>(host: &H) -> Result<Response<Bytes>, Error> {
     let release = &host.config().release;
     Ok(match store::schedule::last_tick_ms(host).await {
         Ok(last_tick_ms) => {
-            json_response(200, &json!({ "status": "ok", "release": release, "last_tick_ms": last_tick_ms }))
+            let mut health = json!({ "status": "ok", "release": release, "last_tick_ms": last_tick_ms });
+            // Calls are answered all the same, so this is no reason to take the gateway out of service.
+            if let Some(reason) = tick::lateness(last_tick_ms, host.now_ms()) {
+                health["status"] = json!("degraded");
+                health["reason"] = json!(reason);
+            }
+            json_response(200, &health)
         }
         Err(error) => {
             host.log(&format!("healthz: {error}"));

@@ -33,6 +33,7 @@ pub mod record;
 mod resolve;
 pub mod rules;
 pub mod secret;
+pub mod series;
 mod sight;
 pub mod store;
 pub mod tags;

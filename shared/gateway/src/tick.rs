@@ -135,6 +135,16 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     Ok(report)
 }
 
+/// Why nobody keeps watch, where the newest tick that did all its work is long ago.
+pub fn lateness(last_tick_ms: Option<i64>, now_ms: i64) -> Option<String> {
+    let Some(last_tick_ms) = last_tick_ms else {
+        return Some("no tick has done all its work yet: is there a schedule?".to_owned());
+    };
+    let late_ms = now_ms - last_tick_ms;
+    (late_ms > LATE_MS)
+        .then(|| format!("the last tick that did all its work was {} minutes ago", late_ms / 60_000))
+}
+
 /// Whether it is time to count hours and days.
 fn counts_coarse(now_ms: i64) -> bool {
     now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(60) == COARSE_MINUTE
@@ -167,6 +177,8 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
     Ok(())
 }
 
+/// A schedule may leave out a minute or two.
+const LATE_MS: i64 = 5 * 60_000;
 const MINUTES_AT_ONCE: usize = 20;
 /// In which minute of an hour the hour before it is counted: once its last calls had time to arrive.
 const COARSE_MINUTE: i64 = 5;

@@ -19,5 +19,6 @@ pub mod retention;
 pub mod rollups;
 pub mod rules;
 pub mod schedule;
+pub mod series;
 pub mod silences;
 pub mod watched;
