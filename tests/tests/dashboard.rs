@@ -1,7 +1,5 @@
 //! The dashboard that is shipped asks for nothing that is not there.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
-
 use std::{fs, path::Path};
 
 use gateway::{journal, record::Attempt};
