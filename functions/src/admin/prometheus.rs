@@ -58,9 +58,9 @@ async fn query<H: Host>(given: &mut fields::Query, host: &H) -> Result<Value, Er
             json!({ "resultType": "scalar", "result": sample(at_ms, number) })
         }
         Some((at_ms, Answer::Vector(vector))) => {
-            let result = vector.iter().map(
-                |(labels, value)| json!({ "metric": named(labels, &query), "value": sample(at_ms, *value) }),
-            );
+            let result = vector
+                .iter()
+                .map(|(labels, value)| json!({ "metric": labels, "value": sample(at_ms, *value) }));
             json!({ "resultType": "vector", "result": result.collect::<Vec<_>>() })
         }
         None => json!({ "resultType": "vector", "result": [] }),
@@ -91,8 +91,7 @@ async fn query_range<H: Host>(given: &mut fields::Query, host: &H) -> Result<Val
             all.entry(labels).or_default().push(sample(at_ms, value));
         }
     }
-    let result =
-        all.iter().map(|(labels, values)| json!({ "metric": named(labels, &query), "values": values }));
+    let result = all.iter().map(|(labels, values)| json!({ "metric": labels, "values": values }));
     Ok(json!({ "resultType": "matrix", "result": result.collect::<Vec<_>>() }))
 }
 
@@ -172,14 +171,6 @@ fn sample(at_ms: i64, value: f64) -> Value {
         value => value.to_string(),
     };
     json!([at_ms as f64 / 1000.0, text])
-}
-
-fn named(labels: &Labels, query: &Query) -> Value {
-    let mut metric = json!(labels);
-    if let Some(name) = query.metric() {
-        metric["__name__"] = json!(name);
-    }
-    metric
 }
 
 /// What this is like, as far as it goes: since then values of labels can be asked for by series.

@@ -58,6 +58,11 @@ impl Kind {
 }
 
 impl Outlets {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.outlets.is_empty()
+    }
+
     /// Reads the settings, as OpenTelemetry names them where it does.
     pub fn read(lookup: impl Fn(&str) -> Option<String>, release: &str) -> Result<Self, String> {
         let address = |name: &str, path: &str| match lookup(name) {
@@ -148,12 +153,12 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Sends what waits, as much as a tick should: at most eleven statements and sixteen requests. Returns how many records
+/// Sends what waits, as much as a tick should: see [`MOST_STATEMENTS`] and [`MOST_REQUESTS`]. Returns how many records
 /// were accepted, once for each outlet.
 pub async fn send_waiting<H: Host>(host: &H) -> Result<usize, Error> {
     let config = host.config();
     let Outlets { outlets: configured, resource } = &config.outlets;
-    if configured.is_empty() {
+    if config.outlets.is_empty() {
         return Ok(0);
     }
     let lease = hex(&host.memory().unique(host).to_be_bytes());
@@ -385,6 +390,10 @@ fn wait_ms(failures: i64, name: &str) -> i64 {
     wait_ms + wait_ms / 10 * i64::from(draw) / 255
 }
 
+/// How many statements it takes at most: a claim, a look and a mark each round, and to forget what all have.
+pub const MOST_STATEMENTS: usize = 1 + 2 * ROUNDS + 1;
+/// How many requests: to each outlet each round.
+pub const MOST_REQUESTS: usize = 3 * ROUNDS;
 const ROUNDS: usize = 4;
 const LONGEST_WAIT_MS: i64 = 600_000;
 /// Longer than all rounds with all their limits.

@@ -57,11 +57,11 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
     page.family("hypergate_series_cut", "gauge", help);
     page.sample("hypergate_series_cut", &[], i64::from(is_cut));
     page.family(
-        "hypergate_uncounted_minutes",
+        "hypergate_uncounted_buckets",
         "gauge",
         "Minutes with calls that are not in these numbers yet.",
     );
-    page.sample("hypergate_uncounted_minutes", &[], health.backlog.dirty_minutes);
+    page.sample("hypergate_uncounted_buckets", &[], health.backlog.dirty_minutes);
     page.family("hypergate_alerts_firing", "gauge", "Open alert episodes.");
     for firing in &health.firing {
         let labels = [("rule_id", firing.rule_id.as_str()), ("severity", &firing.severity)];
@@ -231,7 +231,7 @@ fn escape(value: &str) -> String {
 }
 
 /// Counters: their names, what they are, and the counts they show.
-pub(crate) const COUNTERS: [(&str, &str, &str); 10] = [
+pub(crate) const COUNTERS: [(&str, &str, &str); 9] = [
     ("hypergate_streams_total", "Streamed calls", "streams"),
     (
         "hypergate_streams_without_usage_total",
@@ -239,11 +239,6 @@ pub(crate) const COUNTERS: [(&str, &str, &str); 10] = [
         "without_usage",
     ),
     ("hypergate_calls_without_cost_total", "Calls whose price is not known", "without_cost"),
-    (
-        "hypergate_overhead_milliseconds_total",
-        "Time that was not spent waiting for providers",
-        "overhead_sum_ms",
-    ),
     ("hypergate_cache_hits_total", "Calls answered from the cache", "cache_hits"),
     ("hypergate_cache_misses_total", "Calls looked up in the cache in vain", "cache_misses"),
     ("hypergate_limited_calls_total", "Calls refused here because there were too many", "limited_here"),

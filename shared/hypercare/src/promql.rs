@@ -152,14 +152,6 @@ impl Query {
         Ok(query)
     }
 
-    /// The metric whose series it is, where nothing is made of them.
-    pub fn metric(&self) -> Option<&str> {
-        match self.expr {
-            Expr::Selector(number) => Some(&self.selectors[number].name),
-            _ => None,
-        }
-    }
-
     /// Its value at a moment.
     pub fn eval(&self, source: &impl Source, at_ms: i64) -> Result<Answer, QueryError> {
         self.value(&self.expr, source, at_ms)
@@ -168,7 +160,13 @@ impl Query {
     fn value(&self, expr: &Expr, source: &impl Source, at_ms: i64) -> Result<Answer, QueryError> {
         Ok(match expr {
             Expr::Number(number) => Answer::Scalar(*number),
-            Expr::Selector(number) => Answer::Vector(source.total(*number, at_ms)),
+            Expr::Selector(number) => {
+                let mut total = source.total(*number, at_ms);
+                for (labels, _) in &mut total {
+                    labels.insert(NAME.to_owned(), self.selectors[*number].name.clone());
+                }
+                Answer::Vector(total)
+            }
             Expr::Growth { selector, is_rate } => {
                 let ms = self.selectors[*selector].range_ms.unwrap_or_default();
                 let scale = if *is_rate { 1.0 } else { ms as f64 / 1000.0 };
@@ -245,7 +243,7 @@ fn aggregate(op: &str, grouping: &Grouping, k: f64, of: Vector) -> Vector {
         let mut group = labels.clone();
         group.retain(|label, _| match grouping {
             Grouping::By(by) => by.contains(label),
-            Grouping::Without(without) => !without.contains(label),
+            Grouping::Without(without) => label != NAME && !without.contains(label),
         });
         groups.entry(group).or_default().push((labels, value));
     }
@@ -278,6 +276,12 @@ fn aggregate(op: &str, grouping: &Grouping, k: f64, of: Vector) -> Vector {
 
 fn combine(op: &str, left: Answer, right: Answer) -> Result<Answer, QueryError> {
     let is_comparison = matches!(op, "==" | "!=" | "<" | "<=" | ">" | ">=");
+    let nameless = |mut labels: Labels| {
+        labels.remove(NAME);
+        labels
+    };
+    // What is made of a metric is no such metric any more; what remains of it is.
+    let label = |labels: Labels| if is_comparison { labels } else { nameless(labels) };
     // A comparison leaves the left side's value where it holds; nothing where it does not.
     let one = |a: f64, b: f64| {
         let holds = |holds: bool| holds.then_some(a);
@@ -300,19 +304,22 @@ fn combine(op: &str, left: Answer, right: Answer) -> Result<Answer, QueryError> 
             return Err(QueryError("two numbers are not compared".to_owned()));
         }
         (Answer::Scalar(a), Answer::Scalar(b)) => Answer::Scalar(one(a, b).unwrap_or(f64::NAN)),
-        (Answer::Vector(vector), Answer::Scalar(b)) => {
-            Answer::Vector(vector.into_iter().filter_map(|(labels, a)| Some((labels, one(a, b)?))).collect())
-        }
+        (Answer::Vector(vector), Answer::Scalar(b)) => Answer::Vector(
+            vector.into_iter().filter_map(|(labels, a)| Some((label(labels), one(a, b)?))).collect(),
+        ),
         (Answer::Scalar(a), Answer::Vector(vector)) => {
             // What remains is the series' value, also where it stands on the right.
             let value = |b: f64| one(a, b).map(|result| if is_comparison { b } else { result });
-            Answer::Vector(vector.into_iter().filter_map(|(labels, b)| Some((labels, value(b)?))).collect())
+            Answer::Vector(
+                vector.into_iter().filter_map(|(labels, b)| Some((label(labels), value(b)?))).collect(),
+            )
         }
         (Answer::Vector(left), Answer::Vector(right)) => {
-            let by_labels: BTreeMap<Labels, f64> = right.into_iter().collect();
+            let by_labels: BTreeMap<Labels, f64> =
+                right.into_iter().map(|(labels, b)| (nameless(labels), b)).collect();
             let pair = |(labels, a): (Labels, f64)| {
-                let result = one(a, *by_labels.get(&labels)?)?;
-                Some((labels, result))
+                let result = one(a, *by_labels.get(&nameless(labels.clone()))?)?;
+                Some((label(labels), result))
             };
             Answer::Vector(left.into_iter().filter_map(pair).collect())
         }
@@ -323,6 +330,7 @@ fn combine(op: &str, left: Answer, right: Answer) -> Result<Answer, QueryError> 
 fn quantiles(q: f64, buckets: Vector) -> Vector {
     let mut groups: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
     for (mut labels, count) in buckets {
+        labels.remove(NAME);
         let bound = match labels.remove("le").as_deref() {
             Some("+Inf") => Some(f64::INFINITY),
             Some(text) => text.parse().ok(),
@@ -763,6 +771,7 @@ fn quoted(chars: &[char], begin: usize) -> Result<(String, usize), QueryError> {
     }
 }
 
+const NAME: &str = "__name__";
 const AGGREGATIONS: [&str; 7] = ["sum", "avg", "min", "max", "count", "topk", "bottomk"];
 const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
@@ -841,14 +850,14 @@ mod tests {
             ("2 + 3 * 4 - 10 / 4", "11.5"),
             ("-(1 - 2) * 1e2", "100"),
             ("vector(3) # a word", "=3"),
-            ("calls", "a,ok=80 a,error=20 b.c,ok=50"),
-            (r#"calls{model="a",outcome!="ok"}"#, "a,error=20"),
-            (r#"{__name__="calls", model='b.c',}"#, "b.c,ok=50"),
-            (r#"calls{model=~"a|x"}"#, "a,ok=80 a,error=20"),
-            (r#"calls{model=~"(b\\.c|x)"}"#, "b.c,ok=50"),
-            (r#"calls{model=~"b.+",outcome=~".*"}"#, "b.c,ok=50"),
-            (r#"calls{model!~"b.*"}"#, "a,ok=80 a,error=20"),
-            (r#"calls{tag=""}"#, "a,ok=80 a,error=20 b.c,ok=50"),
+            ("calls", "calls,a,ok=80 calls,a,error=20 calls,b.c,ok=50"),
+            (r#"calls{model="a",outcome!="ok"}"#, "calls,a,error=20"),
+            (r#"{__name__="calls", model='b.c',}"#, "calls,b.c,ok=50"),
+            (r#"calls{model=~"a|x"}"#, "calls,a,ok=80 calls,a,error=20"),
+            (r#"calls{model=~"(b\\.c|x)"}"#, "calls,b.c,ok=50"),
+            (r#"calls{model=~"b.+",outcome=~".*"}"#, "calls,b.c,ok=50"),
+            (r#"calls{model!~"b.*"}"#, "calls,a,ok=80 calls,a,error=20"),
+            (r#"calls{tag=""}"#, "calls,a,ok=80 calls,a,error=20 calls,b.c,ok=50"),
             ("rate(calls[5m])", "a,ok=8 a,error=2 b.c,ok=5"),
             ("sum(increase(calls[1m30s]))", "=1350"),
             ("sum by (model) (rate(calls[5m]))", "a=10 b.c=5"),
@@ -865,6 +874,9 @@ mod tests {
                 "a=0.2",
             ),
             ("100 * sum(rate(calls[5m])) - 500", "=1000"),
+            ("calls > 40", "calls,a,ok=80 calls,b.c,ok=50"),
+            ("calls / 10", "a,ok=8 a,error=2 b.c,ok=5"),
+            ("calls / calls", "a,ok=1 a,error=1 b.c,ok=1"),
             ("rate(calls[5m]) > 4", "a,ok=8 b.c,ok=5"),
             ("4 < rate(calls[5m])", "a,ok=8 b.c,ok=5"),
             ("histogram_quantile(0.5, sum by (le) (rate(t_bucket[5m])))", "=1.5"),
