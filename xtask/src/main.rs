@@ -56,11 +56,15 @@ fn help(name: Option<&str>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("{INTRODUCTION}");
-    for command in COMMANDS {
-        println!("  {:<7} {}", command.name, command.summary);
-    }
+    COMMANDS.iter().for_each(|command| println!("{}", line(command)));
     println!("\n`cargo xtask <command> --help` tells more about one.");
     ExitCode::SUCCESS
+}
+
+/// A command in the list of them: what they do begins in one column.
+fn line(command: &Command) -> String {
+    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or_default();
+    format!("  {:<width$}  {}", command.name, command.summary)
 }
 
 struct Command {
@@ -205,3 +209,15 @@ Afterwards set the version of @pydantic/genai-prices in package.json to the one 
         run: prices::run,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commands_do_begins_in_one_column() {
+        let column = |command: &Command| line(command).len() - command.summary.len();
+        let columns: Vec<usize> = COMMANDS.iter().map(column).collect();
+        assert!(columns.iter().all(|column| *column == columns[0]), "{columns:?}");
+    }
+}

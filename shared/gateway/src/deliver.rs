@@ -74,8 +74,9 @@ pub struct TestResult {
 
 /// Sends a test notice to a receiver, at once.
 pub async fn test<H: Host>(host: &H, receiver_id: &str, now_ms: i64) -> Result<TestResult, Error> {
-    let unknown = || Error::NotFound(format!("receiver {receiver_id} that is not disabled"));
+    let unknown = || Error::NotFound(format!("receiver {receiver_id}"));
     let receiver = receivers::find(host, receiver_id).await?.ok_or_else(unknown)?;
+    check_enabled(&receiver)?;
     let id = host.memory().new_id("test_", now_ms, host);
     let notice = serde_json::to_string(&Notice::test(&receiver.name, now_ms)).expect("a notice is JSON");
     let claimed =
@@ -90,13 +91,21 @@ pub async fn redeliver<H: Host>(
     id: &str,
     now_ms: i64,
 ) -> Result<TestResult, Error> {
-    let unknown = || {
-        Error::NotFound(format!(
-            "delivery {id} to a receiver {receiver_id} that is not disabled, dead or delivered"
-        ))
-    };
+    let receiver = receivers::find(host, receiver_id).await?;
+    check_enabled(&receiver.ok_or_else(|| Error::NotFound(format!("receiver {receiver_id}")))?)?;
+    let unknown = || Error::NotFound(format!("delivery {id} to receiver {receiver_id} that is over"));
     let claimed = outbox::claim_again(host, id, receiver_id, now_ms, LEASE_MS).await?.ok_or_else(unknown)?;
     attempt_one(host, &claimed).await
+}
+
+fn check_enabled(receiver: &receivers::Stored) -> Result<(), Error> {
+    match receiver.disabled_ms {
+        None => Ok(()),
+        Some(_) => Err(Error::Conflict(format!(
+            "Receiver {} is switched off. Switch it on first: PATCH it with `{{\"enabled\": true}}`.",
+            receiver.id
+        ))),
+    }
 }
 
 async fn attempt_one<H: Host>(host: &H, claimed: &Claimed) -> Result<TestResult, Error> {
