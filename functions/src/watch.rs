@@ -62,7 +62,13 @@ async fn healthz<H: Host>(host: &H) -> Result<Response<Bytes>, Error> {
     let release = &host.config().release;
     Ok(match store::schedule::last_tick_ms(host).await {
         Ok(last_tick_ms) => {
-            json_response(200, &json!({ "status": "ok", "release": release, "last_tick_ms": last_tick_ms }))
+            let mut health = json!({ "status": "ok", "release": release, "last_tick_ms": last_tick_ms });
+            // Calls are answered all the same, so this is no reason to take the gateway out of service.
+            if let Some(reason) = tick::lateness(last_tick_ms, host.now_ms()) {
+                health["status"] = json!("degraded");
+                health["reason"] = json!(reason);
+            }
+            json_response(200, &health)
         }
         Err(error) => {
             host.log(&format!("healthz: {error}"));

@@ -209,6 +209,7 @@ pub fn record(tenant_id: &str, started_ms: i64) -> Record {
         id: format!("call_{tenant_id}_{started_ms}"),
         route: ROUTE,
         trace_id: "0".repeat(32),
+        parent_span_id: None,
         started_ms,
         region: None,
         release: "test",

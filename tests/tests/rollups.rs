@@ -465,7 +465,7 @@ fn prometheus_counts_since_midnight() {
     for line in [
         "hypergate_info{release=\"test\"} 1".to_owned(),
         format!("hypergate_last_tick_timestamp_seconds {}", now_ms / 1000),
-        "hypergate_uncounted_minutes 0".to_owned(),
+        "hypergate_uncounted_buckets 0".to_owned(),
         "hypergate_records_lost_total 7".to_owned(),
         "hypergate_notices{status=\"pending\"} 0".to_owned(),
         format!("hypergate_calls_total{{{series},outcome=\"ok\"}} 2"),

@@ -27,6 +27,7 @@ fn a_tick_counts_looks_tells_and_reports() {
         resolved: 0,
         delivered: 1,
         undelivered: 0,
+        sent_out: 0,
         deleted: 0,
         chores: report.chores.clone(),
         failed_steps: vec![],

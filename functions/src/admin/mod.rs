@@ -6,6 +6,7 @@ mod csv;
 mod fields;
 mod identity;
 mod prices;
+mod prometheus;
 mod receivers;
 mod reports;
 mod rules;
@@ -23,6 +24,10 @@ pub(crate) async fn answer<H: Host>(
     incoming: &Incoming,
     host: &H,
 ) -> Result<Response<Bytes>, Error> {
+    // What is asked with a POST there changes nothing.
+    if let Some(path) = path.strip_prefix("prometheus/api/v1/") {
+        return prometheus::answer(path, incoming, host).await;
+    }
     let wants_csv = csv::is_wanted(incoming)?;
     let answer = json_answer(path, incoming, host).await?;
     Ok(if wants_csv { csv::of(answer) } else { answer })
@@ -105,6 +110,7 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
         ("POST", ["receivers", receiver, "deliveries", delivery, "redeliver"]) => {
             receivers::redeliver(receiver, delivery, host).await
         }
+        ("GET", ["outlets"]) => watch::list_outlets(host).await,
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
         ("GET", ["baselines"]) => baselines::list_baselines(host).await,
         ("GET", ["baselines", name]) => baselines::find_baseline(name, host).await,

@@ -8,7 +8,7 @@ use gateway::{
     record::Outcome,
     store::{
         calls::{self, Filter},
-        rollups,
+        outlets, rollups,
     },
 };
 use http::Response;
@@ -119,6 +119,10 @@ pub(super) async fn find_call<H: Host>(id: &str, host: &H) -> Answer {
     let mut shown = to_value(&call).expect("a call is JSON");
     shown["payload"] = json!(calls::payload(host, id).await?);
     Ok(json_response(200, &shown))
+}
+
+pub(super) async fn list_outlets<H: Host>(host: &H) -> Answer {
+    Ok(json_response(200, &list_of(outlets::list(host).await?)))
 }
 
 /// A page of a list, with where the next one begins if this one is full.

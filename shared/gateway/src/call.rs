@@ -121,11 +121,13 @@ pub async fn call<H: Host>(
 /// A record begins. `route` is the path's template.
 pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, route: &str) -> Draft {
     let started_ms = host.now_ms();
+    let (trace_id, parent_span_id) = trace::incoming(headers).unzip();
     let mut draft = Draft::begin(Opening {
         id: host.memory().new_id("call_", started_ms, host),
         operation,
         route,
-        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
+        trace_id: trace_id.unwrap_or_else(|| trace::new_id(host)),
+        parent_span_id,
         started_ms,
         region: host.region(),
         release: &host.config().release,
@@ -613,7 +615,7 @@ async fn outgoing<H: Host>(
     if !call.operation.sorts_betas() {
         outgoing.sort_betas(call.headers, provider);
     }
-    let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)).ok();
+    let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), draft.id(), draft.attempts())).ok();
     for request in std::iter::once(&mut outgoing.request).chain(&mut outgoing.more) {
         let headers = request.headers_mut();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));

@@ -3,7 +3,7 @@
 use hypercare::notify::Allowed;
 use llm::kept;
 
-use crate::{ports::Limits, secret::Secrets};
+use crate::{outlet::Outlets, ports::Limits, secret::Secrets};
 
 /// What a deployment can set. Provider keys are looked up when a call needs them, so that a provider
 /// nobody uses costs nothing.
@@ -42,6 +42,8 @@ pub struct Config {
     pub allowed_receivers: Allowed,
     /// `RECEIVER_DNS`: a resolver that answers in JSON over https, asked what a receiver's name stands for.
     pub receiver_dns: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `RECORDS_URL` and what belongs to them: where records go besides the database.
+    pub outlets: Outlets,
 }
 
 impl Config {
@@ -65,6 +67,7 @@ impl Config {
         if receiver_dns.as_ref().is_some_and(|url| !url.starts_with("https://") || url.contains(['?', '#'])) {
             return Err("RECEIVER_DNS must be an https URL without a query".to_owned());
         }
+        let release = lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         let places = lookup("CLOUD_FILES").unwrap_or_default();
         let places = places.split(',').map(str::trim).filter(|place| !place.is_empty()).map(str::to_owned);
         let cloud_files: Vec<String> = places.collect();
@@ -94,8 +97,9 @@ impl Config {
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
             heartbeat_url: lookup("HEARTBEAT_URL"),
+            outlets: Outlets::read(&lookup, &release)?,
             cloud_files,
-            release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            release,
             receiver_dns,
             allowed_receivers: Allowed::parse(&lookup("ALLOW_LOCAL_RECEIVERS").unwrap_or_default()),
         })

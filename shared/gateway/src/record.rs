@@ -116,6 +116,8 @@ pub struct Record {
     pub release: String,
     /// W3C trace id.
     pub trace_id: String,
+    /// The span of the caller's that this is part of, where it said so.
+    pub parent_span_id: Option<String>,
     /// The version of its prompt, as the caller says.
     pub prompt_version: Option<String>,
     /// What the caller says the call is for.
@@ -201,6 +203,8 @@ pub struct Opening<'a> {
     pub route: &'a str,
     /// W3C trace id.
     pub trace_id: String,
+    /// The span of the caller's that this is part of, where it said so.
+    pub parent_span_id: Option<String>,
     /// Unix milliseconds.
     pub started_ms: i64,
     /// Where this runs.
@@ -273,6 +277,7 @@ impl Draft {
             region: opening.region,
             release: opening.release.to_owned(),
             trace_id: opening.trace_id,
+            parent_span_id: opening.parent_span_id,
             prompt_version: None,
             tags: None,
             payload: None,
@@ -564,6 +569,7 @@ mod tests {
             id: "call_1".to_owned(),
             route: "/v1/audio/speech",
             trace_id: String::new(),
+            parent_span_id: None,
             started_ms: 1_795_435_200_000,
             region: None,
             release: "test",
@@ -606,6 +612,7 @@ mod tests {
             id: "call_1".to_owned(),
             route: "/v1/chat/completions",
             trace_id: String::new(),
+            parent_span_id: None,
             started_ms: 0,
             region: None,
             release: "test",
@@ -622,6 +629,7 @@ mod tests {
             id: "call_2".to_owned(),
             route: "/v1/chat/completions",
             trace_id: String::new(),
+            parent_span_id: None,
             started_ms: 0,
             region: None,
             release: "test",

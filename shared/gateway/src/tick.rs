@@ -14,7 +14,7 @@ use hypercare::time::MINUTE_MS;
 use serde::Serialize;
 
 use crate::{
-    Error, Host, attend, deliver, heartbeat, report,
+    Error, Host, attend, deliver, heartbeat, outlet, report,
     store::{
         self, alerts, faults,
         retention::{self, delete_calls, delete_turn},
@@ -74,6 +74,10 @@ fn chores<H: Host>() -> Vec<Chore<H>> {
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),
+        Chore {
+            requests: outlet::MOST_REQUESTS,
+            ..chore(OUTLETS, (1, 0), outlet::MOST_STATEMENTS, |host, _| Box::pin(outlet::send_waiting(host)))
+        },
         turn!(0),
         turn!(1),
         turn!(2),
@@ -109,6 +113,8 @@ pub struct Report {
     pub delivered: usize,
     /// Attempts that did not deliver.
     pub undelivered: usize,
+    /// Records that collectors accepted, once for each.
+    pub sent_out: usize,
     /// Rows that were too old.
     pub deleted: usize,
     /// Chores that were done.
@@ -143,6 +149,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         resolved: 0,
         delivered: 0,
         undelivered: 0,
+        sent_out: 0,
         deleted: 0,
         chores: Vec::new(),
         failed_steps: Vec::new(),
@@ -150,7 +157,10 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     let Some(begun) = schedule::claim(host, minute_ms).await? else { return Ok(report) };
     report.did = Did::Work;
     let rota = chores();
-    let due = due(&rota, &begun, minute_ms);
+    let mut due = due(&rota, &begun, minute_ms);
+    if host.config().outlets.is_empty() {
+        due.retain(|due| due.chore.name != OUTLETS);
+    }
 
     // A step that fails does not stop the others: a rule that cannot be evaluated must not hold up a notice.
     let mut failed = |step: &'static str, error: Error| {
@@ -212,6 +222,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
                 report.chores.push(chore.name);
                 match chore.name.split('-').next() {
                     Some("hours") => report.rolled_up += done,
+                    Some(OUTLETS) => report.sent_out += done,
                     Some("retention") => report.deleted += done,
                     _ => {}
                 }
@@ -230,6 +241,16 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
     }
     Ok(report)
+}
+
+/// Why nobody keeps watch, where the newest tick that did all its work is long ago.
+pub fn lateness(last_tick_ms: Option<i64>, now_ms: i64) -> Option<String> {
+    let Some(last_tick_ms) = last_tick_ms else {
+        return Some("no tick has done all its work yet: is there a schedule?".to_owned());
+    };
+    let late_ms = now_ms - last_tick_ms;
+    (late_ms > LATE_MS)
+        .then(|| format!("the last tick that did all its work was {} minutes ago", late_ms / MINUTE_MS))
 }
 
 impl<H> Chore<H> {
@@ -298,6 +319,9 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
     Ok(())
 }
 
+/// A schedule may leave out a minute or two.
+const LATE_MS: i64 = 5 * MINUTE_MS;
+const OUTLETS: &str = "outlets";
 const MINUTES_AT_ONCE: usize = 20;
 /// What an invocation on Cloudflare's free plan may run,
 const MOST_STATEMENTS: usize = 50;

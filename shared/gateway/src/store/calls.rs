@@ -225,13 +225,13 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         also("(started_ms, id) < ({}, {})", vec![json!(started_ms), json!(id)]);
     }
     sql.push_str(&format!(" ORDER BY started_ms DESC, id DESC LIMIT {}", filter.limit));
-    rows::<Value>(db, Statement::new(sql, params)).await?.into_iter().map(call).collect()
+    rows::<Value>(db, Statement::new(sql, params)).await?.into_iter().map(shown).collect()
 }
 
 /// One call.
 pub async fn find(db: &impl Database, id: &str) -> Result<Option<Call>, PortError> {
     let found = row::<Value>(db, Statement::new("SELECT * FROM calls WHERE id = ?1", [json!(id)])).await?;
-    found.map(call).transpose()
+    found.map(shown).transpose()
 }
 
 /// What is kept of a call's content.
@@ -245,7 +245,8 @@ pub async fn payload(db: &impl Database, id: &str) -> Result<Option<Value>, Port
     }))
 }
 
-fn call(mut row: Value) -> Result<Call, PortError> {
+/// A row, as the admin API shows it.
+pub(super) fn shown(mut row: Value) -> Result<Call, PortError> {
     #[derive(Deserialize)]
     struct Texts {
         attempts: String,
@@ -321,7 +322,7 @@ const INSERT_CALLS: &str = "
      image_input_tokens, audio_output_tokens, image_output_tokens, images, searches, file_searches, search_units,
      audio_ms, characters, service_tier, native_finish_reason, prompt_version, tags, upstream_ms, tries,
      tries_limited, fell_back, first_chunk_bucket, upstream_bucket, overhead_bucket, rate_bucket,
-     error_template)
+     error_template, parent_span_id)
     SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
            value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
            value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
@@ -339,7 +340,8 @@ const INSERT_CALLS: &str = "
            value ->> 'prompt_version', value ->> 'tags', value ->> 'upstream_ms', value ->> 'tries',
            value ->> 'tries_limited', value ->> 'fell_back', value ->> 'first_chunk_bucket',
            value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket',
-           value ->> 'error_template'
+           value ->> 'error_template',
+           value ->> 'parent_span_id'
     FROM item
     WHERE is_known OR in_a_minute <= 600 AND in_a_minute + (SELECT count(*) FROM (
         SELECT 1 FROM calls

@@ -79,7 +79,7 @@ const BY_CALL: usize = 2;
 
 /// Each with how long it is kept, first what grows with each call. ?1 is the moment before which things are too old,
 /// ?2 how many go.
-const DELETIONS: [(&str, i64); 19] = [
+const DELETIONS: [(&str, i64); 21] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -204,4 +204,14 @@ const DELETIONS: [(&str, i64); 19] = [
          RETURNING 1 AS gone",
         TRAITS_MS,
     ),
+    // Nobody waits for it, or nobody can get it any more.
+    (
+        "DELETE FROM stored_calls WHERE seq IN
+             (SELECT seq FROM (SELECT seq, call_id FROM stored_calls ORDER BY seq LIMIT ?2) AS oldest
+              WHERE seq <= (SELECT coalesce(min(mark), ?1) FROM outlets)
+                    OR NOT EXISTS (SELECT 1 FROM calls WHERE id = oldest.call_id))
+         RETURNING 1 AS gone",
+        0,
+    ),
+    ("DELETE FROM outlets WHERE wanted_ms < ?1 AND ?2 > 0 RETURNING 1 AS gone", CALLS_MS),
 ];
