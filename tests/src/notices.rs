@@ -97,7 +97,11 @@ pub const HOSTILE: &str = "<!channel> <@U1> @everyone <at>all</at> <users/all> *
     {{DATE(2026-01-01T00:00:00Z)}} <script>alert(1)</script> \u{202e}\u{0}\u{1b}[31m שלום 😀 &amp; \\ \"";
 
 /// Whose it is.
-pub const DEMO: Subject<'_> =
-    Subject { tenant_id: "tn_1", tenant_name: "demo", route: "/v1/chat/completions" };
+pub const DEMO: Subject<'_> = Subject {
+    tenant_id: "tn_1",
+    tenant_name: "demo",
+    route: "/v1/chat/completions",
+    name: "/v1/chat/completions",
+};
 /// When it is: 2026-01-01T00:05:00Z.
 pub const NOW_MS: i64 = 1_767_225_900_000;

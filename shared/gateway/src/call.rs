@@ -23,6 +23,7 @@ use crate::{
     guard::Guard,
     live::Live,
     objects::PROVIDER,
+    origin,
     payload::Capture,
     plan::{self, Choice},
     ports::{Body, FetchError, Fetched, ForwardError, Limits},
@@ -131,6 +132,7 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
         release: &host.config().release,
     });
     draft.tagged(tags::read(headers));
+    draft.comes_from(host.country(), origin::source(host, headers));
     draft
 }
 
@@ -161,7 +163,15 @@ async fn serve<H: Host>(
 ) -> Result<Served<H::Stream>, Refusal> {
     let config = host.config();
     let headers = incoming.headers();
-    let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
+    let caller = match auth::authenticate(host, incoming, draft.started_ms()).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            if error.status() == StatusCode::UNAUTHORIZED {
+                draft.tried(auth::tried(host, incoming));
+            }
+            return Err(error.into());
+        }
+    };
     draft.caller(&caller.tenant_id, &caller.key_id);
     draft.prices(caller.clone());
     if operation.is_socket() && !H::HAS_SOCKETS {
@@ -657,12 +667,15 @@ pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Oper
 pub(crate) fn refuse<S, H: Host>(
     host: &H,
     operation: &dyn Operation,
-    draft: Draft,
+    mut draft: Draft,
     refusal: Refusal,
 ) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
+    }
+    if let Error::Blocked { caller, .. } = &error {
+        draft.caller(&caller.tenant_id, &caller.key_id);
     }
     // The wait may be told in the body only; callers look for it in the header.
     if let Error::Upstream { error: UpstreamError { retry_after_ms: Some(wait_ms), .. }, .. } = &error {

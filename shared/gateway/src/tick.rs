@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, attend, deliver, heartbeat, store, watch};
+use crate::{Error, Host, attend, deliver, heartbeat, notes, store, watch};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,6 +107,9 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
             report.undelivered = deliveries.undelivered;
         }
         Err(error) => failed("deliveries", error),
+    }
+    if let Err(error) = notes::take(host, now_ms).await {
+        failed("notes", error);
     }
     // A tick has few statements; one that counts hours leaves this to the next.
     if !counts_coarse(now_ms) {

@@ -52,6 +52,8 @@ pub struct Rule {
     pub tenant_id: Option<String>,
     /// Only calls to this route; nothing means all.
     pub route: Option<String>,
+    /// For how long what it fires on, a key or a network, is refused; nothing means not at all.
+    pub block_minutes: Option<i64>,
 }
 
 /// How a rule judges what it measures.
@@ -141,10 +143,34 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
+    /// Each key.
+    Key,
     /// Each tenant's calls to each route.
     Route,
+    /// Each network that a tenant's calls come from.
+    Source,
     /// The gateway as a whole; alerts carry no tenant.
     System,
+}
+
+impl Scope {
+    /// What a series is called, as a label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Scope::Key => "key",
+            Scope::Route | Scope::System => "route",
+            Scope::Source => "source",
+        }
+    }
+
+    /// The same to people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Scope::Key => "Key",
+            Scope::Route | Scope::System => "Route",
+            Scope::Source => "Network",
+        }
+    }
 }
 
 /// What of the rollups a rule looks at.
@@ -154,18 +180,45 @@ pub enum Past {
     Activity(i64),
     /// What was counted on these days, today left out.
     Days(i64),
+    /// What was refused, network by network, in these minutes.
+    Denied(i64),
     /// The histograms of the day that is over and of the week before it.
     Distribution(Timing),
     /// The histogram of these minutes.
     Histogram(Timing, i64),
     /// What was counted in these hours, the one that goes on among them.
     Hours(i64),
+    /// How often each key was called: in the day that is over, hour by hour, and on these days before it.
+    Keys(i64),
     /// The records lost in these minutes.
     Losses(i64),
     /// What was counted in these minutes.
     Minutes(i64),
     /// Which models were called within a day.
     Models,
+    /// How large the database was, day by day.
+    Sizes,
+    /// Where keys are called from.
+    Sources(Origin),
+}
+
+/// By what a place is told from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The country.
+    Country,
+    /// The network.
+    Network,
+}
+
+impl Origin {
+    /// As stored.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Country => "country",
+            Origin::Network => "network",
+        }
+    }
 }
 
 /// A rule to begin with.
@@ -189,6 +242,7 @@ fn common() -> Rule {
         scope: Scope::Route,
         tenant_id: None,
         route: None,
+        block_minutes: None,
     }
 }
 
@@ -306,6 +360,61 @@ pub fn default_pack() -> Vec<Rule> {
             keep_firing_minutes: 0,
             severity: Severity::Ticket,
             scope: Scope::System,
+            ..common.clone()
+        },
+        Rule {
+            id: "denied-burst".into(),
+            title: "Many refused calls from one network".into(),
+            measure: Measure::SourceDenied,
+            threshold: 100.0,
+            window_minutes: 10,
+            // Looked at every five minutes.
+            keep_firing_minutes: 2,
+            severity: Severity::Ticket,
+            scope: Scope::Source,
+            ..common.clone()
+        },
+        Rule {
+            id: "denied-spray".into(),
+            title: "One network tries many keys".into(),
+            measure: Measure::SourceTargets,
+            threshold: 20.0,
+            window_minutes: 10,
+            keep_firing_minutes: 2,
+            severity: Severity::Ticket,
+            scope: Scope::Source,
+            ..common.clone()
+        },
+        Rule {
+            id: "key-new-country".into(),
+            title: "A key is used from a new country".into(),
+            measure: Measure::NewCountries,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Key,
+            ..common.clone()
+        },
+        Rule {
+            id: "key-volume".into(),
+            title: "A key is used far more than usual".into(),
+            measure: Measure::KeyVolume,
+            threshold: 10.0,
+            min_count: 1_000,
+            // Looked at once an hour.
+            keep_firing_minutes: 1,
+            severity: Severity::Ticket,
+            scope: Scope::Key,
+            ..common.clone()
+        },
+        Rule {
+            id: "database-full".into(),
+            title: "The database will be full".into(),
+            measure: Measure::DatabaseDaysLeft,
+            side: Side::Below,
+            threshold: 14.0,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::System,
             ..common
         },
     ]
@@ -321,7 +430,10 @@ impl Rule {
     /// was chosen for the old one.
     pub fn with(&self, overrides: &Override) -> Result<Rule, FieldError> {
         let silence = self.measure == Measure::Silence;
-        let counts = !matches!(self.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence);
+        let counts = !matches!(
+            self.measure,
+            Measure::DatabaseDaysLeft | Measure::Lost | Measure::PriceTableAge | Measure::Silence
+        );
         let (lowest, highest) = self.limits();
         let mut rule = self.clone();
         if let Some(enabled) = overrides.enabled {
@@ -380,6 +492,10 @@ impl Rule {
             }
             rule.no_data = no_data;
         }
+        if let Some(minutes) = overrides.block_minutes {
+            let limits = matches!(self.scope, Scope::Key | Scope::Source).then_some((1, LONGEST_BLOCK));
+            rule.block_minutes = Some(within("block_minutes", minutes, limits)?);
+        }
         Ok(rule)
     }
 
@@ -425,7 +541,12 @@ impl Rule {
             (Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
             (Method::BurnRate { .. }, _) => vec![Past::Minutes(minutes), Past::Hours(BURN_HOURS)],
             (Method::Trend { .. }, _) => vec![Past::Days(TREND_DAYS)],
+            (_, Measure::DatabaseDaysLeft) => vec![Past::Sizes],
+            (_, Measure::KeyVolume) => vec![Past::Keys(KEY_DAYS)],
+            (_, Measure::NewCountries) => vec![Past::Sources(Origin::Country)],
+            (_, Measure::NewNetworks) => vec![Past::Sources(Origin::Network)],
             (_, Measure::Silence) => vec![Past::Activity(minutes)],
+            (_, Measure::SourceDenied | Measure::SourceTargets) => vec![Past::Denied(minutes)],
             (_, Measure::Lost) => vec![Past::Losses(minutes)],
             (_, Measure::ModelDaysLeft) => vec![Past::Models],
             (_, Measure::PriceTableAge) => Vec::new(),
@@ -435,10 +556,14 @@ impl Rule {
     }
 
     /// Whether the rule looks at this minute. What is counted in hours and days is looked at once they are
-    /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth.
-    /// Durations of such a rule are in times that it looked.
+    /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth. So are keys and
+    /// networks, each kind in a minute of its own: what they need is read for them alone. Durations of such a rule are in times that it looked.
     pub fn looks_at(&self, minute_ms: i64) -> bool {
         let (every, offset) = match (self.method, self.measure) {
+            (_, Measure::SourceDenied | Measure::SourceTargets) => (5, 3),
+            (_, Measure::NewCountries | Measure::NewNetworks) => (5, 2),
+            (_, Measure::KeyVolume) => (60, 8),
+            (_, Measure::DatabaseDaysLeft) => (24 * 60, 36),
             (Method::Trend { .. }, _) | (_, Measure::ModelDaysLeft | Measure::PriceTableAge) => (24 * 60, 5),
             (Method::Drop | Method::Threshold, _) => return true,
             (Method::BurnRate { .. }, _) => (5, 0),
@@ -495,19 +620,22 @@ impl Rule {
             Some(_) => return Err(FieldError::new("severity", "must be `page` or `ticket`")),
         };
         let side = match text("side", take("side"))?.as_deref() {
-            None if measure == Measure::ModelDaysLeft => Side::Below,
+            None if matches!(measure, Measure::DatabaseDaysLeft | Measure::ModelDaysLeft) => Side::Below,
             None => method.side(),
             Some("above") => Side::Above,
             Some("below") => Side::Below,
             Some(_) => return Err(FieldError::new("side", "must be `above` or `below`")),
         };
-        let whole_only = matches!(measure, Measure::Lost | Measure::PriceTableAge);
-        let parts_only = matches!(measure, Measure::ModelDaysLeft | Measure::Silence);
+        let only = measure.scope();
         let scope = match text("scope", take("scope"))?.as_deref() {
-            None if whole_only => Scope::System,
-            None | Some("route") => Scope::Route,
+            None => only.unwrap_or(Scope::Route),
+            Some("key") => Scope::Key,
+            Some("route") => Scope::Route,
+            Some("source") => Scope::Source,
             Some("system") => Scope::System,
-            Some(_) => return Err(FieldError::new("scope", "must be `route` or `system`")),
+            Some(_) => {
+                return Err(FieldError::new("scope", "must be `key`, `route`, `source` or `system`"));
+            }
         };
         let rule = Rule {
             id: id.to_owned().into(),
@@ -522,11 +650,14 @@ impl Rule {
             ..common()
         };
         let is_whole = matches!(rule.scope, Scope::System);
-        if if is_whole { parts_only } else { whole_only } {
+        if only.map_or(!matches!(scope, Scope::Route | Scope::System), |only| only != scope) {
             return Err(FieldError::new("scope", "does not go with this measure"));
         }
         if is_whole && (rule.tenant_id.is_some() || rule.route.is_some()) {
             return Err(FieldError::new("scope", "of the gateway as a whole has no tenant and no route"));
+        }
+        if matches!(scope, Scope::Key | Scope::Source) && rule.route.is_some() {
+            return Err(FieldError::new("route", "does not apply to this rule"));
         }
         let fits = match method {
             Method::Threshold => true,
@@ -548,6 +679,19 @@ impl Rule {
             return Err(FieldError::new("threshold", "is missing"));
         }
         rule.with(&overrides)
+    }
+}
+
+impl Measure {
+    /// What it is measured of, where that is not for a rule to choose.
+    fn scope(self) -> Option<Scope> {
+        match self {
+            Measure::DatabaseDaysLeft | Measure::Lost | Measure::PriceTableAge => Some(Scope::System),
+            Measure::KeyVolume | Measure::NewCountries | Measure::NewNetworks => Some(Scope::Key),
+            Measure::ModelDaysLeft | Measure::Silence => Some(Scope::Route),
+            Measure::SourceDenied | Measure::SourceTargets => Some(Scope::Source),
+            _ => None,
+        }
     }
 }
 
@@ -625,6 +769,9 @@ pub struct Override {
     /// `Rule::no_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_data: Option<NoData>,
+    /// `Rule::block_minutes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_minutes: Option<i64>,
 }
 
 impl Override {
@@ -648,6 +795,7 @@ impl Override {
             "resolve_threshold",
             "keep_firing_minutes",
             "no_data",
+            "block_minutes",
         ];
         if let Some(unknown) = fields.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(FieldError::new("body", format!("has an unknown field {unknown:?}")));
@@ -670,6 +818,7 @@ impl Override {
                 NoData::parse,
                 r#"must be "last", "show", "zero" or {"notify": minutes}"#,
             )?,
+            block_minutes: whole("block_minutes")?,
         })
     }
 }
@@ -726,6 +875,10 @@ const SURGE_HOURS: i64 = WEEK as i64 + 2;
 /// The longest window of `SEVEN_DAYS`, and the hour that goes on.
 const BURN_HOURS: i64 = 73;
 const TREND_DAYS: i64 = 30;
+/// The days of which the middle one is what is usual for a key.
+const KEY_DAYS: i64 = 28;
+/// A week: whoever is to be refused for longer should have no key.
+const LONGEST_BLOCK: i64 = 7 * 24 * 60;
 
 const LONGEST_TEXT: usize = 200;
 
@@ -749,6 +902,11 @@ mod tests {
             "gateway-overhead",
             "model-ends",
             "price-table-old",
+            "denied-burst",
+            "denied-spray",
+            "key-new-country",
+            "key-volume",
+            "database-full",
         ];
         assert_eq!(ids, expected);
         for rule in &pack {
@@ -761,7 +919,8 @@ mod tests {
     #[test]
     fn the_shipped_numbers_would_pass_as_overrides() {
         for rule in default_pack() {
-            let counted = !["no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
+            let counted =
+                !["database-full", "no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
             let same = Override {
                 enabled: Some(true),
                 threshold: Some(rule.threshold),
@@ -779,7 +938,7 @@ mod tests {
     #[test]
     fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
         let minutes: Vec<i64> = default_pack().iter().map(Rule::history_minutes).collect();
-        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5]);
+        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5, 10, 10, 5, 5, 5]);
     }
 
     #[test]
@@ -861,6 +1020,9 @@ mod tests {
             ("error-share", r#"{"no_data":{"notify":0}}"#, "no_data must be from 1 to 1440"),
             ("no-calls", r#"{"no_data":"zero"}"#, "no_data does not apply to this rule"),
             ("error-share", r#"{"enabled":1}"#, "enabled must be true or false"),
+            ("error-share", r#"{"block_minutes":60}"#, "block_minutes does not apply to this rule"),
+            ("key-volume", r#"{"block_minutes":10081}"#, "block_minutes must be from 1 to 10080"),
+            ("database-full", r#"{"min_count":9}"#, "min_count does not apply to this rule"),
             ("error-share", r#"{"treshold":1}"#, r#"body has an unknown field "treshold""#),
             ("error-share", "[]", "body must be a JSON object"),
             ("error-share", "", "body must be a JSON object"),
@@ -893,6 +1055,12 @@ mod tests {
             ..common()
         };
         assert_eq!(rule, Ok(expected));
+        let spray = Rule::parse(
+            "ru_1",
+            br#"{"title":"t","measure":"source_targets","threshold":9,"block_minutes":30}"#,
+        )
+        .unwrap();
+        assert_eq!((spray.scope, spray.block_minutes), (Scope::Source, Some(30)));
         let side = |json: &str| Rule::parse("ru_1", json.as_bytes()).unwrap().side;
         assert_eq!(side(r#"{"title":"t","measure":"calls","method":"drop","threshold":0.5}"#), Side::Below);
         assert_eq!(side(r#"{"title":"t","measure":"calls","side":"below","threshold":5}"#), Side::Below);
@@ -922,6 +1090,22 @@ mod tests {
             (
                 r#"{"title":"t","measure":"silence","threshold":1,"scope":"system"}"#,
                 "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"calls","threshold":1,"scope":"key"}"#,
+                "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"new_networks","threshold":0,"scope":"route"}"#,
+                "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"key_volume","threshold":5,"route":"/v1"}"#,
+                "route does not apply to this rule",
+            ),
+            (
+                r#"{"title":"t","measure":"source_denied","method":"surge","threshold":5}"#,
+                "method does not go with this measure",
             ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"scope":"system","route":"/v1"}"#,
@@ -961,6 +1145,14 @@ mod tests {
         let daily = Rule { measure: Measure::PriceTableAge, ..common() };
         assert_eq!((0..1_440).filter(|minute| daily.looks_at(minute * MINUTE_MS)).collect::<Vec<_>>(), [5]);
         assert_eq!(looks(Method::Trend { limit: 1.0 }), [5, 1_445, 2_885]);
+        let first = |id: &str| {
+            let rule = shipped(id).unwrap();
+            (0..3_000).filter(|minute| rule.looks_at(minute * MINUTE_MS)).take(2).collect::<Vec<i64>>()
+        };
+        assert_eq!(first("denied-spray"), [3, 8]);
+        assert_eq!(first("key-new-country"), [2, 7]);
+        assert_eq!(first("key-volume"), [8, 68]);
+        assert_eq!(first("database-full"), [36, 1_476]);
     }
 
     #[test]
