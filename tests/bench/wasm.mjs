@@ -1,9 +1,11 @@
-// How long the Worker's Wasm takes to come alive. Prints one line of JSON, in milliseconds:
+// How long the Worker's Wasm takes to come alive: the module that a call starts. Prints one line of JSON, in milliseconds:
 // `compile` and `instantiate` by V8 in this process, and, for Hypergate and for a Worker that does
 // nothing, `start`: from starting workerd to its first answer.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
+
+import { modulesOf } from '../hosts/lib/workers.mjs';
 
 const folder = process.argv[2];
 const ROUNDS = 9;
@@ -17,7 +19,7 @@ function unseen(bytes, salt) {
 }
 
 function measureInV8() {
-  const bytes = readFileSync(path.join(folder, 'index_bg.wasm'));
+  const bytes = readFileSync(path.join(folder, 'calls/index_bg.wasm'));
   const compile = [];
   const instantiate = [];
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -58,10 +60,7 @@ const workers = {
   bare: { modules: true, script: "export default { fetch: () => new Response('') };" },
   gateway: {
     modulesRoot: folder,
-    modules: [
-      { type: 'ESModule', path: path.join(folder, 'index.js') },
-      { type: 'CompiledWasm', path: path.join(folder, 'index_bg.wasm') },
-    ],
+    modules: modulesOf(folder),
   },
 };
 const starts = { bare: [], gateway: [] };

@@ -6,6 +6,8 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
 
+import { modulesOf } from '../hosts/lib/workers.mjs';
+
 const { upstream, scripts, builds, migrations } = JSON.parse(process.argv[2]);
 const tell = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
@@ -82,8 +84,7 @@ async function startGateway(folder) {
     modulesRoot: folder,
     modules: [
       { type: 'ESModule', path: path.join(folder, 'entry.js'), contents: entry },
-      { type: 'ESModule', path: path.join(folder, 'index.js') },
-      { type: 'CompiledWasm', path: path.join(folder, 'index_bg.wasm') },
+      ...modulesOf(folder),
     ],
     compatibilityFlags: ['enable_request_signal'],
     d1Databases: ['DB'],

@@ -259,12 +259,15 @@ fn settle(targets: &mut Targets, report: &mut Report, at: usize, seen: &Seen) ->
 fn wasm() -> Outcome<Vec<(String, String)>> {
     let worker = build::worker_folder();
     let mut lines = Vec::new();
-    let spin = tools::root().join("target/wasm32-wasip2/release/functions.wasm");
-    for (what, file) in [("Worker", worker.join("index_bg.wasm")), ("Spin component", spin)] {
-        if file.is_file() {
-            let (raw, compressed) = gzip::sizes(&[&file])?;
-            let size = format!("{} KiB ({} KiB raw)", compressed >> 10, raw >> 10);
-            lines.push((format!("{what}, gzip"), size));
+    for module in build::MODULES {
+        let files =
+            [("Worker", worker.join(module).join("index_bg.wasm")), ("Spin", build::spin_module(module))];
+        for (what, file) in files {
+            if file.is_file() {
+                let (raw, compressed) = gzip::sizes(&[&file])?;
+                let size = format!("{} KiB ({} KiB raw)", compressed >> 10, raw >> 10);
+                lines.push((format!("{what}, module `{module}`, gzip"), size));
+            }
         }
     }
     let mut script = tools::script(&tools::root().join("tests/bench/wasm.mjs"))?;

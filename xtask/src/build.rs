@@ -26,60 +26,91 @@ pub(crate) fn worker_folder() -> PathBuf {
     tools::root().join("build")
 }
 
-/// The Worker: compiled, bound to JavaScript, optimised and bundled.
+/// The two modules, as features of `hypergate-functions`, and what they are for.
+pub(crate) const MODULES: [&str; 2] = ["calls", "watch"];
+
+/// The Worker: two modules behind one door.
 pub(crate) fn workers() -> Outcome {
+    for module in MODULES {
+        worker_module(module)?;
+    }
+    let (door, place) = (tools::root().join("functions/src/host/entry.js"), worker_folder().join("index.js"));
+    fs::copy(&door, &place).map_err(|error| format!("{}: {error}", place.display()))?;
+    Ok(())
+}
+
+/// One module of the Worker: compiled, bound to JavaScript, optimised and bundled.
+fn worker_module(module: &str) -> Outcome {
     let advice = "`cargo xtask build workers` repeats only this.";
     let mut compile = tools::cargo();
     compile
         .current_dir(tools::root().join("functions"))
         .args(["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"])
+        .args(["--no-default-features", "--features", module])
         // As worker-build below does it, which then finds the work done.
         .env("WASM_BINDGEN_USE_JS_SYS", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&FOR_BINDGEN)?);
-    let compiled = process::run("Worker", &mut compile, advice)?;
+    let what = format!("Worker ({module})");
+    let compiled = process::run(&what, &mut compile, advice)?;
 
-    let index = worker_folder().join("index.js");
-    let module = worker_folder().join("index_bg.wasm");
-    let stamp = worker_folder().join(".made-from");
+    let folder = worker_folder().join(module);
+    let (index, wasm, stamp) =
+        (folder.join("index.js"), folder.join("index_bg.wasm"), folder.join(".made-from"));
     let made_from = version_of(&tools::root().join("target/wasm32-unknown-unknown/release/functions.wasm"))?;
     // wrangler asks for a build whenever it starts, and the steps after the compiler know no "unchanged".
-    let fresh =
-        index.is_file() && module.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == made_from);
-    let bundled = if fresh { None } else { Some(bundle(advice)?) };
-    wasm::strip(&module)?;
+    let fresh = index.is_file() && wasm.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == made_from);
+    let bundled = if fresh { None } else { Some(bundle(module, advice)?) };
+    wasm::strip(&wasm)?;
     fs::write(&stamp, made_from).map_err(|error| format!("{}: {error}", stamp.display()))?;
 
     let took = bundled.map_or(String::new(), |took| format!(", bundled in {}", seconds(took)));
-    done("Worker", &format!("{} (compiled in {}{took})", process::relative(&index), seconds(compiled)));
-    gzip::check("Worker", &[&module, &index])
+    done(&what, &format!("{} (compiled in {}{took})", process::relative(&index), seconds(compiled)));
+    gzip::check(&what, &[&wasm, &index])
 }
 
-fn bundle(advice: &str) -> Outcome<std::time::Duration> {
+fn bundle(module: &str, advice: &str) -> Outcome<std::time::Duration> {
     let missing = "A tool of the build is missing: run `cargo xtask setup`.";
     let bindgen = tools::rust_tool("wasm-bindgen", &tools::locked("wasm-bindgen")?).ok_or(missing)?;
     let worker_build = tools::rust_tool("worker-build", &tools::locked("worker")?).ok_or(missing)?;
     let mut build = tools::command(worker_build);
     build
         // wasm-opt makes less code of it, but such that compresses worse: link-time optimisation has done its work.
-        .args(["--release", "--no-opt", "--out-dir", "../build", "functions"])
+        .args(["--release", "--no-opt", "--out-dir", &format!("../build/{module}"), "functions"])
+        .args(["--no-default-features", "--features", module])
         // A caller that hangs up before the answer must not take the call's record with it.
         .env("RUN_TO_COMPLETION", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&FOR_BINDGEN)?)
         // Without these it would download each.
         .env("ESBUILD_BIN", tools::esbuild())
         .env("WASM_BINDGEN_BIN", bindgen);
-    process::run("Worker bundle", &mut build, advice)
+    process::run(&format!("Worker ({module}), bundle"), &mut build, advice)
 }
 
-/// The Spin component: what the compiler makes, as it is.
+/// The modules of the Spin components: what the compiler makes, as it is.
 pub(crate) fn spin() -> Outcome {
-    let mut compile = tools::cargo();
-    compile.args(["build", "-p", "hypergate-functions", "--lib", "--release", "--target", "wasm32-wasip2"]);
-    compile.env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&[])?);
-    let took = process::run("Spin component", &mut compile, "`cargo xtask build spin` repeats only this.")?;
-    let component = tools::root().join("target/wasm32-wasip2/release/functions.wasm");
-    done("Spin component", &format!("{} (compiled in {})", process::relative(&component), seconds(took)));
-    gzip::check("Spin", &[&component])
+    for module in MODULES {
+        let what = format!("Spin ({module})");
+        let mut compile = tools::cargo();
+        compile
+            .args(["build", "-p", "hypergate-functions", "--lib", "--release", "--target", "wasm32-wasip2"])
+            .args(["--no-default-features", "--features", module])
+            .env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&[])?);
+        let took = process::run(&what, &mut compile, "`cargo xtask build spin` repeats only this.")?;
+        let (made, place) = (spin_folder().join("functions.wasm"), spin_module(module));
+        fs::copy(&made, &place).map_err(|error| format!("{}: {error}", place.display()))?;
+        done(&what, &format!("{} (compiled in {})", process::relative(&place), seconds(took)));
+        gzip::check(&what, &[&place])?;
+    }
+    Ok(())
+}
+
+fn spin_folder() -> PathBuf {
+    tools::root().join("target/wasm32-wasip2/release")
+}
+
+/// Where a module for Spin goes; named in spin.toml.
+pub(crate) fn spin_module(module: &str) -> PathBuf {
+    spin_folder().join(format!("{module}.wasm"))
 }
 
 /// Tells one output of the compiler from the next.

@@ -96,10 +96,10 @@ Needs rustup, and Node 18 or newer with npm; a newer Node for wrangler is instal
         summary: "build the Wasm for Workers, Spin or both",
         usage: "build [workers] [spin]",
         help: "\
-Builds the functions for release and prints their size; more than 1 MiB compressed is an error.
+Builds the functions for release and prints their size; a module of more than 1 MiB compressed is an error.
 
-  workers   build/index.js and build/index_bg.wasm; what `wrangler deploy` uploads
-  spin      target/wasm32-wasip2/release/functions.wasm; what spin.toml names
+  workers   build/, what `wrangler deploy` uploads: a door, and behind it the modules `calls` and `watch`
+  spin      the same two modules under target/wasm32-wasip2/release; what spin.toml names
 
 With neither word: both. `wrangler` and `spin up --build` run this by themselves: see wrangler.toml and spin.toml.",
         run: build::run,

@@ -180,7 +180,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "build-workers",
         group: "workers",
-        about: "the Worker builds and is small enough",
+        about: "the Worker builds and its modules are small enough",
         needs: &[],
         work: |_| Ok(build::workers()?),
     },
@@ -189,7 +189,9 @@ const STEPS: &[Step] = &[
         group: "workers",
         about: "the Worker answers on Cloudflare's runtime",
         needs: &["build-workers"],
-        work: |step| node_test(step, &["tests/hosts/pump.mjs", "tests/hosts/workers.mjs"]),
+        work: |step| {
+            node_test(step, &["tests/hosts/pump.mjs", "tests/hosts/clock.mjs", "tests/hosts/workers.mjs"])
+        },
     },
     Step {
         name: "clippy-spin",
@@ -201,7 +203,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "build-spin",
         group: "spin",
-        about: "the component builds and is small enough",
+        about: "the components build and their modules are small enough",
         needs: &[],
         work: |_| Ok(build::spin()?),
     },
@@ -258,11 +260,15 @@ fn with<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn clippy_for(step: &str, target: &str) -> Result<(), End> {
-    let mut clippy = tools::cargo();
-    clippy
-        .args(["clippy", "-p", "hypergate-functions", "--target", target, "--", "-D", "warnings"])
-        .env("WASM_BINDGEN_USE_JS_SYS", "1");
-    finish(step, clippy)
+    for module in build::MODULES {
+        let mut clippy = tools::cargo();
+        clippy
+            .args(["clippy", "-p", "hypergate-functions", "--target", target])
+            .args(["--no-default-features", "--features", module, "--", "-D", "warnings"])
+            .env("WASM_BINDGEN_USE_JS_SYS", "1");
+        finish(step, clippy)?;
+    }
+    Ok(())
 }
 
 fn cargo(step: &str, words: &[&str]) -> Result<(), End> {

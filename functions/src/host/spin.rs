@@ -19,21 +19,20 @@ use futures::{
     future::{Either, select},
     stream::{self, LocalBoxStream},
 };
+#[cfg(feature = "watch")]
+use gateway::store::migrations;
 use gateway::{
     Host,
     call::{self, BodyError, Incoming},
     config::Config,
-    journal,
     memory::Memory,
     ports::{
         Body, Clock, Database, Fetch, FetchError, Fetched, ForwardError, KeyValue, Limits, Passage,
         PortError, Random, Receive, Rows, Settings, Signer, Statement,
     },
-    record::Record,
-    store::migrations,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
-use llm::{ErrorClass, UpstreamError, relay::Ending};
+use llm::UpstreamError;
 use serde_json::Value;
 use spin_executor::{CancelOnDropToken, push_waker_and_get_token};
 use spin_sdk::{
@@ -55,7 +54,14 @@ use spin_sdk::{
 use wasi::io::streams::{OutputStream, StreamError};
 
 use super::{rs256, seam};
-use crate::{Reply, Streaming, handle, is_call};
+#[cfg(not(feature = "calls"))]
+use crate::Reply;
+use crate::handle;
+
+#[cfg(feature = "calls")]
+mod calls;
+#[cfg(feature = "calls")]
+use calls::answer;
 
 #[http_component]
 async fn serve(request: IncomingRequest, out: ResponseOutparam) {
@@ -72,21 +78,21 @@ async fn serve(request: IncomingRequest, out: ResponseOutparam) {
         Ok(incoming) => incoming,
         Err(error) => return send_whole(call::error_response(&error, None), out).await,
     };
-    // There is no deploy step that could: the first request that is not a call brings the tables up to date.
-    if !is_call(incoming.uri().path())
-        && let Err(error) = migrations::apply(&host, host.now_ms()).await
-    {
+    // There is no deploy step that could: what is no call brings the tables up to date.
+    #[cfg(feature = "watch")]
+    if let Err(error) = migrations::apply(&host, host.now_ms()).await {
         host.log(&format!("migrations: {error}"));
     }
-    let record = match handle(&incoming, &host).await {
-        Reply::Whole { response, record } => {
-            send_whole(response, out).await;
-            record.map(|record| *record)
-        }
-        Reply::Stream(streaming) => Some(send_stream(&host, *streaming, out).await),
-    };
-    if let Some(record) = record {
-        journal(&host, record).await;
+    let reply = handle(&incoming, &host).await;
+    answer(&host, reply, out).await;
+}
+
+/// What does not call a model answers whole, and leaves no record.
+#[cfg(not(feature = "calls"))]
+async fn answer(_: &Spin, reply: Reply<Upstream>, out: ResponseOutparam) {
+    match reply {
+        Reply::Whole { response, .. } => send_whole(response, out).await,
+        Reply::Stream(_) => unreachable!("only calls are streamed"),
     }
 }
 
@@ -116,22 +122,6 @@ impl Spin {
             let _ = self.database.set(opened);
         }
         Ok(self.database.get().expect("it was opened above"))
-    }
-}
-
-/// Stores the record. The caller has its answer; a database that is busy gets a second chance.
-async fn journal(host: &Spin, record: Record) {
-    let records = [record];
-    for pause_ms in [0, 500, 2_000] {
-        host.sleep(pause_ms).await;
-        match journal::write(host, &records).await {
-            Ok(()) => return,
-            Err(error) => host.log(&format!("{}: not recorded yet: {error}", records[0].id)),
-        }
-    }
-    host.log(&format!("{}: record lost", records[0].id));
-    if let Err(error) = journal::report_lost(host, &records[0].id, 1).await {
-        host.log(&format!("{}: the loss is not even noted: {error}", records[0].id));
     }
 }
 
@@ -213,68 +203,6 @@ async fn send_whole(mut response: Response<Bytes>, out: ResponseOutparam) {
     head.set_status_code(response.status().as_u16()).expect("the gateway answers with a status");
     // A caller that is gone needs no answer.
     let _ = out.set_with_body(head, response.into_body().to_vec()).await;
-}
-
-/// Pumps a stream until one of the three parties ends it, and returns the record.
-async fn send_stream(host: &Spin, streaming: Streaming<Upstream>, out: ResponseOutparam) -> Record {
-    let Streaming { head, opening, mut rest, mut live, idle_ms } = streaming;
-    let response = OutgoingResponse::new(fields(head.headers()));
-    response.set_status_code(head.status().as_u16()).expect("the gateway answers with a status");
-    let body = response.body().expect("a response has one body");
-    out.set(response);
-    let stream = body.write().expect("a body is written once");
-
-    let mut heard_ms = host.now_ms();
-    let ending = if write(&stream, &opening).await.is_err() {
-        None
-    } else {
-        loop {
-            let (chunk, pause) = (pin!(rest.next()), pin!(sleep(HANG_UP_CHECK_MS)));
-            let next = select(chunk, pause).await;
-            let now_ms = host.now_ms();
-            match next {
-                Either::Left((Some(Ok(chunk)), _)) => {
-                    let instead = live.chunk(now_ms, &chunk);
-                    if write(&stream, instead.as_ref().unwrap_or(&chunk)).await.is_err() {
-                        break None;
-                    }
-                    if live.is_over() {
-                        break Some(Ending::Closed);
-                    }
-                    // A slow caller is not the upstream's fault.
-                    heard_ms = host.now_ms();
-                }
-                Either::Left((Some(Err(error)), _)) => break Some(Ending::Failed(error)),
-                Either::Left((None, _)) => break Some(Ending::Closed),
-                Either::Right(_) => {
-                    // Nobody wakes us when the caller goes: we have to look.
-                    if stream.check_write().is_err() {
-                        break None;
-                    }
-                    if now_ms - heard_ms >= idle_ms {
-                        let message = format!("the provider said nothing for {idle_ms} ms");
-                        break Some(Ending::Failed(UpstreamError::new(ErrorClass::Timeout, message)));
-                    }
-                }
-            }
-        }
-    };
-    // Cancels an upstream that is still talking.
-    drop(rest);
-    let (tail, record) = match ending {
-        None => (Some(Vec::new()), live.hang_up(host.now_ms())),
-        Some(ending) => live.end(host.now_ms(), ending),
-    };
-    // The record says how the upstream ended; a caller that leaves now has missed little.
-    if let Some(tail) = &tail {
-        let _ = write(&stream, tail).await;
-    }
-    drop(stream);
-    // A body that is dropped unfinished breaks the connection off.
-    if tail.is_some() {
-        let _ = OutgoingBody::finish(body, None);
-    }
-    record
 }
 
 /// Writes and flushes. An error means that the caller is gone.
@@ -720,9 +648,6 @@ impl Host for Spin {
 }
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
-
-/// How soon a caller's hang-up is noticed while the upstream is silent.
-const HANG_UP_CHECK_MS: i64 = 250;
 
 const CONNECT_MS: i64 = 10_000;
 

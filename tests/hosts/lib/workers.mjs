@@ -7,21 +7,28 @@ import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
 
 import { ROOT } from './wait.mjs';
 
+/** The files of a built Worker. */
+export function modulesOf(folder) {
+  const files = [['ESModule', 'index.js']];
+  for (const module of ['calls', 'watch']) {
+    files.push(['ESModule', `${module}/index.js`], ['CompiledWasm', `${module}/index_bg.wasm`]);
+  }
+  return files.map(([type, file]) => ({ type, path: path.join(folder, file) }));
+}
+
 /** Starts the built Worker with these settings on an empty database. */
-export async function startWorkers(settings) {
+export async function startWorkers(settings, { hasClock = false } = {}) {
   const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
   const log = [];
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: 'hypergate',
       modulesRoot: folder,
-      modules: [
-        { type: 'ESModule', path: path.join(folder, 'index.js') },
-        { type: 'CompiledWasm', path: path.join(folder, 'index_bg.wasm') },
-      ],
+      modules: modulesOf(folder),
       compatibilityDate: '2026-11-01',
       compatibilityFlags: ['enable_request_signal'],
       d1Databases: ['DB'],
+      durableObjects: hasClock ? { CLOCK: { className: 'Clock', useSQLite: true } } : {},
       kvNamespaces: ['KV'],
       queueProducers: { JOURNAL: 'hypergate-journal' },
       queueConsumers: {
