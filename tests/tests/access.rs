@@ -571,6 +571,7 @@ fn only(rule: &str) -> Watch {
 }
 
 fn keep_only(watch: &Watch, kept: &str) {
+    watch.host.db.speak_javascript();
     for rule in default_pack() {
         watch.set_rule(&rule.id, if rule.id == kept { "{}" } else { r#"{"enabled":false}"# });
     }
@@ -641,8 +642,8 @@ fn breakdown(watch: &Watch, grain: &str, hours_ago: i64, calls: i64) {
 /// From which minute to which there were episodes of a rule, and about what: `aa 2-4`.
 fn told(watch: &Watch, rule_id: &str) -> String {
     let sql = "
-        SELECT coalesce(labels ->> 'key', labels ->> 'source', '') || ' ' || ((opened_ms - ?2) / 60000) || '-'
-               || coalesce((resolved_ms - ?2) / 60000, '') AS told
+        SELECT coalesce(labels ->> 'key', labels ->> 'source', '') || ' ' || CAST((opened_ms - ?2) / 60000 AS INTEGER) || '-'
+               || coalesce(CAST((resolved_ms - ?2) / 60000 AS INTEGER), '') AS told
         FROM episodes WHERE rule_id = ?1 ORDER BY opened_ms";
     let rows = watch.host.db.sql(sql, &[json!(rule_id), json!(NEW_YEAR_MS)]);
     rows.iter().map(|row| row["told"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
@@ -661,6 +662,7 @@ fn intruder(gateway: &Gateway, settings: &str) -> String {
 }
 
 fn prepare(gateway: &Gateway, settings: &str) -> String {
+    gateway.host.db.speak_javascript();
     let put = gateway.admin("PUT", "rules/key-new-country", &serde_json::from_str(settings).unwrap());
     assert_eq!(put.status, 200, "{}", put.text());
     gateway.host.set_country(Some("BR"));

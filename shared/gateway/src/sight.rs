@@ -43,6 +43,9 @@ pub(crate) struct Look<'a> {
     pub(crate) to_ms: i64,
 }
 
+/// Where a key is called from, when first, and how often.
+type Place = (String, i64, i64);
+
 /// Counts by bucket.
 type Buckets = BTreeMap<i64, Minute>;
 
@@ -57,7 +60,7 @@ pub(crate) struct Sight {
     histograms: BTreeMap<(Timing, Key), BTreeMap<(i64, i64), Histogram>>,
     models: BTreeMap<Key, Vec<Model>>,
     denied: BTreeMap<(i64, i64), BTreeMap<Key, watched::Denied>>,
-    sources: BTreeMap<(Origin, Key), Vec<(String, i64, i64)>>,
+    sources: BTreeMap<(Origin, Key), Vec<Place>>,
     /// Hours, then days.
     uses: BTreeMap<Key, [BTreeMap<i64, i64>; 2]>,
     sizes: Vec<watched::Size>,
