@@ -123,6 +123,36 @@ fn what_a_provider_refused_and_who_is_blocked_is_no_burst() {
 }
 
 #[test]
+fn the_share_that_was_refused_is_a_measure_of_each_route() {
+    let mut watch = only("");
+    let rule = json!({ "title": "t", "measure": "denied_share", "threshold": 0.2, "window_minutes": 1,
+        "keep_firing_minutes": 0 });
+    let id = block_on(rules::create(&*watch.host, rule.to_string().as_bytes())).unwrap().rule.id.to_string();
+    // Of ten calls.
+    for refusals in [0, 2, 3, 9, 2] {
+        let good = (refusals..10).map(|n| called_from(&watch, "DE", n));
+        let calls = good.chain((0..refusals).map(|n| refused(&watch, "tn_a", "aa", "k", n))).collect();
+        store(&watch, calls);
+        watch.tick();
+    }
+    assert_eq!(told(&watch, &id).trim(), "2-4");
+}
+
+#[test]
+fn a_block_of_long_ago_is_forgotten() {
+    let watch = Watch::new();
+    for (id, days) in [("old", 401), ("young", 399)] {
+        let sql = "INSERT INTO blocks (id, kind, tenant_id, subject, reason, created_ms, until_ms)
+                   VALUES (?1, 'key', 'tn_a', 'key_1', 'r', ?2, ?2)";
+        watch.host.db.sql(sql, &[json!(id), json!(NEW_YEAR_MS - days * 24 * 60 * MINUTE_MS)]);
+    }
+    let now_ms = NEW_YEAR_MS + 34 * MINUTE_MS;
+    watch.host.set_now(now_ms);
+    block_on(tick(&*watch.host, now_ms)).unwrap();
+    assert_eq!(watch.host.db.sql("SELECT id FROM blocks", &[]), [json!({ "id": "young" })]);
+}
+
+#[test]
 fn a_burst_says_of_what_and_whose_calls_it_is() {
     let mut watch = only("denied-burst");
     watch.webhook(None, HOOK);

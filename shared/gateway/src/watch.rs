@@ -378,7 +378,7 @@ async fn tell(
                 if !how.absent {
                     notice = notice.with_detail(&seen.detail(rule, key, fired.opened_ms));
                 }
-                if let Some(made) = block(rule, key, &name, &notice, now_ms).filter(|_| !how.absent) {
+                if let Some(made) = block(rule, key, &notice, now_ms).filter(|_| !how.absent) {
                     notice.summary += &format!(". {}", made.note);
                     notice.facts.push(("Blocked until".to_owned(), rfc3339(made.block.until_ms)));
                     outcome.blocks.push(made);
@@ -497,13 +497,7 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
 }
 
 /// Whom the rule refuses, if it refuses anybody.
-fn block(
-    rule: &Rule,
-    (tenant_id, subject): &Key,
-    name: &str,
-    notice: &Notice,
-    now_ms: i64,
-) -> Option<NewBlock> {
+fn block(rule: &Rule, (tenant_id, subject): &Key, notice: &Notice, now_ms: i64) -> Option<NewBlock> {
     let minutes = rule.block_minutes?;
     let (kind, what) = match rule.scope {
         Scope::Key => ("key", "key"),
@@ -525,7 +519,7 @@ fn block(
         lifted_ms: None,
         lifted_by: None,
     };
-    Some(NewBlock { block, note: format!("The {what} {name} is refused until {}", rfc3339(until_ms)) })
+    Some(NewBlock { block, note: format!("The {what} {subject} is refused until {}", rfc3339(until_ms)) })
 }
 
 fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String {

@@ -1,6 +1,6 @@
 //! What rules will want to know that no rollup says: where keys are called from, and how the database grows.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use hypercare::detect::access::MOST_SOURCES;
 
@@ -56,16 +56,24 @@ pub async fn sources(db: &impl Database, to_ms: i64) -> Result<(), PortError> {
     Ok(())
 }
 
-/// Notes how large the database is, in place of what was noted that day. One statement.
+/// Notes how large the database is, in place of what was noted that day, and forgets blocks of long ago. Two statements.
 pub async fn size(db: &impl Database, day_ms: i64, bytes: i64) -> Result<(), PortError> {
-    let sql = "
+    let note = "
         INSERT INTO database_sizes (day_ms, bytes) VALUES (?1, ?2)
         ON CONFLICT (day_ms) DO UPDATE SET bytes = excluded.bytes";
-    let params: [Value; 2] = [json!(day_ms), json!(bytes)];
-    db.batch(vec![Statement::new(sql, params)]).await?;
+    let forget = "
+        DELETE FROM blocks WHERE id IN
+            (SELECT id FROM blocks WHERE created_ms < ?1 AND until_ms < ?1 ORDER BY created_ms LIMIT 1000)";
+    db.batch(vec![
+        Statement::new(note, [json!(day_ms), json!(bytes)]),
+        Statement::new(forget, [json!(day_ms - BLOCKS_MS)]),
+    ])
+    .await?;
     Ok(())
 }
 
 const HOUR_MS: i64 = 3_600_000;
 /// How long a source that a key is no longer called from is one that it was called from before.
 const SOURCES_MS: i64 = 90 * 24 * HOUR_MS;
+/// As long as episodes are kept.
+const BLOCKS_MS: i64 = 400 * 24 * HOUR_MS;
