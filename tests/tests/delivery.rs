@@ -116,7 +116,7 @@ fn an_attempt_that_ends_after_the_next_began_counts_only_if_it_delivered() {
         let host = watch.host.clone();
         let late = late.meanwhile(move || {
             host.advance(3 * 60_000);
-            block_on(deliver::deliver_due(&*host)).unwrap();
+            block_on(deliver::deliver_due(&*host, 50)).unwrap();
         });
         watch.host.upstream.expect("POST", HOOK, late);
         watch.host.upstream.expect("POST", HOOK, Answer::text(503, ""));
@@ -557,7 +557,7 @@ fn what_means_nothing_to_a_receiver_is_not_sent_there() {
         INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
         SELECT 'a', 'ep_1', id, 'acknowledged', ?1, 'pending', 0, 0 FROM receivers";
     watch.host.db.sql(sql, &[json!(notice)]);
-    block_on(deliver::deliver_due(&*watch.host)).unwrap();
+    block_on(deliver::deliver_due(&*watch.host, 50)).unwrap();
     assert_eq!(watch.outbox(), ["acknowledged delivered 1 nothing to a receiver of this kind"]);
     assert!(watch.host.upstream.sent().is_empty());
     assert!(watch.host.db.sql("SELECT * FROM attempts", &[]).is_empty());

@@ -173,7 +173,8 @@ fn both_hosts_send_each_route_to_the_same_module() {
             triggers.iter().find(|(route, _)| leads(route)).unwrap_or_else(|| panic!("{path}"));
         let (_, section) = manifest.split_once(&format!("[component.{component}]")).unwrap();
         let source = value(section, "source").unwrap();
-        let module = if watch.iter().any(|prefix| path.starts_with(prefix)) { "watch" } else { "calls" };
-        assert!(source.ends_with(&format!("/{module}.wasm")), "{path} leads to {source}");
+        let profile = if watch.iter().any(|prefix| path.starts_with(prefix)) { "watch" } else { "release" };
+        let wanted = format!("target/wasm32-wasip2/{profile}/functions.wasm");
+        assert_eq!(source, wanted, "{path}");
     }
 }

@@ -99,7 +99,7 @@ Needs rustup, and Node 18 or newer with npm; a newer Node for wrangler is instal
 Builds the functions for release and prints their size; a module of more than 1 MiB compressed is an error.
 
   workers   build/, what `wrangler deploy` uploads: a door, and behind it the modules `calls` and `watch`
-  spin      the same two modules under target/wasm32-wasip2/release; what spin.toml names
+  spin      target/wasm32-wasip2/{release,watch}/functions.wasm, the same two modules; what spin.toml names
 
 With neither word: both. `wrangler` and `spin up --build` run this by themselves: see wrangler.toml and spin.toml.",
         run: build::run,

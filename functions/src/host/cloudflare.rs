@@ -2,7 +2,7 @@
 //! per IO step.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
 };
@@ -108,6 +108,7 @@ struct Cloudflare {
     place: OnceCell<(String, String)>,
     /// What reads the body, where it is not read yet.
     unread: RefCell<Option<JsValue>>,
+    statements: Cell<usize>,
     memory: Rc<Memory>,
 }
 
@@ -126,6 +127,7 @@ impl Cloudflare {
             signal,
             place: OnceCell::new(),
             unread: RefCell::default(),
+            statements: Cell::new(0),
             memory: MEMORY.with(Rc::clone),
         }
     }
@@ -243,6 +245,7 @@ impl Settings for Cloudflare {
 impl Database for Cloudflare {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
         // Not as one JSON text: a batch of records is one already, and would be escaped and read once more.
+        self.statements.set(self.statements.get() + statements.len());
         let list: js_sys::Array = statements.iter().map(statement_parts).collect();
         let rows = database_batch(&self.env, list).await.map_err(|error| port_error("database", &error))?;
         let rows = rows.as_string().unwrap_or_default();
@@ -250,8 +253,13 @@ impl Database for Cloudflare {
     }
 
     async fn size_bytes(&self) -> Result<i64, PortError> {
+        self.statements.set(self.statements.get() + 1);
         let bytes = database_size(&self.env).await.map_err(|error| port_error("database", &error))?;
         bytes.as_f64().map(|bytes| bytes as i64).ok_or_else(|| PortError::new("database", "no size"))
+    }
+
+    fn statements(&self) -> usize {
+        self.statements.get()
     }
 }
 

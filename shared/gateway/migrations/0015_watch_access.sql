@@ -32,7 +32,7 @@ CREATE INDEX key_sources_by_first ON key_sources (first_ms);
 CREATE INDEX key_sources_by_last ON key_sources (last_ms);
 
 -- Calls that began before this are in `key_sources`.
-INSERT INTO schedule (name, claimed_ms) VALUES ('sources', 0);
+INSERT INTO schedule (name, claimed_ms) VALUES ('sources-until', 0);
 
 -- How large the database was when the day ended, or now.
 CREATE TABLE database_sizes (

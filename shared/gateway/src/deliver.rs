@@ -33,22 +33,26 @@ pub struct Deliveries {
     pub delivered: usize,
     /// Refused, or to be tried again.
     pub undelivered: usize,
+    /// Requests for it.
+    pub requests: usize,
 }
 
-/// Makes the attempts that are due, as many as a tick should.
-pub async fn deliver_due<H: Host>(host: &H) -> Result<Deliveries, Error> {
+/// Makes the attempts that are due, as many as a tick should and as few as keep to `statements`; but some.
+pub async fn deliver_due<H: Host>(host: &H, statements: usize) -> Result<Deliveries, Error> {
     let mut deliveries = Deliveries::default();
-    let mut left = match host.config().receiver_dns {
-        Some(_) => MOST_WITH_LOOKUPS,
-        None => MOST_ATTEMPTS,
+    let before = host.statements();
+    let (mut left, each) = match host.config().receiver_dns {
+        Some(_) => (MOST_WITH_LOOKUPS, 3),
+        None => (MOST_ATTEMPTS, 1),
     };
-    while left > 0 {
+    while left > 0 && (deliveries.requests == 0 || host.statements() - before + STATEMENTS <= statements) {
         let claimed = outbox::claim(host, left.min(AT_ONCE), host.now_ms(), LEASE_MS).await?;
         if claimed.is_empty() {
             break;
         }
         let requests = requests(&claimed);
         left -= requests.len().min(left);
+        deliveries.requests += each * requests.len();
         let settled = attempt_all(host, &requests).await?;
         let delivered = settled.iter().filter(|settled| settled.delivered_ms.is_some()).count();
         deliveries.delivered += delivered;
@@ -386,6 +390,8 @@ const LEAST_WAIT_MS: i64 = 5_000;
 const MOST_ATTEMPTS: usize = 18;
 /// Each then takes three requests.
 const MOST_WITH_LOOKUPS: usize = 12;
+/// What claiming and settling a few attempts takes at most.
+pub const STATEMENTS: usize = 7;
 /// An isolate has six open connections.
 const AT_ONCE: usize = 6;
 /// Longer than an attempt with all its limits.

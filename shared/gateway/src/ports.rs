@@ -74,6 +74,9 @@ pub type Rows = Vec<Value>;
 pub trait Database {
     /// Runs the statements in order; all of them take effect, or none.
     fn batch(&self, statements: Vec<Statement>) -> impl Future<Output = Result<Vec<Rows>, PortError>>;
+    /// How many statements were run so far through this, those that failed included: some hosts bound what an
+    /// invocation may run.
+    fn statements(&self) -> usize;
 
     /// How many bytes the database has, free ones within it included. It costs one statement.
     fn size_bytes(&self) -> impl Future<Output = Result<i64, PortError>> {

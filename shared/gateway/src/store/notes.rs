@@ -14,7 +14,7 @@ pub async fn sources(db: &impl Database, to_ms: i64) -> Result<(), PortError> {
              SELECT tenant_id, key_id, country, source, min(started_ms) AS first_ms, max(started_ms) AS last_ms,
                     count(*) AS calls
              FROM calls
-             WHERE started_ms >= max((SELECT claimed_ms FROM schedule WHERE name = 'sources'), ?1 - {HOUR_MS})
+             WHERE started_ms >= max((SELECT claimed_ms FROM schedule WHERE name = 'sources-until'), ?1 - {HOUR_MS})
                AND started_ms < ?1 AND key_id <> '' AND error_type IS NOT 'blocked'
              GROUP BY tenant_id, key_id, country, source),
          told AS (
@@ -42,7 +42,7 @@ pub async fn sources(db: &impl Database, to_ms: i64) -> Result<(), PortError> {
     // A clock that went wrong does not stop it for good.
     let mark = format!(
         "UPDATE schedule SET claimed_ms = ?1
-         WHERE name = 'sources' AND (claimed_ms < ?1 OR claimed_ms > ?1 + {HOUR_MS})"
+         WHERE name = 'sources-until' AND (claimed_ms < ?1 OR claimed_ms > ?1 + {HOUR_MS})"
     );
     let forget = "
         DELETE FROM key_sources WHERE (tenant_id, key_id, kind, source) IN
