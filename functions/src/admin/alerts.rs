@@ -302,6 +302,7 @@ pub(super) async fn note_change<H: Host>(method: &str, parts: &[&str], host: &H)
         ["tenants", tenant] => ("tenant".to_owned(), *tenant),
         ["prices" | "rules", _, ..] => (parts.join("/"), ""),
         ["keys", _] => ("an API key".to_owned(), ""),
+        ["blocks", _] => ("a block".to_owned(), ""),
         _ => return,
     };
     let how = match method {

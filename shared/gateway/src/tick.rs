@@ -14,7 +14,7 @@ use hypercare::time::MINUTE_MS;
 use serde::Serialize;
 
 use crate::{
-    Error, Host, attend, deliver, heartbeat,
+    Error, Host, attend, deliver, heartbeat, notes,
     store::{
         self, faults,
         retention::{self, delete_calls, delete_turn},
@@ -41,7 +41,7 @@ struct Chore<H> {
 }
 
 /// The rota.
-fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
+fn chores<H: Host>() -> [Chore<H>; 5 + retention::TURNS] {
     /// Without requests.
     fn chore<H>(
         name: &'static str,
@@ -79,6 +79,11 @@ fn chores<H: Host>() -> [Chore<H>; 3 + retention::TURNS] {
         chore("faults", (60, 6), faults::STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(faults::count(host, now_ms).await.map(|()| 0)?) })
         }),
+        // The tick after looks at what there is new.
+        chore("sources", (5, 2), notes::SOURCES_STATEMENTS, |host, now_ms| {
+            Box::pin(notes::sources(host, now_ms))
+        }),
+        chore("size", (60, 34), notes::SIZE_STATEMENTS, |host, now_ms| Box::pin(notes::size(host, now_ms))),
     ]
 }
 
