@@ -434,10 +434,8 @@ fn a_chore_that_fails_is_due_again_behind_the_others() {
     for _ in 0..2 {
         let report = watch.play("s").remove(0);
         assert_eq!(report.failed_steps, ["retention-calls"]);
-        assert!(
-            report.chores.contains(&"expiry") && !report.chores.contains(&"retention-calls"),
-            "{report:?}"
-        );
+        let others = report.chores.iter().filter(|chore| chore.starts_with("retention"));
+        assert_eq!(others.count(), 1, "{report:?}");
     }
     watch.host.db.sql("DROP TRIGGER broken", &[]);
     let report = watch.play("s").remove(0);
@@ -477,7 +475,7 @@ fn no_chore_starves_when_every_minute_is_busy() {
     }
     for chore in CHORES {
         let minute = since.get(chore).copied().unwrap_or_default();
-        let every = if chore == "hours" { 60 } else { 5 };
+        let every = if ["faults", "hours", "size"].contains(&chore) { 60 } else { 5 };
         assert!(80 - minute <= every + 20, "{chore} was done last in minute {minute}");
     }
 }

@@ -307,6 +307,7 @@ pub(super) async fn note_change<H: Host>(method: &str, parts: &[&str], host: &H)
         ["tenants", tenant, rest @ ..] if !rest.is_empty() => (rest.join("/"), *tenant),
         ["tenants", tenant] => ("tenant".to_owned(), *tenant),
         ["keys", _] => ("an API key".to_owned(), ""),
+        ["blocks", _] => ("a block".to_owned(), ""),
         // One of them.
         [list] => (format!("one of the {list}"), ""),
         _ => (parts.join("/"), ""),

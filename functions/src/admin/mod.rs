@@ -2,6 +2,7 @@
 
 mod alerts;
 mod baselines;
+mod blocks;
 mod csv;
 mod fields;
 mod identity;
@@ -111,6 +112,9 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
             receivers::redeliver(receiver, delivery, host).await
         }
         ("GET", ["outlets"]) => watch::list_outlets(host).await,
+        ("GET", ["blocks"]) => blocks::list_blocks(incoming, host).await,
+        ("POST", ["blocks"]) => blocks::create_block(incoming, host).await,
+        ("DELETE", ["blocks", block]) => blocks::lift_block(block, incoming, host).await,
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
         ("GET", ["baselines"]) => baselines::list_baselines(host).await,
         ("GET", ["baselines", name]) => baselines::find_baseline(name, host).await,

@@ -73,6 +73,8 @@ pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer
         model: query.text("model"),
         trace_id: query.text("trace"),
         prompt_version: query.text("prompt_version"),
+        country: query.text("country"),
+        source: query.text("source"),
         tags: query.beginning("tag."),
         from_ms: query.time("from")?,
         to_ms: query.time("to")?,
@@ -145,7 +147,8 @@ pub(super) fn limit(query: &mut Query) -> Result<i64, Error> {
 }
 
 /// What metrics can be taken from only, beside tags.
-const FILTERS: [&str; 10] = [
+const FILTERS: [&str; 11] = [
+    "country",
     "error",
     "key",
     "model",

@@ -23,6 +23,7 @@ use crate::{
     guard::Guard,
     live::Live,
     objects::PROVIDER,
+    origin,
     payload::Capture,
     plan::{self, Choice},
     ports::{Body, FetchError, Fetched, ForwardError, Limits},
@@ -133,6 +134,7 @@ pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, rou
         release: &host.config().release,
     });
     draft.tagged(tags::read(headers));
+    draft.comes_from(host.country(), origin::source(host, headers));
     draft
 }
 
@@ -167,6 +169,9 @@ async fn serve<H: Host>(
     let caller = match auth::authenticate(host, incoming, draft.started_ms()).await {
         Ok(caller) => caller,
         Err(error) => {
+            if error.status() == StatusCode::UNAUTHORIZED {
+                draft.tried(auth::tried(host, incoming));
+            }
             // What a stranger asked for, where it takes little to see.
             if let Ok(body) = incoming.body().as_ref()
                 && operation.form().is_none()
@@ -702,6 +707,9 @@ pub(crate) fn refuse<S, H: Host>(
     }
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
+    }
+    if let Error::Blocked { caller, .. } = &error {
+        draft.caller(&caller.tenant_id, &caller.key_id);
     }
     // The wait may be told in the body only; callers look for it in the header.
     if let Error::Upstream { error: UpstreamError { retry_after_ms: Some(wait_ms), .. }, .. } = &error {

@@ -31,6 +31,10 @@ pub struct Config {
     pub session_ms: i64,
     /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
     pub max_retry_wait_ms: i64,
+    /// `CLIENT_ADDRESS_HEADER`: where a proxy before the gateway says, last in it, whom it had a request from.
+    pub client_address_header: Option<String>,
+    /// `DATABASE_LIMIT_MB`: how large the database may become.
+    pub database_limit_mb: Option<i64>,
     /// `HEARTBEAT_URL`: asked for after each tick that did all its work.
     pub heartbeat_url: Option<String>,
     /// `CLOUD_FILES`: what callers may have read with the gateway's own identity in a cloud.
@@ -96,6 +100,10 @@ impl Config {
             session_idle_ms: number("SESSION_IDLE_MS", 300_000, 100..=3_600_000)?,
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
+            client_address_header: lookup("CLIENT_ADDRESS_HEADER").map(|name| name.to_ascii_lowercase()),
+            database_limit_mb: lookup("DATABASE_LIMIT_MB")
+                .map(|_| number("DATABASE_LIMIT_MB", 0, 1..=100_000_000))
+                .transpose()?,
             heartbeat_url: lookup("HEARTBEAT_URL"),
             outlets: Outlets::read(&lookup, &release)?,
             cloud_files,
@@ -145,6 +153,7 @@ mod tests {
             ("IDLE_TIMEOUT_MS", "0"),
             ("ANSWER_TIMEOUT_MS", "1e9"),
             ("MAX_RETRY_WAIT_MS", "3600000"),
+            ("DATABASE_LIMIT_MB", "0"),
             ("HYPERGATE_SECRET", "short"),
             ("RECEIVER_DNS", "http://dns.example/"),
             ("CLOUD_FILES", "gs://a/, *"),

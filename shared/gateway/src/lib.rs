@@ -6,6 +6,7 @@
 pub mod attend;
 pub mod auth;
 pub mod baseline;
+pub mod blocks;
 pub mod call;
 pub mod config;
 pub mod credential;
@@ -20,7 +21,9 @@ pub mod lines;
 pub mod live;
 pub mod memory;
 pub mod metrics;
+mod notes;
 pub mod objects;
+pub mod origin;
 pub mod otlp;
 pub mod outlet;
 pub mod payload;

@@ -112,6 +112,12 @@ pub struct Record {
     pub cache_status: String,
     /// Data centre, where the host knows it.
     pub region: Option<String>,
+    /// Where the call came from: a country's two letters, where the host knows it.
+    pub country: Option<String>,
+    /// Keyed hash of the caller's network.
+    pub source: Option<String>,
+    /// Of a call refused for its key: the beginning of the key's hash.
+    pub tried: Option<String>,
     /// What was deployed.
     pub release: String,
     /// W3C trace id.
@@ -275,6 +281,9 @@ impl Draft {
             stream: false,
             cache_status: "none".to_owned(),
             region: opening.region,
+            country: None,
+            source: None,
+            tried: None,
             release: opening.release.to_owned(),
             trace_id: opening.trace_id,
             parent_span_id: opening.parent_span_id,
@@ -315,6 +324,17 @@ impl Draft {
     pub fn caller(&mut self, tenant_id: &str, key_id: &str) {
         self.record.tenant_id = tenant_id.to_owned();
         self.record.key_id = key_id.to_owned();
+    }
+
+    /// Where the call comes from.
+    pub fn comes_from(&mut self, country: Option<String>, source: Option<String>) {
+        self.record.country = country;
+        self.record.source = source;
+    }
+
+    /// The key it is refused for.
+    pub fn tried(&mut self, hash: Option<String>) {
+        self.record.tried = hash;
     }
 
     /// What the caller says the call is for.

@@ -175,7 +175,7 @@ pub struct Told {
 }
 
 /// Runs a rule over the minutes from `from_ms` to `to_ms`, which must not be more than a day.
-pub async fn preview(db: &impl Database, rule: &Rule, from_ms: i64, to_ms: i64) -> Result<Preview, Error> {
+pub async fn preview<H: Host>(host: &H, rule: &Rule, from_ms: i64, to_ms: i64) -> Result<Preview, Error> {
     let (first_ms, to_ms) = (minute_of(from_ms), minute_of(to_ms));
     if to_ms < first_ms || to_ms - first_ms > MOST_PREVIEW_MS {
         return Err(
@@ -183,7 +183,7 @@ pub async fn preview(db: &impl Database, rule: &Rule, from_ms: i64, to_ms: i64) 
         );
     }
     let rule = Rule { enabled: true, ..rule.clone() };
-    let sight = Sight::read(db, &[Look { rule: &rule, first_ms, to_ms }]).await?;
+    let sight = Sight::read(host, &[Look { rule: &rule, first_ms, to_ms }]).await?;
     let keys = sight.keys(&rule);
     let mut preview = Preview {
         rule: rule.clone(),

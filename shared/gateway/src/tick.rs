@@ -14,7 +14,7 @@ use hypercare::time::MINUTE_MS;
 use serde::Serialize;
 
 use crate::{
-    Error, Host, attend, deliver, heartbeat, outlet, report,
+    Error, Host, attend, deliver, heartbeat, notes, outlet, report,
     store::{
         self, alerts, faults,
         retention::{self, delete_calls, delete_turn},
@@ -87,6 +87,11 @@ fn chores<H: Host>() -> Vec<Chore<H>> {
         chore("faults", (60, 6), faults::STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(faults::count(host, now_ms).await.map(|()| 0)?) })
         }),
+        // The tick after looks at what there is new.
+        chore("sources", (5, 2), notes::SOURCES_STATEMENTS, |host, now_ms| {
+            Box::pin(notes::sources(host, now_ms))
+        }),
+        chore("size", (60, 34), notes::SIZE_STATEMENTS, |host, now_ms| Box::pin(notes::size(host, now_ms))),
     ]
 }
 

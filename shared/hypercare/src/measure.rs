@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
-use crate::rule::Scope;
-
 /// What a rule measures over its window. Written as a word where it has one (`error_share`), and otherwise
 /// as `cost_microusd`, `output_tokens/calls` or `p95(wait)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
+    /// In how many days the database reaches its limit, at the trend of its days.
+    DatabaseDaysLeft,
     /// The share of calls that ended in an error: a 5xx, or a stream cut short.
     ErrorShare,
     /// The calls of an hour that ended in the same error.
     Faults,
+    /// How many times as much a key is called in a day as on its middle day.
+    KeyVolume,
     /// The number of records known to be lost. No calls are no reason to doubt a zero.
     Lost,
     /// The mean wait in milliseconds; `detect::wait_ms` says what counts as wait.
@@ -22,6 +24,10 @@ pub enum Measure {
     ModelDaysLeft,
     /// How many calls were answered by a provider in a way that was not seen before.
     News,
+    /// How many countries a key is called from that it was not called from before.
+    NewCountries,
+    /// How many networks.
+    NewNetworks,
     /// How many days old the price table is.
     PriceTableAge,
     /// So many in a thousand took no longer, in milliseconds.
@@ -31,6 +37,10 @@ pub enum Measure {
     /// No calls in the window, where there used to be: breached if at least the threshold's share of
     /// the `BASELINE_MINUTES` before the window had calls. Calls, and nothing else, end it.
     Silence,
+    /// How many calls from one network were refused for their key or for what it may do.
+    SourceDenied,
+    /// How many different keys, or things a key may not do, these tried.
+    SourceTargets,
     /// A count.
     Sum(Column),
 }
@@ -126,8 +136,15 @@ impl Measure {
         };
         match self {
             Measure::ErrorShare | Measure::Silence => Unit::Share,
-            Measure::Faults | Measure::Lost | Measure::News => Unit::Count,
-            Measure::ModelDaysLeft | Measure::PriceTableAge => Unit::Days,
+            Measure::Faults
+            | Measure::Lost
+            | Measure::News
+            | Measure::NewCountries
+            | Measure::NewNetworks
+            | Measure::SourceDenied
+            | Measure::SourceTargets => Unit::Count,
+            Measure::DatabaseDaysLeft | Measure::ModelDaysLeft | Measure::PriceTableAge => Unit::Days,
+            Measure::KeyVolume => Unit::Times,
             Measure::MeanWait | Measure::Quantile(..) => Unit::Milliseconds,
             Measure::Sum(column) => of(column),
             // Of calls, or tokens, of one kind among those of all.
@@ -135,17 +152,6 @@ impl Measure {
             // Less than one, as a rule.
             Measure::Ratio(Column::RETRIES, _) => Unit::Plain,
             Measure::Ratio(over, _) => of(over),
-        }
-    }
-
-    /// What it is taken of one by one, where there is no choice.
-    pub fn scope(self) -> Option<Scope> {
-        match self {
-            Measure::Faults => Some(Scope::Fault),
-            Measure::News => Some(Scope::Trait),
-            Measure::Lost | Measure::PriceTableAge => Some(Scope::System),
-            Measure::ModelDaysLeft | Measure::Silence => Some(Scope::Route),
-            _ => None,
         }
     }
 
@@ -257,28 +263,35 @@ const fn share_of_calls(column: u8) -> Measure {
 }
 
 /// Measures that have a word, and what a notice calls them.
-const NAMED: [(&str, Measure, &str); 17] = [
+const NAMED: [(&str, Measure, &str); 24] = [
     ("aborted_share", share_of_calls(5), "aborted share"),
     ("calls", Measure::Sum(Column::CALLS), "calls"),
     ("client_error_share", share_of_calls(6), "4xx share"),
+    ("database_days_left", Measure::DatabaseDaysLeft, "time until the database is full"),
+    ("denied_share", share_of_calls(19), "401 and 403 share"),
     ("error_share", Measure::ErrorShare, "5xx share"),
     ("fallback_share", Measure::Ratio(Column::FALLBACKS, Column::CALLS), "fallback share"),
     ("fault_calls", Measure::Faults, "calls with the same error"),
+    ("key_volume", Measure::KeyVolume, "calls of a day against the middle day"),
     ("lost", Measure::Lost, "call records lost"),
     ("mean_duration", share_of_calls(11), "mean duration"),
     ("mean_overhead", share_of_calls(12), "mean gateway overhead"),
     ("mean_wait", Measure::MeanWait, "mean wait"),
     ("model_days_left", Measure::ModelDaysLeft, "time until a model in use is switched off"),
     ("news", Measure::News, "calls answered in a way not seen before"),
+    ("new_countries", Measure::NewCountries, "new countries"),
+    ("new_networks", Measure::NewNetworks, "new networks"),
     ("price_table_age", Measure::PriceTableAge, "age of the price table"),
     ("rate_limited_share", share_of_calls(7), "429 share"),
     ("silence", Measure::Silence, "silence"),
+    ("source_denied", Measure::SourceDenied, "calls refused with 401 or 403"),
+    ("source_targets", Measure::SourceTargets, "different keys or models refused"),
     ("without_cost_share", share_of_calls(10), "share of calls without a price"),
     ("without_usage_share", Measure::Ratio(Column(9), Column(8)), "share of streams without usage"),
 ];
 
 /// In the order of `Column`.
-pub(crate) const COLUMNS: [&str; 21] = [
+pub(crate) const COLUMNS: [&str; 22] = [
     "calls",
     "errors",
     "wait_count",
@@ -298,6 +311,7 @@ pub(crate) const COLUMNS: [&str; 21] = [
     "output_tokens",
     "reasoning_output_tokens",
     "cost_microusd",
+    "denied",
     "fallbacks",
     "retries",
 ];
@@ -320,9 +334,10 @@ const fn named(name: &str) -> Column {
     panic!("no such column")
 }
 
-const PARTS_OF_CALLS: [&str; 9] = [
+const PARTS_OF_CALLS: [&str; 10] = [
     "aborted",
     "client_errors",
+    "denied",
     "errors",
     "fallbacks",
     "rate_limited",
@@ -347,6 +362,9 @@ mod tests {
             ("lost", "lost", "call records lost", Unit::Count),
             ("silence", "silence", "silence", Unit::Share),
             ("price_table_age", "price_table_age", "age of the price table", Unit::Days),
+            ("denied/calls", "denied_share", "401 and 403 share", Unit::Share),
+            ("source_denied", "source_denied", "calls refused with 401 or 403", Unit::Count),
+            ("key_volume", "key_volume", "calls of a day against the middle day", Unit::Times),
             ("calls", "calls", "calls", Unit::Count),
             ("cost_microusd", "cost_microusd", "cost", Unit::Microusd),
             ("cost_microusd/calls", "cost_microusd/calls", "cost by calls", Unit::Microusd),
@@ -387,5 +405,7 @@ mod tests {
         assert_eq!((over.name(), under.map(Column::name)), ("overhead_sum_ms", Some("calls")));
         let (over, _) = Measure::parse("mean_duration").unwrap().parts().unwrap();
         assert_eq!(over.name(), "duration_sum_ms");
+        let (over, _) = Measure::parse("denied_share").unwrap().parts().unwrap();
+        assert_eq!(over.name(), "denied");
     }
 }

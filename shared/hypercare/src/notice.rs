@@ -79,9 +79,11 @@ impl Subject<'_> {
     pub fn place(&self, scope: Scope) -> String {
         let word = match scope {
             Scope::Fault => " for the error",
+            Scope::Key => " by key",
             Scope::Part => " for",
             Scope::Provider => " of provider",
             Scope::Route | Scope::System => " on",
+            Scope::Source => " from network",
             Scope::Trait => ":",
         };
         format!("{word} {}", plain(self.name))
@@ -125,7 +127,21 @@ impl Notice {
             Measure::ModelDaysLeft => format!("{label}{on} is {shown} ({count} calls within a day)"),
             Measure::Faults => format!("{label} {shown}{on} ({count} calls)"),
             Measure::News => format!("not seen before{on} ({count} calls)"),
+            Measure::DatabaseDaysLeft => format!("{label} is {shown}, by {count} days"),
+            Measure::KeyVolume => format!("{label} {shown} > {threshold}{on} ({count} calls)"),
+            Measure::NewCountries | Measure::NewNetworks => {
+                let new = match (rule.measure, value <= 1.0) {
+                    (Measure::NewCountries, true) => "a new country".to_owned(),
+                    (_, true) => "a new network".to_owned(),
+                    _ => format!("{shown} {label}"),
+                };
+                format!("calls from {new}{on} ({count} calls)")
+            }
             Measure::PriceTableAge => format!("{label} is {shown}, more than {threshold}"),
+            Measure::SourceDenied => format!("{label} {shown} > {threshold}{on} ({window} min)"),
+            Measure::SourceTargets => {
+                format!("{label} {shown} > {threshold}{on} ({window} min, {count} calls)")
+            }
             Measure::ErrorShare => {
                 format!("5xx share {shown} > {threshold}{on} ({window} min, {count} calls)")
             }
@@ -145,30 +161,39 @@ impl Notice {
         let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
         fact(&name_of(rule.measure), shown);
         fact("Threshold", threshold);
-        if rule.method != Method::Threshold || matches!(rule.measure, Measure::ModelDaysLeft | Measure::News)
-        {
-            fact("Calls", count.to_string());
-        } else if !matches!(rule.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence) {
-            fact("Calls", format!("{count} in {window} min"));
+        match rule.measure {
+            _ if rule.method != Method::Threshold => fact("Calls", count.to_string()),
+            Measure::KeyVolume
+            | Measure::ModelDaysLeft
+            | Measure::NewCountries
+            | Measure::NewNetworks
+            | Measure::News => {
+                fact("Calls", count.to_string());
+            }
+            Measure::DatabaseDaysLeft => fact("Days seen", count.to_string()),
+            Measure::Lost | Measure::PriceTableAge | Measure::Silence => {}
+            _ => fact("Calls", format!("{count} in {window} min")),
         }
         notice
     }
 
     /// The notice with what the value was compared with, where that is not the threshold.
     pub fn with_baseline(mut self, rule: &Rule, baseline: f64) -> Notice {
-        let name = match rule.method {
-            Method::Anomaly | Method::Shift => "Usual",
-            Method::BurnRate { .. } => "Rate allowed",
-            Method::Drop => "Expected",
-            Method::Knee => "Load at the bend",
-            Method::Segments => "All other calls",
-            Method::Surge => "Limit of the hour",
-            Method::Trend { .. } => "Now",
-            Method::Drift | Method::Threshold => return self,
+        let name = match (rule.method, rule.measure) {
+            (Method::Anomaly | Method::Shift, _) => "Usual",
+            (Method::BurnRate { .. }, _) => "Rate allowed",
+            (Method::Drop, _) => "Expected",
+            (Method::Knee, _) => "Load at the bend",
+            (Method::Segments, _) => "All other calls",
+            (Method::Surge, _) => "Limit of the hour",
+            (Method::Trend { .. }, _) => "Now",
+            (Method::Threshold, Measure::KeyVolume) => "Middle day",
+            (Method::Threshold, Measure::NewCountries | Measure::NewNetworks) => "Known before",
+            (Method::Drift | Method::Threshold, _) => return self,
         };
         let unit = match rule.method {
             Method::BurnRate { .. } => Unit::Times,
-            Method::Knee => Unit::Count,
+            Method::Knee | Method::Threshold => Unit::Count,
             _ => rule.measure.unit(),
         };
         self.facts.push((name.to_owned(), write(unit, baseline, 1)));
@@ -580,6 +605,41 @@ mod tests {
                 "demo: time until a model in use is switched off on /v1/chat/completions is 12 days (412 calls within a day)",
                 ("Calls", "412"),
             ),
+            (
+                r#"{"title":"t","measure":"source_denied","threshold":100}"#,
+                412.0,
+                None,
+                "demo: calls refused with 401 or 403 412 > 100 from network /v1/chat/completions (5 min)",
+                ("Calls", "412 in 5 min"),
+            ),
+            (
+                r#"{"title":"t","measure":"source_targets","threshold":20}"#,
+                35.0,
+                None,
+                "demo: different keys or models refused 35 > 20 from network /v1/chat/completions (5 min, 412 calls)",
+                ("Calls", "412 in 5 min"),
+            ),
+            (
+                r#"{"title":"t","measure":"new_countries","threshold":0}"#,
+                2.0,
+                Some(3.0),
+                "demo: calls from 2 new countries by key /v1/chat/completions (412 calls)",
+                ("Known before", "3"),
+            ),
+            (
+                r#"{"title":"t","measure":"key_volume","threshold":10}"#,
+                20.6,
+                Some(20.0),
+                "demo: calls of a day against the middle day 20.6 times > 10 times by key /v1/chat/completions (412 calls)",
+                ("Middle day", "20"),
+            ),
+            (
+                r#"{"title":"t","measure":"database_days_left","threshold":14}"#,
+                9.0,
+                None,
+                "demo: time until the database is full is 9 days, by 412 days",
+                ("Days seen", "412"),
+            ),
         ] {
             let rule = own(rule);
             let mut notice = Notice::firing(&rule, "ep_1", Some(&DEMO), &fired(value, 412));
@@ -590,6 +650,18 @@ mod tests {
             let (name, value) = notice.facts.last().unwrap();
             assert_eq!((name.as_str(), value.as_str()), fact);
         }
+    }
+
+    #[test]
+    fn what_else_is_known_ends_the_sentence() {
+        let rule = shipped("key-new-country").unwrap();
+        let detail = Detail { text: "BR".to_owned(), ..Detail::default() }.fact("New", "BR\u{202e}");
+        let key = Subject { route: "key_1", name: "laptop", ..DEMO };
+        let notice = Notice::firing(&rule, "ep_1", Some(&key), &fired(1.0, 12)).with_detail(&detail);
+        assert_eq!(notice.summary, "demo: calls from a new country by key laptop (12 calls): BR");
+        assert_eq!(notice.facts[1], ("Key".to_owned(), "laptop".to_owned()));
+        assert_eq!(notice.facts.last(), Some(&("New".to_owned(), "BR".to_owned())));
+        assert_eq!(notice.labels, pairs(&[("tenant_id", "tn_1"), ("key", "key_1")]));
     }
 
     #[test]

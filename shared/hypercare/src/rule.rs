@@ -52,6 +52,8 @@ pub struct Rule {
     pub tenant_id: Option<String>,
     /// Only calls to this route; nothing means all.
     pub route: Option<String>,
+    /// For how long what it fires on, a key or a network, is refused; nothing means not at all.
+    pub block_minutes: Option<i64>,
 }
 
 /// How a rule judges what it measures.
@@ -153,8 +155,12 @@ pub enum Scope {
     Part,
     /// Each provider, whoever calls it.
     Provider,
+    /// Each key.
+    Key,
     /// Each tenant's calls to each route.
     Route,
+    /// Each network that a tenant's calls come from.
+    Source,
     /// The gateway as a whole; alerts carry no tenant.
     System,
     /// Each way in which a provider answers.
@@ -166,9 +172,11 @@ impl Scope {
     pub fn label(self) -> &'static str {
         match self {
             Scope::Fault => "error",
+            Scope::Key => "key",
             Scope::Part => "part",
             Scope::Provider => "provider",
             Scope::Route | Scope::System => "route",
+            Scope::Source => "source",
             Scope::Trait => "change",
         }
     }
@@ -177,16 +185,18 @@ impl Scope {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Scope::Fault => "Error",
+            Scope::Key => "Key",
             Scope::Part => "Part",
             Scope::Provider => "Provider",
             Scope::Route | Scope::System => "Route",
+            Scope::Source => "Network",
             Scope::Trait => "Answers",
         }
     }
 
     /// Whether a series is one tenant's.
     pub fn has_tenant(self) -> bool {
-        matches!(self, Scope::Part | Scope::Route)
+        matches!(self, Scope::Key | Scope::Part | Scope::Route | Scope::Source)
     }
 
     /// The provider that a series is about.
@@ -199,7 +209,7 @@ impl Scope {
                 ("provider", provider) => Some(provider),
                 _ => None,
             },
-            Scope::Route | Scope::System => None,
+            Scope::Key | Scope::Route | Scope::Source | Scope::System => None,
         }
     }
 }
@@ -211,6 +221,8 @@ pub enum Past {
     Activity(i64),
     /// What was counted on these days, today left out.
     Days(i64),
+    /// What was refused, network by network, in these minutes.
+    Denied(i64),
     /// The histograms of the day that is over and of the week before it.
     Distribution(Timing),
     /// Errors that were the same one, in these hours.
@@ -219,6 +231,8 @@ pub enum Past {
     Histogram(Timing, i64),
     /// What was counted in these hours, the one that goes on among them.
     Hours(i64),
+    /// How often each key was called: in the day that is over, hour by hour, and on these days before it.
+    Keys(i64),
     /// The records lost in these minutes.
     Losses(i64),
     /// What was counted in these minutes.
@@ -229,6 +243,29 @@ pub enum Past {
     News,
     /// The parts of the calls of the hour that is over.
     Parts,
+    /// How large the database was, day by day.
+    Sizes,
+    /// Where keys are called from.
+    Sources(Origin),
+}
+
+/// By what a place is told from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The country.
+    Country,
+    /// The network.
+    Network,
+}
+
+impl Origin {
+    /// As stored.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Country => "country",
+            Origin::Network => "network",
+        }
+    }
 }
 
 /// A rule to begin with.
@@ -252,6 +289,7 @@ fn common() -> Rule {
         scope: Scope::Route,
         tenant_id: None,
         route: None,
+        block_minutes: None,
     }
 }
 
@@ -442,6 +480,61 @@ pub fn default_pack() -> Vec<Rule> {
             keep_firing_minutes: 0,
             severity: Severity::Ticket,
             scope: Scope::Trait,
+            ..common.clone()
+        },
+        Rule {
+            id: "denied-burst".into(),
+            title: "Many refused calls from one network".into(),
+            measure: Measure::SourceDenied,
+            threshold: 100.0,
+            window_minutes: 10,
+            // Looked at every five minutes.
+            keep_firing_minutes: 2,
+            severity: Severity::Ticket,
+            scope: Scope::Source,
+            ..common.clone()
+        },
+        Rule {
+            id: "denied-spray".into(),
+            title: "One network tries many keys".into(),
+            measure: Measure::SourceTargets,
+            threshold: 20.0,
+            window_minutes: 10,
+            keep_firing_minutes: 2,
+            severity: Severity::Ticket,
+            scope: Scope::Source,
+            ..common.clone()
+        },
+        Rule {
+            id: "key-new-country".into(),
+            title: "A key is used from a new country".into(),
+            measure: Measure::NewCountries,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Key,
+            ..common.clone()
+        },
+        Rule {
+            id: "key-volume".into(),
+            title: "A key is used far more than usual".into(),
+            measure: Measure::KeyVolume,
+            threshold: 10.0,
+            min_count: 1_000,
+            // Looked at once an hour.
+            keep_firing_minutes: 1,
+            severity: Severity::Ticket,
+            scope: Scope::Key,
+            ..common.clone()
+        },
+        Rule {
+            id: "database-full".into(),
+            title: "The database will be full".into(),
+            measure: Measure::DatabaseDaysLeft,
+            side: Side::Below,
+            threshold: 14.0,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::System,
             ..common
         },
     ]
@@ -457,7 +550,10 @@ impl Rule {
     /// was chosen for the old one.
     pub fn with(&self, overrides: &Override) -> Result<Rule, FieldError> {
         let silence = self.measure == Measure::Silence;
-        let counts = !matches!(self.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence);
+        let counts = !matches!(
+            self.measure,
+            Measure::DatabaseDaysLeft | Measure::Lost | Measure::PriceTableAge | Measure::Silence
+        );
         let (lowest, highest) = self.limits();
         let mut rule = self.clone();
         if let Some(enabled) = overrides.enabled {
@@ -516,6 +612,10 @@ impl Rule {
             }
             rule.no_data = no_data;
         }
+        if let Some(minutes) = overrides.block_minutes {
+            let limits = matches!(self.scope, Scope::Key | Scope::Source).then_some((1, LONGEST_BLOCK));
+            rule.block_minutes = Some(within("block_minutes", minutes, limits)?);
+        }
         Ok(rule)
     }
 
@@ -565,7 +665,12 @@ impl Rule {
             (Method::Knee | Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
             (Method::BurnRate { .. }, _) => vec![Past::Minutes(minutes), Past::Hours(BURN_HOURS)],
             (Method::Trend { .. }, _) => vec![Past::Days(TREND_DAYS)],
+            (_, Measure::DatabaseDaysLeft) => vec![Past::Sizes],
+            (_, Measure::KeyVolume) => vec![Past::Keys(KEY_DAYS)],
+            (_, Measure::NewCountries) => vec![Past::Sources(Origin::Country)],
+            (_, Measure::NewNetworks) => vec![Past::Sources(Origin::Network)],
             (_, Measure::Silence) => vec![Past::Activity(minutes)],
+            (_, Measure::SourceDenied | Measure::SourceTargets) => vec![Past::Denied(minutes)],
             (_, Measure::Lost) => vec![Past::Losses(minutes)],
             (_, Measure::ModelDaysLeft) => vec![Past::Models],
             (_, Measure::PriceTableAge) => Vec::new(),
@@ -575,10 +680,14 @@ impl Rule {
     }
 
     /// Whether the rule looks at this minute. What is counted in hours and days is looked at once they are
-    /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth.
-    /// Durations of such a rule are in times that it looked.
+    /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth. So are keys and
+    /// networks, each kind in a minute of its own: what they need is read for them alone. Durations of such a rule are in times that it looked.
     pub fn looks_at(&self, minute_ms: i64) -> bool {
         let (every, offset) = match (self.method, self.measure) {
+            (_, Measure::SourceDenied | Measure::SourceTargets) => (5, 3),
+            (_, Measure::NewCountries | Measure::NewNetworks) => (5, 2),
+            (_, Measure::KeyVolume) => (60, 8),
+            (_, Measure::DatabaseDaysLeft) => (24 * 60, 36),
             (Method::Trend { .. }, _) | (_, Measure::ModelDaysLeft | Measure::PriceTableAge) => (24 * 60, 5),
             // Once these were counted as well.
             (Method::Knee | Method::Segments, _) | (_, Measure::Faults | Measure::News) => (60, 9),
@@ -637,7 +746,7 @@ impl Rule {
             Some(_) => return Err(FieldError::new("severity", "must be `page` or `ticket`")),
         };
         let side = match text("side", take("side"))?.as_deref() {
-            None if measure == Measure::ModelDaysLeft => Side::Below,
+            None if matches!(measure, Measure::DatabaseDaysLeft | Measure::ModelDaysLeft) => Side::Below,
             None => method.side(),
             Some("above") => Side::Above,
             Some("below") => Side::Below,
@@ -646,10 +755,15 @@ impl Rule {
         let only = if method == Method::Segments { Some(Scope::Part) } else { measure.scope() };
         let scope = match text("scope", take("scope"))?.as_deref() {
             None => only.unwrap_or(Scope::Route),
+            Some("key") => Scope::Key,
             Some("provider") => Scope::Provider,
             Some("route") => Scope::Route,
+            Some("source") => Scope::Source,
             Some("system") => Scope::System,
-            Some(_) => return Err(FieldError::new("scope", "must be `provider`, `route` or `system`")),
+            Some(_) => {
+                let words = "must be `key`, `provider`, `route`, `source` or `system`";
+                return Err(FieldError::new("scope", words));
+            }
         };
         let rule = Rule {
             id: id.to_owned().into(),
@@ -663,8 +777,12 @@ impl Rule {
             route: text("route", take("route"))?,
             ..common()
         };
-        let is_counted = measure.parts().is_some();
-        if only.map_or(scope == Scope::Provider && !is_counted, |only| only != scope) {
+        let is_choice = match scope {
+            Scope::Route | Scope::System => true,
+            Scope::Provider => measure.parts().is_some(),
+            _ => false,
+        };
+        if only.map_or(!is_choice, |only| only != scope) {
             return Err(FieldError::new("scope", "does not go with this measure"));
         }
         if scope == Scope::System && (rule.tenant_id.is_some() || rule.route.is_some()) {
@@ -703,6 +821,21 @@ impl Rule {
             return Err(FieldError::new("threshold", "is missing"));
         }
         rule.with(&overrides)
+    }
+}
+
+impl Measure {
+    /// What it is measured of, where that is not for a rule to choose.
+    fn scope(self) -> Option<Scope> {
+        match self {
+            Measure::Faults => Some(Scope::Fault),
+            Measure::News => Some(Scope::Trait),
+            Measure::DatabaseDaysLeft | Measure::Lost | Measure::PriceTableAge => Some(Scope::System),
+            Measure::KeyVolume | Measure::NewCountries | Measure::NewNetworks => Some(Scope::Key),
+            Measure::ModelDaysLeft | Measure::Silence => Some(Scope::Route),
+            Measure::SourceDenied | Measure::SourceTargets => Some(Scope::Source),
+            _ => None,
+        }
     }
 }
 
@@ -782,6 +915,9 @@ pub struct Override {
     /// `Rule::no_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_data: Option<NoData>,
+    /// `Rule::block_minutes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_minutes: Option<i64>,
 }
 
 impl Override {
@@ -805,6 +941,7 @@ impl Override {
             "resolve_threshold",
             "keep_firing_minutes",
             "no_data",
+            "block_minutes",
         ];
         if let Some(unknown) = fields.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(FieldError::new("body", format!("has an unknown field {unknown:?}")));
@@ -827,6 +964,7 @@ impl Override {
                 NoData::parse,
                 r#"must be "last", "show", "zero" or {"notify": minutes}"#,
             )?,
+            block_minutes: whole("block_minutes")?,
         })
     }
 }
@@ -883,6 +1021,10 @@ const SURGE_HOURS: i64 = WEEK as i64 + 2;
 /// The longest window of `SEVEN_DAYS`, and the hour that goes on.
 const BURN_HOURS: i64 = 73;
 const TREND_DAYS: i64 = 30;
+/// The days of which the middle one is what is usual for a key.
+const KEY_DAYS: i64 = 28;
+/// A week: whoever is to be refused for longer should have no key.
+const LONGEST_BLOCK: i64 = 7 * 24 * 60;
 
 const LONGEST_TEXT: usize = 200;
 
@@ -912,6 +1054,11 @@ mod tests {
             "error-surge",
             "part-worse",
             "provider-change",
+            "denied-burst",
+            "denied-spray",
+            "key-new-country",
+            "key-volume",
+            "database-full",
         ];
         assert_eq!(ids, expected);
         for rule in &pack {
@@ -924,7 +1071,8 @@ mod tests {
     #[test]
     fn the_shipped_numbers_would_pass_as_overrides() {
         for rule in default_pack() {
-            let counted = !["no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
+            let counted =
+                !["database-full", "no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
             let same = Override {
                 enabled: Some(true),
                 threshold: Some(rule.threshold),
@@ -942,7 +1090,7 @@ mod tests {
     #[test]
     fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
         let minutes: Vec<i64> = default_pack().iter().map(Rule::history_minutes).collect();
-        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5, 5, 10, 10, 5, 5, 5]);
+        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5, 5, 10, 10, 5, 5, 5, 10, 10, 5, 5, 5]);
     }
 
     #[test]
@@ -1024,6 +1172,9 @@ mod tests {
             ("error-share", r#"{"no_data":{"notify":0}}"#, "`no_data` must be from 1 to 1440."),
             ("no-calls", r#"{"no_data":"zero"}"#, "`no_data` does not apply to this rule."),
             ("error-share", r#"{"enabled":1}"#, "`enabled` must be true or false."),
+            ("error-share", r#"{"block_minutes":60}"#, "`block_minutes` does not apply to this rule."),
+            ("key-volume", r#"{"block_minutes":10081}"#, "`block_minutes` must be from 1 to 10080."),
+            ("database-full", r#"{"min_count":9}"#, "`min_count` does not apply to this rule."),
             ("error-share", r#"{"treshold":1}"#, r#"`body` has an unknown field "treshold"."#),
             ("error-share", "[]", "`body` must be a JSON object."),
             ("error-share", "", "`body` must be a JSON object."),
@@ -1056,6 +1207,12 @@ mod tests {
             ..common()
         };
         assert_eq!(rule, Ok(expected));
+        let spray = Rule::parse(
+            "ru_1",
+            br#"{"title":"t","measure":"source_targets","threshold":9,"block_minutes":30}"#,
+        )
+        .unwrap();
+        assert_eq!((spray.scope, spray.block_minutes), (Scope::Source, Some(30)));
         let side = |json: &str| Rule::parse("ru_1", json.as_bytes()).unwrap().side;
         assert_eq!(side(r#"{"title":"t","measure":"calls","method":"drop","threshold":0.5}"#), Side::Below);
         assert_eq!(side(r#"{"title":"t","measure":"calls","side":"below","threshold":5}"#), Side::Below);
@@ -1088,6 +1245,22 @@ mod tests {
             (
                 r#"{"title":"t","measure":"silence","threshold":1,"scope":"system"}"#,
                 "`scope` does not go with this measure.",
+            ),
+            (
+                r#"{"title":"t","measure":"calls","threshold":1,"scope":"key"}"#,
+                "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"new_networks","threshold":0,"scope":"route"}"#,
+                "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"key_volume","threshold":5,"route":"/v1"}"#,
+                "route does not apply to this rule",
+            ),
+            (
+                r#"{"title":"t","measure":"source_denied","method":"surge","threshold":5}"#,
+                "method does not go with this measure",
             ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"scope":"system","route":"/v1"}"#,
@@ -1127,6 +1300,14 @@ mod tests {
         let daily = Rule { measure: Measure::PriceTableAge, ..common() };
         assert_eq!((0..1_440).filter(|minute| daily.looks_at(minute * MINUTE_MS)).collect::<Vec<_>>(), [5]);
         assert_eq!(looks(Method::Trend { limit: 1.0 }), [5, 1_445, 2_885]);
+        let first = |id: &str| {
+            let rule = shipped(id).unwrap();
+            (0..3_000).filter(|minute| rule.looks_at(minute * MINUTE_MS)).take(2).collect::<Vec<i64>>()
+        };
+        assert_eq!(first("denied-spray"), [3, 8]);
+        assert_eq!(first("key-new-country"), [2, 7]);
+        assert_eq!(first("key-volume"), [8, 68]);
+        assert_eq!(first("database-full"), [36, 1_476]);
     }
 
     #[test]

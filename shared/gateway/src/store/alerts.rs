@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    attention, outbox,
+    attention,
+    blocks::{self, Block},
+    outbox,
     rules::{self, StoredRule},
 };
 use crate::ports::{Database, PortError, Statement, read_all, rows};
@@ -111,6 +113,18 @@ pub struct Outcome {
     pub worsened: Vec<Worsened>,
     /// Episodes that closed.
     pub closed: Vec<Closed>,
+    /// Who is refused because of those that opened.
+    pub blocks: Vec<NewBlock>,
+}
+
+/// A block a rule makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewBlock {
+    /// The block.
+    #[serde(flatten)]
+    pub block: Block,
+    /// What its episode says of it.
+    pub note: String,
 }
 
 /// A rule was evaluated.
@@ -213,6 +227,8 @@ pub async fn write(db: &impl Database, outcome: &Outcome, now_ms: i64) -> Result
     add(standing_still(CLOSE_EPISODES), json!(outcome.closed), &[]);
     add(standing_still(outbox::RESOLVED), json!(outcome.closed), &[json!(now_ms)]);
     add(standing_still(outbox::DROP_AGAIN), json!(outcome.closed), &[]);
+    add(standing_still(blocks::CREATE), json!(outcome.blocks), &[]);
+    add(standing_still(blocks::NOTE), json!(outcome.blocks), &[]);
     if !(outcome.opened.is_empty() && outcome.closed.is_empty() && outcome.worsened.is_empty()) {
         statements.push(Statement::new(attention::STIR, []));
     }

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod attention;
 pub mod baselines;
+pub mod blocks;
 pub mod calls;
 pub mod changes;
 pub mod counting;
@@ -11,6 +12,7 @@ pub mod faults;
 pub mod health;
 pub mod identity;
 pub mod migrations;
+pub mod notes;
 pub mod objects;
 pub mod outbox;
 pub mod outlets;

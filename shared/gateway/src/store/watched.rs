@@ -3,7 +3,7 @@
 
 use hypercare::measure::{Column, Timing};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::rollups::Grain;
 use crate::ports::{Database, PortError, Statement, read_all, rows};
@@ -34,6 +34,15 @@ pub struct Wanted {
     pub histograms: Vec<(Timing, Grain, Spans)>,
     /// Which models were called, in the hours from this one to that one.
     pub models: Option<(i64, i64)>,
+    /// What was refused by network, each from one moment to before another.
+    pub denied: Spans,
+    /// Where keys are called from, by kind, of those called from somewhere since this moment that they were not called
+    /// from before, and known at that one.
+    pub sources: Option<(Vec<&'static str>, i64, i64)>,
+    /// How often keys were called: in these hours, on these days, of those called at least so often in these hours.
+    pub keys: Option<(Vec<i64>, Vec<i64>, i64)>,
+    /// How large the database was from this day on.
+    pub sizes: Option<i64>,
 }
 
 /// What there was.
@@ -49,6 +58,14 @@ pub struct Found {
     pub histograms: Vec<Vec<Span>>,
     /// Models that were called.
     pub models: Vec<Model>,
+    /// What was refused.
+    pub denied: Vec<Denied>,
+    /// Where keys are called from.
+    pub sources: Vec<KeySources>,
+    /// How often keys were called.
+    pub keys: Vec<KeyUse>,
+    /// How large the database was.
+    pub sizes: Vec<Size>,
     /// For each of the counts by provider.
     pub providers: Vec<Vec<Counts>>,
     /// Parts of the calls.
@@ -173,6 +190,60 @@ pub struct Model {
     pub calls: i64,
 }
 
+/// What was refused of one network's calls with keys of one tenant, or of nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Denied {
+    /// Which of the spans wanted.
+    pub span: i64,
+    /// Whose calls.
+    pub tenant_id: String,
+    /// From where.
+    pub source: String,
+    /// How many.
+    pub calls: i64,
+    /// How many different things they tried.
+    pub targets: i64,
+    /// What they tried most.
+    pub target: String,
+    /// How often.
+    pub most: i64,
+    /// The country of one of them.
+    pub country: Option<String>,
+}
+
+/// Where one key is called from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KeySources {
+    /// Whose key.
+    pub tenant_id: String,
+    /// Which key.
+    pub key_id: String,
+    /// `country` or `network`.
+    pub kind: String,
+    /// JSON list: name, when first, how many calls.
+    pub sources: String,
+}
+
+/// How often one key was called.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KeyUse {
+    /// Whose key.
+    pub tenant_id: String,
+    /// Which key.
+    pub key_id: String,
+    /// JSON list: whether it is an hour, the bucket, how many calls.
+    pub buckets: String,
+}
+
+/// How large the database was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Size {
+    /// The day.
+    pub day_ms: i64,
+    /// When it ended, or now.
+    pub bytes: i64,
+}
+
 /// Reads what is wanted, all of one moment.
 pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortError> {
     let mut statements = Vec::new();
@@ -209,6 +280,20 @@ pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortErro
     if let Some((from_ms, to_ms)) = wanted.models {
         statements.push(Statement::new(MODELS, [json!(from_ms), json!(to_ms)]));
     }
+    let list = |list: Value| json!(list.to_string());
+    if !wanted.denied.is_empty() {
+        let most = MOST_NETWORKS * wanted.denied.len();
+        statements.push(Statement::new(DENIED, [list(json!(wanted.denied)), json!(most)]));
+    }
+    if let Some((kinds, since_ms, known_ms)) = &wanted.sources {
+        statements.push(Statement::new(SOURCES, [list(json!(kinds)), json!(since_ms), json!(known_ms)]));
+    }
+    if let Some((hours, days, least)) = &wanted.keys {
+        statements.push(Statement::new(KEYS, [list(json!(hours)), list(json!(days)), json!(least)]));
+    }
+    if let Some(from_ms) = wanted.sizes {
+        statements.push(Statement::new(SIZES, [json!(from_ms)]));
+    }
     if statements.is_empty() {
         return Ok(Found::default());
     }
@@ -242,6 +327,18 @@ pub async fn read(db: &impl Database, wanted: &Wanted) -> Result<Found, PortErro
     }
     if wanted.models.is_some() {
         found.models = read_all(next()?)?;
+    }
+    if !wanted.denied.is_empty() {
+        found.denied = read_all(next()?)?;
+    }
+    if wanted.sources.is_some() {
+        found.sources = read_all(next()?)?;
+    }
+    if wanted.keys.is_some() {
+        found.keys = read_all(next()?)?;
+    }
+    if wanted.sizes.is_some() {
+        found.sizes = read_all(next()?)?;
     }
     Ok(found)
 }
@@ -377,6 +474,44 @@ const ACTIVITY: &str = "
 const LOSSES: &str = "
     SELECT at_ms - at_ms % 60000 AS minute_ms, sum(count) AS lost FROM journal_losses
     WHERE at_ms >= ?1 AND at_ms < ?2 + 60000 GROUP BY minute_ms";
+
+/// What a provider refused is another matter, and so is who is refused anyway. The condition on the status is the
+/// index's. Of several columns beside one maximum SQLite takes those of its row.
+const DENIED: &str = "
+    SELECT span, tenant_id, source, sum(n) AS calls, count(*) AS targets, max(n) AS most, target, country FROM (
+        SELECT spans.key AS span, tenant_id, coalesce(source, 'unknown') AS source,
+               CASE WHEN key_id = '' THEN 'key ' || coalesce(tried, '') ELSE key_id || ' for ' || request_model END AS target,
+               country, count(*) AS n
+        FROM json_each(?1) AS spans
+             CROSS JOIN calls ON status IN (401, 403)
+                  AND started_ms >= spans.value ->> 0 AND started_ms < spans.value ->> 1
+        WHERE provider_name = '' AND error_type IS NOT 'blocked'
+        GROUP BY span, tenant_id, coalesce(source, 'unknown'), target)
+    GROUP BY span, tenant_id, source ORDER BY calls DESC LIMIT ?2";
+
+const SOURCES: &str = "
+    SELECT tenant_id, key_id, kind, json_group_array(json_array(source, first_ms, calls)) AS sources
+    FROM (SELECT DISTINCT tenant_id, key_id, kind FROM key_sources
+          WHERE first_ms > ?2 AND kind IN (SELECT value FROM json_each(?1)) LIMIT 500) AS fresh
+         CROSS JOIN key_sources USING (tenant_id, key_id, kind)
+    GROUP BY tenant_id, key_id, kind HAVING min(first_ms) <= ?3";
+
+const KEYS: &str = "
+    SELECT tenant_id, key_id, json_group_array(json_array(is_hour, bucket_ms, calls)) AS buckets FROM (
+        SELECT tenant_id, label AS key_id, 1 AS is_hour, bucket_ms, calls
+        FROM json_each(?1) AS bucket
+             CROSS JOIN breakdowns ON grain = 'hour' AND bucket_ms = bucket.value AND dimension = 'key_id'
+        UNION ALL
+        SELECT tenant_id, label, 0, bucket_ms, calls
+        FROM json_each(?2) AS bucket
+             CROSS JOIN breakdowns ON grain = 'day' AND bucket_ms = bucket.value AND dimension = 'key_id')
+    WHERE key_id <> 'other'
+    GROUP BY tenant_id, key_id HAVING sum(is_hour * calls) >= ?3";
+
+const SIZES: &str = "SELECT day_ms, bytes FROM database_sizes WHERE day_ms >= ?1 ORDER BY day_ms";
+
+/// How many networks are looked at, those first of which most was refused.
+const MOST_NETWORKS: usize = 100;
 
 const MODELS: &str = "
     SELECT tenant_id, route, provider_name, model, sum(calls) AS calls FROM rollups
