@@ -410,7 +410,7 @@ fn an_alertmanagers_alert_outlives_a_repetition_that_got_lost() {
     pass(&mut watch, 11);
     assert_eq!(open(&watch), 1);
     pass(&mut watch, 1);
-    watch.play("s");
+    watch.play("5s");
     assert_eq!(open(&watch), 0);
 }
 

@@ -62,11 +62,12 @@ fn chores<H: Host>() -> Vec<Chore<H>> {
             )
         };
     }
+    // Of those that have waited equally long the first comes first.
     vec![
-        // In a minute when the last calls of the hour before had time to arrive.
-        chore("hours", (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
-            Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
-        }),
+        Chore {
+            requests: outlet::MOST_REQUESTS,
+            ..chore(OUTLETS, (1, 0), outlet::MOST_STATEMENTS, |host, _| Box::pin(outlet::send_waiting(host)))
+        },
         chore("expiry", (1, 0), alerts::EXPIRE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(alerts::expire(host, now_ms).await?) })
         }),
@@ -74,10 +75,10 @@ fn chores<H: Host>() -> Vec<Chore<H>> {
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),
-        Chore {
-            requests: outlet::MOST_REQUESTS,
-            ..chore(OUTLETS, (1, 0), outlet::MOST_STATEMENTS, |host, _| Box::pin(outlet::send_waiting(host)))
-        },
+        // In a minute when the last calls of the hour before had time to arrive.
+        chore("hours", (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
+            Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
+        }),
         turn!(0),
         turn!(1),
         turn!(2),

@@ -637,7 +637,7 @@ mod tests {
                 r#"{"title":"t","measure":"database_days_left","threshold":14}"#,
                 9.0,
                 None,
-                "demo: time until the database is full is 9 days, by 412 days",
+                "time until the database is full is 9 days, by 412 days",
                 ("Days seen", "412"),
             ),
         ] {

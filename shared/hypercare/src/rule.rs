@@ -1248,19 +1248,19 @@ mod tests {
             ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"scope":"key"}"#,
-                "scope does not go with this measure",
+                "`scope` does not go with this measure.",
             ),
             (
                 r#"{"title":"t","measure":"new_networks","threshold":0,"scope":"route"}"#,
-                "scope does not go with this measure",
+                "`scope` does not go with this measure.",
             ),
             (
                 r#"{"title":"t","measure":"key_volume","threshold":5,"route":"/v1"}"#,
-                "route does not apply to this rule",
+                "`route` does not apply to this rule.",
             ),
             (
                 r#"{"title":"t","measure":"source_denied","method":"surge","threshold":5}"#,
-                "method does not go with this measure",
+                "`method` does not go with this measure.",
             ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"scope":"system","route":"/v1"}"#,
