@@ -6,7 +6,13 @@
 
 use serde::Serialize;
 
-use crate::{Error, Host, attend, deliver, heartbeat, store, watch};
+use hypercare::time::MINUTE_MS;
+
+use crate::{
+    Error, Host, attend, deliver, heartbeat,
+    store::{self, rollups::Grain, schedule::Claim},
+    watch,
+};
 
 /// What a tick did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,9 +70,8 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         deleted: 0,
         failed_steps: Vec::new(),
     };
-    if !store::schedule::claim(host, minute_ms).await? {
-        return Ok(report);
-    }
+    let Some(claim) = store::schedule::claim(host, minute_ms).await? else { return Ok(report) };
+    let counts_coarse = counts_coarse(minute_ms, claim);
     report.did = Did::Work;
 
     // A step that fails does not stop the others: a rule that cannot be evaluated must not hold up a notice.
@@ -76,7 +81,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         report.failed_steps.push(step);
     };
     let mut rolled_up = RolledUp::default();
-    if let Err(error) = roll_up(host, now_ms, &mut rolled_up).await {
+    if let Err(error) = roll_up(host, now_ms, counts_coarse, &mut rolled_up).await {
         failed("rollups", error);
     }
     report.rolled_up = rolled_up.buckets;
@@ -109,7 +114,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         Err(error) => failed("deliveries", error),
     }
     // A tick has few statements; one that counts hours leaves this to the next.
-    if !counts_coarse(now_ms) {
+    if !counts_coarse {
         match store::retention::delete_due(host, now_ms).await {
             Ok(deleted) => report.deleted = deleted,
             Err(error) => failed("retention", error.into()),
@@ -128,9 +133,13 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Whether it is time to count hours and days.
-fn counts_coarse(now_ms: i64) -> bool {
-    now_ms.div_euclid(hypercare::time::MINUTE_MS).rem_euclid(60) == COARSE_MINUTE
+/// Whether it is time to count hours and days: once an hour, or later if nobody did when it was.
+fn counts_coarse(minute_ms: i64, claim: Claim) -> bool {
+    let hour_ms = Grain::Hour.bucket_of(minute_ms - COARSE_MINUTE * MINUTE_MS);
+    let due_ms = hour_ms + COARSE_MINUTE * MINUTE_MS;
+    let was_missed = claim.finished_ms.is_some_and(|finished_ms| finished_ms < due_ms)
+        && claim.oldest_hour_ms.is_some_and(|oldest_ms| oldest_ms < hour_ms);
+    minute_ms == due_ms || was_missed
 }
 
 #[derive(Default)]
@@ -142,7 +151,12 @@ struct RolledUp {
 }
 
 /// Counts what changed, the newest minutes first, a few at a time: the database bounds a transaction.
-async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<(), Error> {
+async fn roll_up<H: Host>(
+    host: &H,
+    now_ms: i64,
+    counts_coarse: bool,
+    done: &mut RolledUp,
+) -> Result<(), Error> {
     let dirty = store::rollups::dirty_minutes(host).await?;
     done.newest = dirty.is_empty();
     for minutes in dirty.chunks(MINUTES_AT_ONCE) {
@@ -151,7 +165,7 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
         done.buckets += counted.buckets;
         done.too_late += counted.too_old;
     }
-    if counts_coarse(now_ms) {
+    if counts_coarse {
         done.buckets += store::rollups::count_coarse(host, now_ms).await?;
     }
     if done.too_late > 0 {

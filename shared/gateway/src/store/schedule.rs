@@ -1,18 +1,28 @@
 //! Which minute's tick has claimed the work, and which has finished it.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::ports::{Database, PortError, Statement, row};
 
-/// Claims the work of a minute. `false` if a tick of this minute or a later one has it already. A claim
+/// A minute that was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Claim {
+    /// The newest minute before it whose work was done, all of it.
+    pub finished_ms: Option<i64>,
+    /// The oldest hour that is to be counted.
+    pub oldest_hour_ms: Option<i64>,
+}
+
+/// Claims the work of a minute. `None` if a tick of this minute or a later one has it already. A claim
 /// far ahead was made by a clock that went wrong, and does not count.
-pub async fn claim(db: &impl Database, minute_ms: i64) -> Result<bool, PortError> {
+pub async fn claim(db: &impl Database, minute_ms: i64) -> Result<Option<Claim>, PortError> {
     let sql = "
         UPDATE schedule SET claimed_ms = ?1
-        WHERE name = 'tick' AND (claimed_ms < ?1 OR claimed_ms > ?2) RETURNING claimed_ms";
+        WHERE name = 'tick' AND (claimed_ms < ?1 OR claimed_ms > ?2)
+        RETURNING finished_ms, (SELECT min(bucket_ms) FROM dirty_buckets WHERE grain = 'hour') AS oldest_hour_ms";
     let farthest_ms = minute_ms + CLOCK_ERROR_MS;
-    Ok(row::<Value>(db, Statement::new(sql, [json!(minute_ms), json!(farthest_ms)])).await?.is_some())
+    row(db, Statement::new(sql, [json!(minute_ms), json!(farthest_ms)])).await
 }
 
 /// How far two clocks that go right may be apart.
