@@ -93,7 +93,8 @@ impl MemoryDatabase {
     pub fn file(path: &Path) -> Self {
         let is_new = !path.exists();
         let connection = Connection::open(path).unwrap();
-        // Whoever dies is this process's own making; the machine goes on.
+        // Whoever dies closes it; the machine goes on.
+        connection.pragma_update(None, "journal_mode", "memory").unwrap();
         connection.pragma_update(None, "synchronous", "off").unwrap();
         let database = Self::over(connection);
         if is_new {

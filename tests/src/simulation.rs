@@ -122,6 +122,40 @@ impl Scenario {
         calls
     }
 
+    /// The rollups of what was recorded, counted by a gateway that knows nothing else.
+    pub fn replayed(&self) -> String {
+        let gateway = self.gateway(MemoryDatabase::new());
+        let ids = self.ids(&gateway);
+        for records in self.calls.values() {
+            block_on(journal::write(&gateway.host, &owned(records, &ids))).unwrap();
+        }
+        self.counted(&gateway)
+    }
+
+    /// Counts what is still to be counted. Returns the rollups.
+    fn counted(&self, gateway: &Gateway) -> String {
+        let now_ms = self.at(self.minutes) + 60 * MINUTE_MS;
+        loop {
+            let dirty = block_on(rollups::dirty_minutes(&gateway.host)).unwrap();
+            if dirty.is_empty() {
+                break;
+            }
+            block_on(rollups::count(&gateway.host, &dirty, now_ms)).unwrap();
+        }
+        while block_on(rollups::count_coarse(&gateway.host, now_ms)).unwrap() > 0 {}
+        // Minutes of days ago are kept only where they were counted at the time.
+        let old = json!(self.start_ms);
+        ["rollups", "breakdowns"]
+            .map(|table| {
+                gateway.host.db.sql(
+                    &format!("DELETE FROM {table} WHERE grain = 'minute' AND bucket_ms < ?1"),
+                    &[old.clone()],
+                );
+                gateway.host.db.dump(table, "1, 2, 3, 4, 5, 6, 7")
+            })
+            .concat()
+    }
+
     fn gateway(&self, db: MemoryDatabase) -> Gateway {
         let settings =
             [("OPENAI_API_KEY", "sk-openai"), ("GROQ_API_KEY", "sk-groq"), ("ALLOW_LOCAL_RECEIVERS", "true")];
@@ -148,6 +182,12 @@ impl Scenario {
         let found = self.list("receivers").find(|one| one["name"] == receiver).unwrap();
         within(&found["fails"], minute)
     }
+}
+
+/// Records as those of the tenants with these ids.
+fn owned(records: &[Record], ids: &BTreeMap<String, String>) -> Vec<Record> {
+    let own = |record: &Record| Record { tenant_id: ids[&record.key_id].clone(), ..record.clone() };
+    records.iter().map(own).collect()
 }
 
 /// The record of a call.
@@ -191,8 +231,11 @@ pub struct Played {
 
 /// Plays a scenario on a database in a file.
 pub fn play(scenario: &Scenario, kills: Kills, folder: &Path) -> Played {
-    let file = folder.join("gateway.sqlite");
-    let _ = fs::remove_file(&file);
+    let (file, empty) = (folder.join("gateway.sqlite"), folder.join("empty.sqlite"));
+    if !empty.exists() {
+        drop(MemoryDatabase::file(&empty));
+    }
+    fs::copy(&empty, &file).unwrap();
     let mut run = Run {
         scenario: scenario.clone(),
         gateway: Some(scenario.gateway(MemoryDatabase::file(&file))),
@@ -212,19 +255,8 @@ pub fn play(scenario: &Scenario, kills: Kills, folder: &Path) -> Played {
     let (deaths, steps) = (run.deaths, run.steps + run.gateway().host.db.life.steps() - before);
     let mut gateway = run.gateway.take().unwrap();
     gateway.host.db.life.begin_anew();
-    // Everything is counted before it is compared.
-    let now_ms = scenario.at(scenario.minutes) + 60 * MINUTE_MS;
-    gateway.host.set_now(now_ms);
-    loop {
-        let dirty = block_on(rollups::dirty_minutes(&gateway.host)).unwrap();
-        if dirty.is_empty() {
-            break;
-        }
-        block_on(rollups::count(&gateway.host, &dirty, now_ms)).unwrap();
-    }
-    while block_on(rollups::count_coarse(&gateway.host, now_ms)).unwrap() > 0 {}
-    let counted =
-        ["rollups", "breakdowns"].map(|table| gateway.host.db.dump(table, "1, 2, 3, 4, 5, 6, 7")).concat();
+    let counted = scenario.counted(&gateway);
+    // The file is let go of.
     gateway.host = gateway.host.reborn(MemoryDatabase::new());
     fs::remove_file(&run.file).unwrap();
     Played { heard: heard.borrow().clone().into_iter().collect(), steps, deaths, rollups: counted }
@@ -361,11 +393,7 @@ impl Run {
     /// Stores the calls of a minute. A queue delivers until they are stored.
     fn store(&mut self, minute: i64) {
         let Some(records) = self.scenario.calls.get(&minute).cloned() else { return };
-        let own = |mut record: Record| {
-            record.tenant_id = self.ids[&record.key_id].clone();
-            record
-        };
-        let records: Vec<Record> = records.into_iter().map(own).collect();
+        let records = owned(&records, &self.ids);
         for batch in records.chunks(100) {
             while self
                 .live(async |host| journal::write(host, batch).await)

@@ -23,7 +23,7 @@ fn the_receivers_hear_what_is_written_down() {
 fn killed_anywhere_they_hear_the_same() {
     let scenario = Scenario::read("short");
     let undisturbed = play(&scenario, Kills::None, &folder("undisturbed"));
-    assert!(undisturbed.steps > 300, "{}", undisturbed.steps);
+    assert!(undisturbed.steps > 200, "{}", undisturbed.steps);
     for step in 0..undisturbed.steps {
         let played = play(&scenario, Kills::At(step), &folder("anywhere"));
         assert_eq!(played.heard, undisturbed.heard, "killed at step {step}");
@@ -35,7 +35,8 @@ fn killed_anywhere_they_hear_the_same() {
 fn killed_at_random_for_three_hours_they_hear_the_same() {
     let scenario = Scenario::read("scenario");
     let undisturbed = play(&scenario, Kills::None, &folder("calm"));
-    for seed in 1..=3 {
+    assert_eq!(undisturbed.rollups, scenario.replayed());
+    for seed in 1..=2 {
         let played = play(&scenario, Kills::Seeded(seed), &folder("random"));
         assert!(played.deaths > 20, "{} deaths", played.deaths);
         assert_eq!(played.heard, undisturbed.heard, "seed {seed}");

@@ -1,13 +1,13 @@
 //! A tick does the work of a minute once, whoever calls it, however often, and whatever fails under it.
 
 use gateway::{
-    attend, deliver,
+    attend, deliver, journal,
     ports::Clock as _,
     store::schedule::last_tick_ms,
     tick::{Did, Report, tick},
     watch,
 };
-use tests::{Answer, Fault, MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
+use tests::{Answer, Fault, MemoryHost, Watch, block_on, host::NEW_YEAR_MS, watch::record};
 
 #[test]
 fn a_tick_counts_looks_tells_and_reports() {
@@ -263,6 +263,31 @@ fn missed_minutes_are_looked_at_later_in_order() {
     assert_eq!((report.evaluated_minutes, report.skipped_minutes), (11, 0));
     assert_eq!((report.fired, report.resolved), (1, 1));
     assert_eq!(watch.heard(HOOK), ["combined"]);
+}
+
+#[test]
+fn hours_are_counted_later_if_the_tick_that_should_have_was_missed_or_died() {
+    let hours = |minutes: &[i64], dies: bool| {
+        let host = MemoryHost::new();
+        block_on(journal::write(&host, &[record("tn_a", NEW_YEAR_MS)])).unwrap();
+        for minute in minutes {
+            let now_ms = NEW_YEAR_MS + minute * 60_000 + 35_000;
+            host.set_now(now_ms);
+            if dies && *minute == 65 {
+                host.db.die_at_batch(2, Fault::BeforeBegin);
+            }
+            let _ = block_on(tick(&host, now_ms));
+            host.db.revive();
+        }
+        let counted = host.db.sql("SELECT * FROM rollups WHERE grain = 'hour'", &[]);
+        let dirty = host.db.sql("SELECT * FROM dirty_buckets", &[]);
+        (counted.len(), dirty.len())
+    };
+    // Before five minutes past the hour nobody does.
+    assert_eq!(hours(&[1, 63, 64], false), (0, 1));
+    assert_eq!(hours(&[1, 64, 65], false), (1, 0));
+    assert_eq!(hours(&[1, 64, 66], false), (1, 0));
+    assert_eq!(hours(&[1, 65, 66], true), (1, 0));
 }
 
 #[test]
