@@ -106,6 +106,7 @@ export function script(name, start) {
       // The next attempts are due in five seconds and in five minutes: not waited for, but brought forward.
       for (const [attempts, status] of [[2, 'pending'], [3, 'delivered'], [3, 'delivered']]) {
         await host.sql(`UPDATE outbox SET next_ms = 0 WHERE status = 'pending'`);
+        await host.sql('UPDATE receivers SET wait_until_ms = 0');
         await rewind();
         await host.strike();
         const { receiver_id, kind, ...notice } = await only(op, alert);

@@ -145,3 +145,35 @@ fn the_provider_that_is_shown_was_added_like_that() {
     }
     assert!(added > 6, "{added}");
 }
+
+#[test]
+fn both_hosts_send_each_route_to_the_same_module() {
+    let door = fs::read_to_string(root().join("functions/src/host/entry.js")).unwrap();
+    let (_, list) = door.split_once("const WATCH = [").unwrap();
+    let watch: Vec<&str> =
+        list.split_once(']').unwrap().0.split(',').map(|item| item.trim().trim_matches('\'')).collect();
+    assert!(watch.iter().all(|prefix| prefix.starts_with('/')), "{watch:?}");
+
+    let manifest = fs::read_to_string(root().join("spin.toml")).unwrap();
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} = \"")));
+        line.map(|value| value.trim_end_matches('"').to_owned())
+    };
+    let triggers: Vec<(String, String)> = manifest
+        .split("[[trigger.http]]")
+        .skip(1)
+        .map(|text| (value(text, "route").unwrap(), value(text, "component").unwrap()))
+        .collect();
+    for (_, path) in functions::ROUTES {
+        let leads = |route: &str| match route.strip_suffix("...") {
+            Some(prefix) => path.starts_with(prefix),
+            None => path == &route,
+        };
+        let (_, component) =
+            triggers.iter().find(|(route, _)| leads(route)).unwrap_or_else(|| panic!("{path}"));
+        let (_, section) = manifest.split_once(&format!("[component.{component}]")).unwrap();
+        let source = value(section, "source").unwrap();
+        let module = if watch.iter().any(|prefix| path.starts_with(prefix)) { "watch" } else { "calls" };
+        assert!(source.ends_with(&format!("/{module}.wasm")), "{path} leads to {source}");
+    }
+}

@@ -189,7 +189,9 @@ const STEPS: &[Step] = &[
         group: "workers",
         about: "the Worker answers on Cloudflare's runtime",
         needs: &["build-workers"],
-        work: |step| node_test(step, &["tests/hosts/pump.mjs", "tests/hosts/workers.mjs"]),
+        work: |step| {
+            node_test(step, &["tests/hosts/pump.mjs", "tests/hosts/clock.mjs", "tests/hosts/workers.mjs"])
+        },
     },
     Step {
         name: "clippy-spin",

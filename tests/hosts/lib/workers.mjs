@@ -17,10 +17,10 @@ export function modulesOf(folder) {
 }
 
 /**
- * Starts the built Worker with these settings on an empty database, or on what is in the folder `state`. With `clock`
- * its time is what each request says (see clocked.mjs).
+ * Starts the built Worker with these settings on an empty database, or on what is in the folder `state`. With `hasClock`
+ * there is the object whose alarm ticks; with `clock` the time is what each request says (see clocked.mjs).
  */
-export async function startWorkers(settings, { state, clock } = {}) {
+export async function startWorkers(settings, { hasClock = false, state, clock } = {}) {
   const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
   const log = [];
   const miniflare = new Miniflare(
@@ -31,6 +31,7 @@ export async function startWorkers(settings, { state, clock } = {}) {
       compatibilityDate: '2026-11-01',
       compatibilityFlags: ['enable_request_signal'],
       d1Databases: ['DB'],
+      durableObjects: hasClock ? { CLOCK: { className: 'Clock', useSQLite: true } } : {},
       kvNamespaces: ['KV'],
       queueProducers: { JOURNAL: 'hypergate-journal' },
       queueConsumers: {
