@@ -72,7 +72,10 @@ class Run {
       RELEASE: 'test',
     };
     run.start = () => start(settings, { state: run.state, clock: path.join(run.state, 'clock') });
-    run.host = await run.start();
+    run.host = await run.start().catch(async (error) => {
+      await close(run.server);
+      throw error;
+    });
     return run;
   }
 

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use gateway::{
@@ -23,6 +24,7 @@ pub struct MemoryDatabase {
     connection: RefCell<Connection>,
     batches: Cell<usize>,
     statements: Cell<usize>,
+    spent: Cell<Duration>,
     planned: RefCell<Vec<(usize, Event)>>,
     down: Cell<bool>,
     reals: Cell<bool>,
@@ -119,6 +121,7 @@ impl MemoryDatabase {
             connection: RefCell::new(connection),
             batches: Cell::new(0),
             statements: Cell::new(0),
+            spent: Cell::default(),
             planned: RefCell::default(),
             down: Cell::new(false),
             reals: Cell::new(false),
@@ -134,6 +137,11 @@ impl MemoryDatabase {
     /// Statements run so far, those of failed batches included.
     pub fn statements(&self) -> usize {
         self.statements.get()
+    }
+
+    /// How long all batches so far took.
+    pub fn spent(&self) -> Duration {
+        self.spent.get()
     }
 
     /// Looks at every statement from now on. Returns those seen since this was asked before, by their SQL.
@@ -228,6 +236,7 @@ impl Database for MemoryDatabase {
         if fault == Some(Fault::BeforeBegin) {
             return Err(unavailable());
         }
+        let began = Instant::now();
         let rows = {
             let mut connection = self.connection.borrow_mut();
             let transaction = connection.transaction().unwrap();
@@ -247,6 +256,7 @@ impl Database for MemoryDatabase {
             }
             rows
         };
+        self.spent.set(self.spent.get() + began.elapsed());
         self.life.lived().await;
         self.life.goes_on();
         self.life.lived().await;

@@ -149,7 +149,7 @@ impl Scenario {
             .map(|table| {
                 gateway.host.db.sql(
                     &format!("DELETE FROM {table} WHERE grain = 'minute' AND bucket_ms < ?1"),
-                    &[old.clone()],
+                    std::slice::from_ref(&old),
                 );
                 gateway.host.db.dump(table, "1, 2, 3, 4, 5, 6, 7")
             })
