@@ -22,26 +22,44 @@ use llm::{
     },
 };
 
-use crate::models;
+use crate::{models, route::plain};
 
 /// Answers a request; nothing where the path is another's.
 pub(crate) async fn answer<H: Host>(
     incoming: &Incoming,
     host: &H,
 ) -> Option<Result<Reply<H::Stream>, Error>> {
-    let path = incoming.uri().path();
+    let path = plain(incoming.uri().path());
     if let Some((operation, route)) =
         operation(path).filter(|(operation, _)| incoming.method() == method(*operation))
     {
         return Some(Ok(call::call(host, incoming, operation, route).await));
     }
     if incoming.method() == Method::GET
-        && let Some(answer) = models::answer(incoming, host).await
+        && let Some(answer) = models::answer(path, incoming, host).await
     {
         return Some(Ok(Reply::unrecorded(answer)));
     }
     let (kind, path) = kept(path)?;
     objects::answer(host, incoming, kind, path).await
+}
+
+/// Whose clients ask at such paths, rightly or not, and what their base URL is to be.
+pub(crate) fn clients_of(path: &str) -> (&'static dyn Operation, &'static str) {
+    const WHOLE: &str = "This client's base URL is the gateway's address, without a path. ";
+    if path.starts_with("/admin/") || path.starts_with("/internal/") {
+        (&Chat(&ChatCompletions), "")
+    } else if path.contains("/v1beta") || path.ends_with("enerateContent") {
+        (&Chat(&GenerateContent), WHOLE)
+    } else if path.contains("/messages") {
+        (&Chat(&Messages), WHOLE)
+    } else if path.contains("/model/") || path.contains("/converse") {
+        (&Chat(&Converse), WHOLE)
+    } else if path.starts_with("/v2/") {
+        (&Chat(&Cohere), WHOLE)
+    } else {
+        (&Chat(&ChatCompletions), "A client's base URL ends in `/v1`. ")
+    }
 }
 
 /// A socket is opened with a GET; everything else is sent.
@@ -61,8 +79,6 @@ fn kept(path: &str) -> Option<(Kind, &str)> {
 
 /// What a caller at this path wants, and the path's template.
 fn operation(path: &str) -> Option<(&'static dyn Operation, &'static str)> {
-    // Before the version, Groq's clients put this, and Azure's.
-    let path = path.strip_prefix("/openai").unwrap_or(path);
     match path {
         "/v1/chat/completions" => Some((&Chat(&ChatCompletions), "/v1/chat/completions")),
         "/v1/completions" => Some((&Chat(&Completions), "/v1/completions")),

@@ -7,7 +7,8 @@ use gateway::{
     Error, Host,
     auth::{self, Caller},
     call::{self, Incoming, setting_name},
-    plan,
+    credential,
+    plan::{self, Choice},
 };
 use http::Response;
 use llm::{
@@ -16,7 +17,7 @@ use llm::{
     dialect::{chat_completions::ChatCompletions, generate_content::GenerateContent, messages::Messages},
     operation::{Chat, CountTokens},
     price,
-    provider::{Api, PROVIDERS},
+    provider::{Api, Auth, Grant, PROVIDERS},
 };
 use serde_json::{Map, Value, json};
 
@@ -24,8 +25,7 @@ use crate::route::{json_response, list_of};
 
 /// `GET /v1/models` and `GET /v1beta/models`, or one model of them; nothing if the path is another. A refusal is in the
 /// caller's protocol as well.
-pub(crate) async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Option<Response<Bytes>> {
-    let path = incoming.uri().path();
+pub(crate) async fn answer<H: Host>(path: &str, incoming: &Incoming, host: &H) -> Option<Response<Bytes>> {
     let (version, rest) = path.strip_prefix('/')?.split_once('/')?;
     let name = match rest.strip_prefix("models")? {
         "" => None,
@@ -69,8 +69,8 @@ enum Shape {
     OpenAi,
 }
 
-/// The tenant's aliases, then the known models of every provider that is set up here, as far as the key
-/// may use them. A provider may serve models that are not listed.
+/// The tenant's aliases, then the known models of every provider, as far as they are set up here and the key may use
+/// them. A provider may serve models that are not listed.
 async fn list<H: Host>(shape: Shape, incoming: &Incoming, host: &H) -> Result<Value, Error> {
     let now_ms = host.now_ms();
     let caller = auth::authenticate(host, incoming, now_ms).await?;
@@ -124,25 +124,42 @@ async fn list<H: Host>(shape: Shape, incoming: &Incoming, host: &H) -> Result<Va
     })
 }
 
-/// One model, if the key may use it.
+/// One model, if the key may use it and a provider that has it is set up here.
 async fn find<H: Host>(shape: Shape, name: &str, incoming: &Incoming, host: &H) -> Result<Value, Error> {
     let now_ms = host.now_ms();
     let caller = auth::authenticate(host, incoming, now_ms).await?;
     let name = decoded(name);
-    plan::plan(&name, &caller)?;
+    let choices = plan::plan(&name, &caller)?;
+    let mut missing = choices.iter().map(|choice| credential::check(host, choice));
+    // The first one's says as much as any other's.
+    let first = missing.next().unwrap_or(Ok(()));
+    if !missing.any(|found| found.is_ok()) {
+        first?;
+    }
     Ok(model(shape, &name, &caller, now_ms))
 }
 
 fn names<H: Host>(caller: &Caller, host: &H) -> Vec<String> {
-    let mut names: Vec<String> = caller.aliases.keys().cloned().collect();
+    let is_set_up = |choice: &Choice<'_>| credential::check(host, choice).is_ok();
+    let is_served = |name: &&String| plan::targets(name, caller).iter().any(is_set_up);
+    let mut names: Vec<String> = caller.aliases.keys().filter(is_served).cloned().collect();
     let mut served = BTreeSet::new();
     for provider in PROVIDERS {
         let named = |model: &str| format!("{}/{model}", provider.name);
         if provider.api == Api::Demo {
             served.extend(demo::MODELS.map(named));
-        } else if host.setting(&setting_name(provider.name, "API_KEY")).is_some() {
-            served.extend(price::models(provider.name).iter().map(|model| named(model)));
-            served.extend(capability::models(provider.name).map(named));
+            continue;
+        }
+        // Of a machine of one's own nobody knows what is on it, unless it is named.
+        let is_its = |suffix: &str| host.setting(&setting_name(provider.name, suffix)).is_some();
+        let is_named = provider.auth != Auth::Optional || is_its("API_KEY") || is_its("BASE_URL");
+        // At Google's, what is set decides which of the models can be called.
+        let may = |model: &str| is_set_up(&Choice { provider, model });
+        let each = provider.grant == Some(Grant::Google);
+        if is_named && (each || may("")) {
+            let known = price::models(provider.name);
+            let known = known.into_iter().chain(capability::models(provider.name).map(str::to_owned));
+            served.extend(known.filter(|model| !each || may(model)).map(|model| named(&model)));
         }
     }
     names.extend(served);

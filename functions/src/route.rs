@@ -133,11 +133,25 @@ fn refuse<H: Host>(error: &Error, incoming: &Incoming, host: &H) -> Reply<H::Str
     if let Some(cause) = error.cause() {
         host.log(&format!("{} {}: {cause}", incoming.method(), incoming.uri().path()));
     }
-    Reply::unrecorded(call::error_response(error, None))
+    #[cfg(feature = "calls")]
+    let response = call::error_in(calls::clients_of(incoming.uri().path()).0, error, None);
+    #[cfg(not(feature = "calls"))]
+    let response = call::error_response(error, None);
+    Reply::unrecorded(response)
+}
+
+/// The path as everybody else has it: before the version, Groq's clients put `/openai`, and Azure's.
+pub(crate) fn plain(path: &str) -> &str {
+    path.strip_prefix("/openai").filter(|rest| rest.starts_with("/v1")).unwrap_or(path)
 }
 
 /// 405 where another method would do, else 404.
 pub(crate) fn no_route(method: &str, path: &str) -> Error {
+    let path = plain(path);
+    #[cfg(feature = "calls")]
+    let advice = calls::clients_of(path).1;
+    #[cfg(not(feature = "calls"))]
+    let advice = "";
     let matches = |template: &str| {
         let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
         loop {
@@ -156,9 +170,7 @@ pub(crate) fn no_route(method: &str, path: &str) -> Error {
     };
     match ROUTES.iter().find(|(_, template)| matches(template)) {
         Some((allowed, _)) => Error::MethodNotAllowed { method: method.to_owned(), allowed },
-        None => Error::NotFound(format!(
-            "route {path}. A client's base URL ends in `/v1`; openapi.json lists the routes"
-        )),
+        None => Error::NotFound(format!("route {path}. {advice}openapi.json lists the routes")),
     }
 }
 

@@ -128,7 +128,7 @@ fn set_up(host: &MemoryHost, now_ms: i64) {
         } else if method == "threshold" {
             500_000.0
         } else {
-            50.0
+            10.0
         };
         let rule = json!({ "title": format!("rule {n}"), "measure": measure, "method": method, "threshold": threshold });
         block_on(rules::create(host, rule.to_string().as_bytes()))

@@ -938,19 +938,28 @@ function broken({ status, done, error, id, finish, text }, code) {
 
 const key = (...parts) => parts.join(' | ');
 
+/** Whether a provider was asked, and not the built-in one. */
+const isAsked = ({ provider_name }) => ![null, 'hypergate.demo'].includes(provider_name);
+
 const SUMS = {
   calls: () => 1,
   errors: ({ outcome }) => Number(outcome === 'error'),
   streams: ({ stream }) => Number(stream),
-  without_usage: ({ stream, outcome, output_tokens, usage_estimated }) =>
-    Number(stream && outcome === 'ok' && (output_tokens === null || usage_estimated)),
+  without_usage: ({ stream, outcome, output_tokens, usage_estimated, ...call }) =>
+    Number(stream && outcome === 'ok' && isAsked(call) && (output_tokens === null || usage_estimated)),
   input_tokens: (call) => call.input_tokens ?? 0,
   cache_read_input_tokens: (call) => call.cache_read_input_tokens ?? 0,
   cache_write_input_tokens: (call) => call.cache_write_input_tokens ?? 0,
   output_tokens: (call) => call.output_tokens ?? 0,
   reasoning_output_tokens: (call) => call.reasoning_output_tokens ?? 0,
   cost_microusd: (call) => call.cost_microusd ?? 0,
-  without_cost: ({ cost_microusd }) => Number(cost_microusd === null),
+  without_cost: ({ cost_microusd, operation, outcome, time_to_first_chunk_ms, ...call }) =>
+    Number(
+      cost_microusd === null &&
+        isAsked(call) &&
+        !['count_tokens', 'create_batch', 'create_file', 'file_content'].includes(operation) &&
+        (outcome === 'ok' || time_to_first_chunk_ms !== null),
+    ),
 };
 
 const sums = (row) => Object.fromEntries(Object.keys(SUMS).map((name) => [name, row[name]]));
@@ -961,7 +970,11 @@ const WIDTHS_MS = { minute: MINUTE_MS, hour: 60 * MINUTE_MS, day: 24 * 60 * MINU
 function recount(calls, grain) {
   const counted = {};
   for (const call of calls) {
-    const { started_ms, tenant_id, route, provider_name, target_model, response_model, outcome } = call;
+    const { started_ms, route, response_model, outcome } = call;
+    // What is not known is counted under an empty text.
+    const [tenant_id, provider_name, target_model] = ['tenant_id', 'provider_name', 'target_model'].map(
+      (name) => call[name] ?? '',
+    );
     const bucket_ms = started_ms - (started_ms % WIDTHS_MS[grain]);
     // A model its provider does not know is told by no name.
     // A name nobody answered to is any text a caller made up.

@@ -262,6 +262,10 @@ impl Database for MemoryDatabase {
         self.life.lived().await;
         if fault == Some(Fault::AfterCommit) { Err(unavailable()) } else { Ok(rows) }
     }
+
+    fn statements(&self) -> usize {
+        self.statements()
+    }
 }
 
 fn run(connection: &Connection, statement: &Statement, reals: bool) -> Result<Rows, rusqlite::Error> {

@@ -247,6 +247,10 @@ impl Database for MemoryHost {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
         self.db.batch(statements).await
     }
+
+    fn statements(&self) -> usize {
+        self.db.statements()
+    }
 }
 
 impl KeyValue for MemoryHost {

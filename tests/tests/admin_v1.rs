@@ -1,7 +1,8 @@
 //! The admin API, and the routes beside it.
 
+use gateway::ports::Clock as _;
 use serde_json::{Value, json};
-use tests::{Answered, Gateway};
+use tests::{Answered, Gateway, block_on};
 
 /// `status code param` of a refusal.
 fn refusal(answered: &Answered) -> String {
@@ -80,6 +81,11 @@ fn every_listed_route_is_there_and_knows_its_method() {
 fn a_key_is_shown_once_and_only_its_end_after_that() {
     let gateway = Gateway::default();
     let path = format!("tenants/{}/keys", gateway.tenant_id);
+    gateway.admin(
+        "PUT",
+        &format!("tenants/{}/aliases/fast", gateway.tenant_id),
+        &json!({ "targets": ["openai/gpt-4.1"] }),
+    );
     let made = gateway.admin(
         "POST",
         &path,
@@ -134,6 +140,14 @@ fn bad_input_gets_a_400_that_names_the_field() {
             "400 invalid_field expires_at",
         ),
         ("POST", &keys, json!({ "name": "k", "models": "openai/*" }), "400 invalid_field models"),
+        (
+            "POST",
+            &keys,
+            json!({ "name": "k", "models": ["openai/*", "gpt-5"] }),
+            "400 invalid_field models[1]",
+        ),
+        ("POST", &keys, json!({ "name": "k", "models": ["nobody/*"] }), "400 invalid_field models[0]"),
+        ("PUT", &alias, json!({ "targets": ["demo/nope"] }), "400 invalid_field targets[0]"),
         ("POST", "tenants/nobody/keys", json!({ "name": "k" }), "404 not_found -"),
         ("PUT", &alias, json!({}), "400 invalid_field targets"),
         ("PUT", &alias, json!({ "targets": ["openai/gpt-5", "gpt-5"] }), "400 invalid_field targets[1]"),
@@ -166,13 +180,18 @@ fn bad_input_gets_a_400_that_names_the_field() {
             json!({ "name": "team", "kind": "slack", "url": "https://x.example", "per_minute": 0 }),
             "400 invalid_field per_minute",
         ),
-        ("PATCH", "receivers/nothing", json!({ "disabled": "yes" }), "400 invalid_field disabled"),
-        ("PATCH", "receivers/nothing", json!({ "disabled": true }), "404 not_found -"),
+        ("PATCH", "receivers/nothing", json!({ "enabled": "yes" }), "400 invalid_field enabled"),
+        ("PATCH", "receivers/nothing", json!({ "enabled": false }), "404 not_found -"),
         ("GET", "receivers/nothing/deliveries", Value::Null, "404 not_found -"),
         ("GET", "receivers/nothing/deliveries?status=lost", Value::Null, "400 invalid_field status"),
         ("POST", "receivers/nothing/deliveries/nothing/redeliver", Value::Null, "404 not_found -"),
         ("PUT", "rules/error-share", json!({ "threshold": "low" }), "400 invalid_field threshold"),
         ("PUT", "rules/nothing", json!({ "enabled": false }), "404 not_found -"),
+        ("GET", "calls?outcome=bad", Value::Null, "400 invalid_field outcome"),
+        ("GET", "calls?provider=nobody", Value::Null, "400 invalid_field provider"),
+        ("GET", "metrics?outcome=bad", Value::Null, "400 invalid_field outcome"),
+        ("GET", "metrics?provider=nobody", Value::Null, "400 invalid_field provider"),
+        ("GET", "metrics?route=/v1/nothing", Value::Null, "400 invalid_field route"),
         ("GET", "calls?limit=0", Value::Null, "400 invalid_field limit"),
         ("GET", "calls?from=yesterday", Value::Null, "400 invalid_field from"),
         ("GET", "calls?colour=red", Value::Null, "400 invalid_field colour"),
@@ -245,7 +264,10 @@ fn calls_are_filtered_and_paged_without_gaps_or_repeats() {
     for number in 0..7 {
         gateway.host.advance(if number % 2 == 0 { 1 } else { 0 });
         let model = if number == 3 { "demo/fail" } else { "demo/echo" };
-        gateway.chat(&json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }));
+        let stream = number % 2 == 0;
+        gateway.chat(
+            &json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "Hi" }] }),
+        );
     }
     let ids = |query: &str| -> (Vec<String>, Value) {
         let page = gateway.admin("GET", &format!("calls?{query}"), &Value::Null).json();
@@ -269,6 +291,20 @@ fn calls_are_filtered_and_paged_without_gaps_or_repeats() {
             ids(&format!("status=200&model={model}")).0.len(),
             6,
             "by the caller's name or the provider's"
+        );
+    }
+    // By the name in `provider/model`, and by the one in records.
+    assert_eq!((ids("provider=demo").0.len(), ids("provider=hypergate.demo").0.len()), (7, 7));
+    assert_eq!(ids("provider=bedrock").0.len(), 0);
+    block_on(functions::tick(gateway.host.now_ms(), &gateway.host)).expect("a tick");
+    for provider in ["demo", "hypergate.demo"] {
+        let path = format!("metrics?grain=hour&provider={provider}");
+        let points = gateway.admin("GET", &path, &Value::Null).json();
+        assert_eq!(points["data"][0]["calls"], 7, "{points}");
+        // An echo costs nothing, and its words are nobody's tokens.
+        assert_eq!(
+            (&points["data"][0]["without_cost"], &points["data"][0]["without_usage"]),
+            (&json!(0), &json!(0))
         );
     }
     assert_eq!(ids("tenant=nobody").0.len(), 0);
@@ -347,4 +383,35 @@ fn health_tells_of_the_database_and_the_last_tick() {
     assert!(gateway.request("GET", "/healthz", &[], "").json()["last_tick_ms"].is_i64());
     gateway.host.db.fail_batch(0, tests::Fault::BeforeBegin);
     assert_eq!(gateway.request("GET", "/healthz", &[], "").status, 503);
+}
+
+#[test]
+fn a_refusal_says_what_would_do() {
+    let gateway = Gateway::default();
+    let receiver = |kind: Value, url: &str| json!({ "name": "team", "kind": kind, "url": url });
+    let url = "https://hooks.example/x";
+    let keys = format!("tenants/{}/keys", gateway.tenant_id);
+    for (path, body, says) in [
+        ("receivers", receiver(json!("pigeon"), url), "`kind` must be one of `alertmanager`, "),
+        ("receivers", receiver(Value::Null, url), "`kind` is required: one of `alertmanager`, "),
+        ("receivers", receiver(json!("slack"), "https://10.0.0.1/x"), "ALLOW_LOCAL_RECEIVERS"),
+        ("receivers", receiver(json!("slack"), "https://hooks.slack.com/services/…"), "the whole URL"),
+        (
+            &keys,
+            json!({ "name": "k", "models": ["gpt-5"] }),
+            "neither `provider/model`, `provider/*` nor an alias",
+        ),
+    ] {
+        let answered = gateway.admin("POST", path, &body);
+        assert!(answered.status == 400 && answered.text().contains(says), "{body}: {}", answered.text());
+    }
+    let answered = gateway.admin("GET", "calls?outcome=bad", &Value::Null).text();
+    assert!(answered.contains("`aborted`, `client_error`, `error`, `ok`, `rate_limited`"), "{answered}");
+    let made = gateway.admin("POST", "receivers", &receiver(json!("slack"), url)).json();
+    let path = format!("receivers/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(made["enabled"], true);
+    assert_eq!(gateway.admin("PATCH", &path, &json!({ "enabled": false })).json()["enabled"], false);
+    let answered = gateway.admin("POST", &format!("{path}/test"), &Value::Null);
+    assert_eq!(refusal(&answered), "409 conflict -");
+    assert!(answered.text().contains("is switched off"), "{}", answered.text());
 }

@@ -193,7 +193,7 @@ fn rules_are_shown_as_they_hold() {
     let error = put("error-share", r#"{"threshold":2}"#).unwrap_err();
     assert_eq!(
         (error.param(), error.to_string().as_str()),
-        (Some("threshold"), "threshold must be from 0 to 1")
+        (Some("threshold"), "`threshold` must be from 0 to 1.")
     );
     assert!(matches!(put("none", "{}").unwrap_err(), Error::NotFound(_)));
     assert_eq!(shown()[0].rule.min_count, 20);

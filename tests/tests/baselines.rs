@@ -108,7 +108,7 @@ fn another_deployment_takes_a_baseline_over() {
         told[0][name] = value;
         let error = block_on(baseline::put(&production, New { told: Some(told), ..new("x", 3) }, now_ms))
             .unwrap_err();
-        assert_eq!(error.to_string(), format!("series has a row whose {name} cannot be read"));
+        assert_eq!(error.to_string(), format!("`series` has a row whose {name} cannot be read."));
     }
 }
 
@@ -119,16 +119,16 @@ fn what_cannot_be_a_baseline_is_refused() {
     for (change, message) in [
         (
             (|new| new.name = "Last week".to_owned()) as fn(&mut New),
-            "name must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`",
+            "`name` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`.",
         ),
-        (|new| new.to_ms = new.from_ms, "to must be later than from"),
+        (|new| new.to_ms = new.from_ms, "`to` must be later than from."),
         (
             |new| new.series.by = vec![Dimension::Key, Dimension::Model],
-            "by cannot name model beside key, which goes with tenant only",
+            "`by` cannot name model beside key, which goes with tenant only.",
         ),
         (
             |new| new.series.only = vec![(Dimension::Tenant, "tn_x".to_owned())],
-            "from has no calls between it and to",
+            "`from` has no calls between it and to.",
         ),
     ] {
         let mut asked = new("x", 2);

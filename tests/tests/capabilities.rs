@@ -144,3 +144,17 @@ fn who_calls_a_model_that_is_about_to_end_is_told_and_answered() {
         assert_eq!(header, told);
     }
 }
+
+#[test]
+fn what_no_credential_would_help_is_said_before_that_there_is_none() {
+    let gateway = Gateway::default();
+    for (path, body, says) in [
+        ("/v1/chat/completions", ask("cohere/embed-v4.0"), "is an embedding model"),
+        ("/v1/embeddings", json!({ "model": "demo/echo", "input": "Hi" }), "does not serve `embeddings`"),
+        ("/v1/chat/completions", ask("cohere/command-a-03-2025"), "COHERE_API_KEY"),
+    ] {
+        let bearer = format!("Bearer {}", gateway.key);
+        let answered = gateway.request("POST", path, &[("authorization", &bearer)], body.to_string());
+        assert!(answered.text().contains(says), "{path} {body}: {}", answered.text());
+    }
+}

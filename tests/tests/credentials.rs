@@ -695,7 +695,14 @@ fn a_local_provider_that_is_not_there_is_told_with_the_setting_that_says_where()
     let gateway = Gateway::default();
     gateway.host.upstream.always("POST", "http://localhost:11434/v1/chat/completions", Answer::unreachable());
     let text = chat(&gateway, "ollama/llama3").text();
-    assert!(text.contains("OLLAMA_BASE_URL"), "{text}");
+    assert!(text.contains("at `localhost:11434`") && text.contains("OLLAMA_BASE_URL"), "{text}");
+    // Nothing but host and port: the rest may be secret.
+    let url = "http://ann:swordfish@vllm.internal:8000/secret";
+    let gateway = Gateway::with(&[("VLLM_BASE_URL", url)]);
+    gateway.host.upstream.always("POST", &format!("{url}/chat/completions"), Answer::unreachable());
+    let text = chat(&gateway, "vllm/llama3").text();
+    assert!(text.contains("at `vllm.internal:8000`") && text.contains("VLLM_BASE_URL"), "{text}");
+    assert!(!text.contains("swordfish") && !text.contains("secret"), "{text}");
 }
 
 #[test]

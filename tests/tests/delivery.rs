@@ -116,7 +116,7 @@ fn an_attempt_that_ends_after_the_next_began_counts_only_if_it_delivered() {
         let host = watch.host.clone();
         let late = late.meanwhile(move || {
             host.advance(3 * 60_000);
-            block_on(deliver::deliver_due(&*host)).unwrap();
+            block_on(deliver::deliver_due(&*host, 50)).unwrap();
         });
         watch.host.upstream.expect("POST", HOOK, late);
         watch.host.upstream.expect("POST", HOOK, Answer::text(503, ""));
@@ -140,7 +140,8 @@ fn a_receiver_that_says_it_is_gone_hears_no_more() {
     watch.play("12s e");
     assert!(watch.host.upstream.sent_to(HOOK).len() <= 2);
     assert_eq!(watch.heard(OTHER), ["firing", "resolved", "firing"]);
-    assert!(matches!(block_on(deliver::test(&*watch.host, &list[0].id, 0)).unwrap_err(), Error::NotFound(_)));
+    let off = block_on(deliver::test(&*watch.host, &list[0].id, 0)).unwrap_err();
+    assert!(matches!(off, Error::Conflict(_)) && off.to_string().contains(r#"{"enabled": true}"#), "{off}");
 }
 
 #[test]
@@ -334,7 +335,7 @@ fn five_failures_in_a_row_switch_a_receiver_off_and_others_hear_of_it() {
         "the receiver team was switched off and hears no more: 5 deliveries in a row failed: HTTP 404"
     );
     // By hand it is put right, and hears again.
-    let change = Change { disabled: Some(false), ..Change::default() };
+    let change = Change { enabled: Some(true), ..Change::default() };
     let again = block_on(receiver::update(&*watch.host, &id, change, 0)).unwrap();
     assert_eq!((again.failures, again.disabled_ms, again.disabled_reason), (0, None, None));
     watch.host.upstream.forget(HOOK);
@@ -479,7 +480,8 @@ fn an_address_can_be_changed_and_is_checked_as_when_it_was_made() {
     assert_eq!((changed.name.as_str(), changed.host.as_deref()), ("crew", Some("other.example")));
     watch.host.upstream.expect("POST", OTHER, Answer::text(200, ""));
     assert_eq!(block_on(deliver::test(&*watch.host, &id, 0)).unwrap().status, "delivered");
-    let off = update(Change { disabled: Some(true), ..Change::default() }).unwrap();
+    let off = update(Change { enabled: Some(false), ..Change::default() }).unwrap();
+    assert!(!off.enabled);
     assert_eq!((off.disabled_ms, off.disabled_reason.as_deref()), (Some(5), Some("by hand")));
     let unknown = block_on(receiver::update(&*watch.host, "rcv_none", Change::default(), 0)).unwrap_err();
     assert!(matches!(unknown, Error::NotFound(_)));
@@ -520,12 +522,16 @@ fn a_name_that_leads_inside_is_refused_where_a_resolver_says_so() {
     ] {
         expect(&host, a, aaaa);
         let error = create().unwrap_err();
-        assert_eq!(error.to_string(), "url must stand for public addresses", "{a:?} {aaaa:?}");
+        assert_eq!(
+            error.to_string(),
+            "`url` must stand for public addresses, or be a host that the setting ALLOW_LOCAL_RECEIVERS names.",
+            "{a:?} {aaaa:?}"
+        );
     }
     for url in answers(&[], &[]).map(|(url, _)| url) {
         host.upstream.expect("GET", &url, Answer::text(500, "{}"));
     }
-    assert_eq!(create().unwrap_err().to_string(), "url has a host name that cannot be looked up now");
+    assert_eq!(create().unwrap_err().to_string(), "`url` has a host name that cannot be looked up now.");
     expect(&host, &["1.1.1.1"], &["2606:4700:4700::1111"]);
     let id = create().unwrap();
     // What it stands for may be different each time.
@@ -557,7 +563,7 @@ fn what_means_nothing_to_a_receiver_is_not_sent_there() {
         INSERT INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
         SELECT 'a', 'ep_1', id, 'acknowledged', ?1, 'pending', 0, 0 FROM receivers";
     watch.host.db.sql(sql, &[json!(notice)]);
-    block_on(deliver::deliver_due(&*watch.host)).unwrap();
+    block_on(deliver::deliver_due(&*watch.host, 50)).unwrap();
     assert_eq!(watch.outbox(), ["acknowledged delivered 1 nothing to a receiver of this kind"]);
     assert!(watch.host.upstream.sent().is_empty());
     assert!(watch.host.db.sql("SELECT * FROM attempts", &[]).is_empty());
@@ -585,27 +591,43 @@ fn what_cannot_be_a_receiver_is_refused_by_field() {
     let watch = Watch::new();
     let good = webhook_at(HOOK);
     for (new, message) in [
-        (New { name: "  ".to_owned(), ..good.clone() }, "name must have 1 to 100 characters"),
+        (New { name: "  ".to_owned(), ..good.clone() }, "`name` must have 1 to 100 characters."),
         (
             New { url: Some("http://hooks.example".to_owned()), ..good.clone() },
-            "url must start with https://",
+            "`url` must start with https://.",
         ),
-        (New { url: Some("https://127.0.0.1/x".to_owned()), ..good.clone() }, "url must be a public address"),
+        (
+            New { url: Some("https://127.0.0.1/x".to_owned()), ..good.clone() },
+            "`url` must be a public address, or a host that the setting ALLOW_LOCAL_RECEIVERS names.",
+        ),
+        // As it stands in documentation.
+        (
+            New { url: Some("https://hooks.slack.com/services/…".to_owned()), ..good.clone() },
+            "`url` must be the whole URL, without dots in place of a part.",
+        ),
+        (
+            New { url: Some("https://hooks.slack.com/services/...".to_owned()), ..good.clone() },
+            "`url` must be the whole URL, without dots in place of a part.",
+        ),
+        (
+            New { url: Some("https://bücher.example/x".to_owned()), ..good.clone() },
+            "`url` must be in ASCII: write other letters as %C3%A4, and those of a host name as xn--.",
+        ),
         (
             New { secret: Some("guess".to_owned()), ..good.clone() },
-            "secret must be whsec_ and the base64 of 24 to 64 bytes",
+            "`secret` must be whsec_ and the base64 of 24 to 64 bytes.",
         ),
         (
             New { kind: ReceiverKind::Slack, secret: Some("x".to_owned()), ..good.clone() },
-            "secret does not apply to a receiver of kind slack",
+            "`secret` does not apply to a receiver of kind slack.",
         ),
         (
             New { tenant_id: Some("tn_none".to_owned()), ..good.clone() },
-            "tenant_id must be the id of a tenant",
+            "`tenant_id` must be the id of a tenant.",
         ),
     ] {
         let error = block_on(receiver::create(&*watch.host, &new, 0)).unwrap_err();
-        assert_eq!((error.param(), error.to_string().as_str()), (message.split(' ').next(), message));
+        assert_eq!((error.param(), error.to_string().as_str()), (message.split('`').nth(1), message));
     }
     let unconfigured = MemoryHost::with(&[("HYPERGATE_SECRET", "")]);
     let error = block_on(receiver::create(&unconfigured, &good, 0)).unwrap_err();

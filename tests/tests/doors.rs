@@ -259,3 +259,45 @@ fn a_tools_name_that_the_provider_refuses_comes_back_as_the_callers() {
     let answered = DOORS[0].knock(&gateway, &gateway.key, "", body.to_string());
     assert_eq!(at(&answered.json(), "/choices/0/message/tool_calls/0/function/name"), long);
 }
+
+#[test]
+fn a_caller_without_a_key_is_told_where_its_client_puts_one() {
+    let gateway = Gateway::default();
+    for door in &DOORS {
+        let answered = door.knock(&gateway, "hg_nobody", "demo/echo", (door.body)("demo/echo").to_string());
+        let place = match door.key {
+            ("authorization", _) => "`authorization: Bearer hg_".to_owned(),
+            (header, _) => format!("`{header}: hg_"),
+        };
+        assert!(answered.text().contains(&place), "{}: {}", door.route, answered.text());
+    }
+}
+
+#[test]
+fn a_path_that_is_none_is_answered_in_its_clients_protocol_with_the_base_url_it_needs() {
+    let gateway = Gateway::default();
+    for (path, message, says) in [
+        ("/chat/completions", "/error/message", "base URL ends in `/v1`"),
+        ("/v1/nothing", "/error/message", "base URL ends in `/v1`"),
+        ("/v1/v1/messages", "/error/message", "address, without a path"),
+        ("/v1/v1beta/models/demo/echo:generateContent", "/error/message", "address, without a path"),
+        ("/v1beta/nothing", "/error/message", "address, without a path"),
+        ("/v1/model/demo%2Fecho/converse", "/message", "address, without a path"),
+        ("/v2/nothing", "/message", "address, without a path"),
+        ("/internal/nothing", "/error/message", "openapi.json"),
+    ] {
+        let answered = gateway.request("POST", path, &[], "{}");
+        assert_eq!(answered.status, 404, "{path}");
+        let body = answered.json();
+        let sentence = at(&body, message);
+        assert!(sentence.contains(says) && sentence.contains("openapi.json"), "{path}: {body}");
+        assert_eq!(sentence.contains("base URL"), !path.starts_with("/internal/"), "{path}: {body}");
+        let own = match path {
+            "/v1/v1/messages" => body["type"] == "error",
+            path if path.contains("v1beta") => body["error"]["status"] == "NOT_FOUND",
+            path if message == "/message" => body["message"].is_string() && !path.is_empty(),
+            _ => body["error"]["code"] == "not_found",
+        };
+        assert!(own, "{path}: {body}");
+    }
+}

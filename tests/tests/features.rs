@@ -65,6 +65,12 @@ const MODELS: [(&str, &[&str]); 6] = [
 /// providers (all where none is named), and how it is told instead.
 const OTHERWISE: &[Otherwise] = &[
     (
+        "JSON without a schema",
+        &[],
+        &["converse", "messages"],
+        "by a forced tool that takes any object; what it is called with is the answer's text.",
+    ),
+    (
         "a withheld answer",
         &["cohere"],
         &[],
@@ -520,7 +526,7 @@ fn dropped_as(feature: &str) -> &'static [&'static str] {
         "encrypted reasoning, sent back" | "signed reasoning, sent back" | "reasoning, sent back" => {
             &["reasoning_content"]
         }
-        "labels" => &["metadata"],
+        "labels" => &["labels", "metadata", "requestMetadata"],
         "length of the text" => &["verbosity"],
         "one tool call at a time" => &["parallel_tool_calls"],
         "penalties" => &["frequency_penalty", "presence_penalty"],

@@ -25,7 +25,7 @@ fn cases() -> [Case; 6] {
         ),
         (
             "together/m",
-            "https://api.together.xyz/v1/chat/completions",
+            "https://api.together.ai/v1/chat/completions",
             completion(json!({ "finish_reason": "eos" })),
             "stop",
             "eos",

@@ -151,7 +151,7 @@ fn targets(body: &[u8]) -> Vec<(&'static str, String)> {
 fn encode(body: &[u8], provider: &str, model: &str) -> Result<String, Error> {
     let request = request::parse(body)?;
     let target = target(provider, model);
-    let encoded = target.provider.api.dialect().encode(&request, &target)?;
+    let encoded = llm::dialect::bend::encode(target.provider.api.dialect(), &request, &target)?;
     let http = encoded.request;
     let mut headers: Vec<_> =
         http.headers().iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();

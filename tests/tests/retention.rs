@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
-use gateway::store::retention::{delete_due, delete_old};
+use gateway::store::retention::{MOST_STATEMENTS, TURNS, delete_calls, delete_old, delete_turn};
 use serde_json::json;
 use tests::{MemoryHost, Watch, block_on, host::NEW_YEAR_MS};
 
@@ -79,16 +79,16 @@ fn the_notices_of_an_episode_stay_to_say_who_must_hear_its_end() {
 #[test]
 fn a_backlog_goes_in_chunks_the_oldest_first() {
     let host = MemoryHost::new();
-    let count = 5_500;
+    let count = 7_500;
     let sql = "
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
         INSERT INTO journal_losses SELECT 'l' || n, n, 1, '' FROM n";
     host.db.sql(sql, &[json!(count)]);
     let before = host.db.batches();
-    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 5_000);
-    assert_eq!(host.db.batches() - before, 5);
+    assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 7_000);
+    assert_eq!(host.db.batches() - before, 7);
     let left = host.db.sql("SELECT min(at_ms) AS oldest, count(*) AS n FROM journal_losses", &[]);
-    assert_eq!(left, [json!({ "oldest": 5_001, "n": 500 })]);
+    assert_eq!(left, [json!({ "oldest": 7_001, "n": 500 })]);
     assert_eq!(block_on(delete_old(&host, NEW_YEAR_MS)).unwrap(), 500);
 }
 
@@ -101,15 +101,35 @@ fn everything_has_its_turn_within_five_minutes_and_calls_have_every_turn() {
         }
     }
     host.db.sql("INSERT INTO journal_losses VALUES ('l', 0, 1, '')", &[]);
-    let mut deleted = 0;
+    let turns: usize = (0..TURNS).map(|turn| block_on(delete_turn(&host, turn, NEW_YEAR_MS)).unwrap()).sum();
+    assert_eq!(turns, 6 + 1);
+
+    let mut watch = Watch::new();
+    watch.play("s");
     for minute in 0..5 {
-        host.db.sql(CALL, &[json!(format!("call_{minute}")), json!(0)]);
-        let before = host.db.statements();
-        deleted += block_on(delete_due(&host, NEW_YEAR_MS + minute * 60_000)).unwrap();
-        assert!(host.db.statements() - before <= 5, "minute {minute}");
-        assert!(host.db.sql("SELECT 1 FROM calls", &[]).is_empty(), "minute {minute}");
+        watch.host.db.sql(CALL, &[json!(format!("call_{minute}")), json!(0)]);
+        watch.host.db.sql(&rollup("rollups", "hour"), &[json!(minute.to_string()), json!(0)]);
+        watch.play("s");
+        assert!(
+            watch.host.db.sql("SELECT 1 FROM calls WHERE started_ms = 0", &[]).is_empty(),
+            "minute {minute}"
+        );
     }
-    assert_eq!(deleted, 6 + 1 + 5);
+    assert!(watch.host.db.sql("SELECT 1 FROM rollups WHERE bucket_ms = 0", &[]).len() < 5);
+}
+
+#[test]
+fn what_is_deleted_at_once_keeps_to_a_ticks_statements() {
+    let host = MemoryHost::new();
+    for n in 0..8 {
+        let sql = "
+            WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
+            INSERT INTO call_payloads SELECT ?1 || '_' || n, 'tn_a', 0, 'full', '', '', '', 0 FROM n";
+        host.db.sql(sql, &[json!(n.to_string())]);
+    }
+    let before = host.db.statements();
+    assert_eq!(block_on(delete_calls(&host, NEW_YEAR_MS)).unwrap(), 5_000);
+    assert_eq!(host.db.statements() - before, MOST_STATEMENTS);
 }
 
 #[test]

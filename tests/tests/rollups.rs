@@ -347,7 +347,7 @@ fn metrics_tell_apart_what_they_are_asked_to() {
     assert_eq!(all["input_tokens"], sum(&|record| record.input_tokens.unwrap_or(0) as i64));
     assert_eq!(all["audio_output_tokens"], sum(&|record| record.audio_output_tokens.unwrap_or(0) as i64));
     assert_eq!(all["cost_microusd"], sum(&|record| record.cost_microusd.unwrap_or(0)));
-    assert_eq!(all["without_cost"], sum(&|record| i64::from(record.cost_microusd.is_none())));
+    assert_eq!(all["without_cost"], sum(&|record| i64::from(lacks_cost(record))));
     assert_eq!(
         all["cache_hits"],
         sum(&|record| i64::from(["hit", "stale"].contains(&record.cache_status.as_str())))
@@ -423,19 +423,19 @@ fn a_query_that_asks_too_much_is_refused_by_field() {
     let day = Query { from_ms: 0, to_ms: DAY_MS, grain: Grain::Minute, series: series("", &[]) };
     let by = |by: &str, only: &[(&str, &str)]| Query { series: series(by, only), ..day.clone() };
     for (query, message) in [
-        (Query { to_ms: 0, ..day.clone() }, "to must be later than from"),
+        (Query { to_ms: 0, ..day.clone() }, "`to` must be later than from."),
         (
             Query { to_ms: 2 * DAY_MS, ..day.clone() },
-            "from must be at most 1500 buckets before to, with grain minute",
+            "`from` must be at most 1500 buckets before to, with grain minute.",
         ),
-        (by("model,model", &[]), "by must not name a dimension twice"),
-        (by("key,model", &[]), "by cannot name model beside key, which goes with tenant only"),
-        (by("key", &[("region", "x")]), "by cannot name region beside key, which goes with tenant only"),
-        (by("tag.a,tag.b", &[]), "by cannot name tag.b beside tag.a, which goes with tenant only"),
+        (by("model,model", &[]), "`by` must not name a dimension twice."),
+        (by("key,model", &[]), "`by` cannot name model beside key, which goes with tenant only."),
+        (by("key", &[("region", "x")]), "`by` cannot name region beside key, which goes with tenant only."),
+        (by("tag.a,tag.b", &[]), "`by` cannot name tag.b beside tag.a, which goes with tenant only."),
     ] {
         let error = block_on(metrics::query(&host, &query)).unwrap_err();
         assert_eq!(error.to_string(), message);
-        assert_eq!(error.param(), message.split(' ').next());
+        assert_eq!(error.param(), message.split('`').nth(1));
     }
     assert!(block_on(metrics::query(&host, &day)).unwrap().is_empty());
     assert!(
@@ -454,6 +454,8 @@ fn prometheus_counts_since_midnight() {
     yesterday.target_model = "old".to_owned();
     let mut failed = record("tn_a", NEW_YEAR_MS + 2);
     failed.outcome = Outcome::Error;
+    // It broke off.
+    failed.time_to_first_chunk_ms = Some(200);
     failed.cost_microusd = None;
     store(&host, &[yesterday, record("tn_a", NEW_YEAR_MS), record("tn_a", NEW_YEAR_MS + 1), failed]);
     block_on(calls::report_loss(&host, "l1", NEW_YEAR_MS, 7, "a test")).unwrap();
@@ -605,7 +607,10 @@ fn recount(records: &[Record], table: &str, grain: &str) -> BTreeMap<String, Val
         let mut ints = vec![
             ("calls", 1),
             ("streams", i64::from(record.stream)),
-            ("without_usage", i64::from(record.stream && record.outcome == Outcome::Ok && said_nothing)),
+            (
+                "without_usage",
+                i64::from(record.stream && record.outcome == Outcome::Ok && is_asked(record) && said_nothing),
+            ),
             ("duration_sum_ms", record.duration_ms),
             ("wait_count", i64::from(record.wait_ms.is_some())),
             ("wait_sum_ms", record.wait_ms.unwrap_or(0)),
@@ -627,7 +632,7 @@ fn recount(records: &[Record], table: &str, grain: &str) -> BTreeMap<String, Val
             ("audio_output_tokens", tokens(record.audio_output_tokens)),
             ("image_output_tokens", tokens(record.image_output_tokens)),
             ("cost_microusd", record.cost_microusd.unwrap_or(0)),
-            ("without_cost", i64::from(record.cost_microusd.is_none())),
+            ("without_cost", i64::from(lacks_cost(record))),
             ("cache_hits", i64::from(["hit", "stale"].contains(&record.cache_status.as_str()))),
             ("cache_misses", i64::from(record.cache_status == "miss")),
             ("limited_here", is(Outcome::RateLimited) * i64::from(record.provider_name.is_empty())),
@@ -789,4 +794,17 @@ fn dump(host: &MemoryHost) -> String {
     let rollups =
         host.db.dump("rollups", "grain, bucket_ms, tenant_id, route, provider_name, model, outcome");
     rollups + &host.db.dump("breakdowns", "grain, bucket_ms, dimension, tenant_id, label")
+}
+
+/// Whether a provider was asked, and not the built-in one.
+fn is_asked(record: &Record) -> bool {
+    !["", "hypergate.demo"].contains(&record.provider_name.as_str())
+}
+
+/// Whether something is paid for that nobody knows the price of.
+fn lacks_cost(record: &Record) -> bool {
+    let is_free =
+        ["count_tokens", "create_batch", "create_file", "file_content"].contains(&record.operation.as_str());
+    let has_begun = record.outcome == Outcome::Ok || record.time_to_first_chunk_ms.is_some();
+    record.cost_microusd.is_none() && is_asked(record) && !is_free && has_begun
 }

@@ -115,7 +115,7 @@ const LOSSES: [(&str, &[&str], &[&str]); 6] = [
             "user",
             "verbosity",
         ],
-        &["logprobs", "messages", "response_format"],
+        &["logprobs", "messages"],
     ),
     (
         "generate_content",
@@ -150,7 +150,7 @@ const LOSSES: [(&str, &[&str], &[&str]); 6] = [
             "top_p",
             "verbosity",
         ],
-        &["logprobs", "response_format"],
+        &["logprobs"],
     ),
     (
         "responses",
@@ -387,6 +387,10 @@ fn a_generated_request_reads_the_same_again_or_says_what_it_lost() {
         for round in 0..400 {
             let mut request = request(&mut dice);
             let case = format!("{name} {round}");
+            // A tool stands in for it, before the dialect sees it.
+            if protocol.dialect.lacks_json() && request.response_format == ResponseFormat::JsonObject {
+                request.response_format = ResponseFormat::Text;
+            }
             let encoded = loop {
                 match protocol.dialect.encode(&request, &target(protocol)) {
                     Ok(encoded) => break encoded,

@@ -205,7 +205,7 @@ fn a_stored_rule_this_release_does_not_understand_stops_no_other() {
     watch.host.db.sql(sql, &[json!(r#"{"title":"t","measure":"joy","threshold":1}"#)]);
     watch.play("s");
     assert_eq!(told(&watch, &id), "0-");
-    let log = "rule ru_new: it cannot be read and stays where it is: measure is not known";
+    let log = "rule ru_new: it cannot be read and stays where it is: `measure` is not known.";
     assert!(watch.host.logs().iter().any(|line| line == log), "{:?}", watch.host.logs());
 }
 
@@ -242,7 +242,7 @@ fn there_are_at_most_fifty_rules() {
         block_on(rules::create(&*watch.host, rule.as_bytes())).unwrap();
     }
     let error = block_on(rules::create(&*watch.host, rule.as_bytes())).unwrap_err();
-    assert_eq!(error.to_string(), "body cannot be added: there are 50 rules already");
+    assert_eq!(error.to_string(), "`body` cannot be added: there are 50 rules already.");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A tick does the work of a minute once, whoever calls it, however often, and whatever fails under it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gateway::{
     attend, deliver, journal,
     ports::Clock as _,
@@ -26,6 +28,7 @@ fn a_tick_counts_looks_tells_and_reports() {
         delivered: 1,
         undelivered: 0,
         deleted: 0,
+        chores: vec!["retention-calls", "retention-0", "retention-1"],
         failed_steps: vec![],
     };
     assert_eq!(report, expected);
@@ -100,9 +103,9 @@ fn evaluations_and_deliveries_that_overlap_count_once() {
 
         let other = host.clone();
         host.db.before_batch(n, move || {
-            block_on(deliver::deliver_due(&*other)).unwrap();
+            block_on(deliver::deliver_due(&*other, 50)).unwrap();
         });
-        block_on(deliver::deliver_due(&*host)).unwrap();
+        block_on(deliver::deliver_due(&*host, 50)).unwrap();
         assert_eq!(watch.host.upstream.sent_to(HOOK).len(), 1, "before batch {n}");
     }
 }
@@ -269,11 +272,14 @@ fn missed_minutes_are_looked_at_later_in_order() {
 fn hours_are_counted_later_if_the_tick_that_should_have_was_missed_or_died() {
     let hours = |minutes: &[i64], dies: bool| {
         let host = MemoryHost::new();
-        block_on(journal::write(&host, &[record("tn_a", NEW_YEAR_MS)])).unwrap();
-        for minute in minutes {
+        // The first ticks of all have everything to begin.
+        for minute in (1..=5).chain(minutes.iter().copied()) {
             let now_ms = NEW_YEAR_MS + minute * 60_000 + 35_000;
+            if minute > 60 {
+                block_on(journal::write(&host, &[record("tn_a", NEW_YEAR_MS + 600_000)])).unwrap();
+            }
             host.set_now(now_ms);
-            if dies && *minute == 65 {
+            if dies && minute == 65 {
                 host.db.die_at_batch(2, Fault::BeforeBegin);
             }
             let _ = block_on(tick(&host, now_ms));
@@ -284,10 +290,10 @@ fn hours_are_counted_later_if_the_tick_that_should_have_was_missed_or_died() {
         (counted.len(), dirty.len())
     };
     // Before five minutes past the hour nobody does.
-    assert_eq!(hours(&[1, 63, 64], false), (0, 1));
-    assert_eq!(hours(&[1, 64, 65], false), (1, 0));
-    assert_eq!(hours(&[1, 64, 66], false), (1, 0));
-    assert_eq!(hours(&[1, 65, 66], true), (1, 0));
+    assert_eq!(hours(&[63, 64], false), (0, 1));
+    assert_eq!(hours(&[64, 65], false), (1, 0));
+    assert_eq!(hours(&[64, 66], false), (1, 0));
+    assert_eq!(hours(&[65, 66], true), (1, 0));
 }
 
 #[test]
@@ -402,4 +408,88 @@ fn a_tick_that_did_all_its_work_gives_a_sign_of_life() {
     let logs = host.logs();
     let told: Vec<&String> = logs.iter().filter(|line| line.starts_with("heartbeat")).collect();
     assert_eq!(told, ["heartbeat: HTTP 500", "heartbeat: no answer"]);
+}
+
+#[test]
+fn chores_are_done_when_they_are_due_and_a_missed_one_later() {
+    let mut watch = Watch::new();
+    // A new deployment does them all, in its first two minutes.
+    let first: BTreeSet<_> = watch.play("2s").into_iter().flat_map(|report| report.chores).collect();
+    assert_eq!(first.len(), 7, "{first:?}");
+    let counted = |watch: &mut Watch, minutes: &str| {
+        let reports = watch.play(minutes);
+        reports
+            .iter()
+            .filter(|report| report.chores.contains(&"hours"))
+            .map(|report| report.minute_ms)
+            .collect()
+    };
+    let at = |minute: i64| NEW_YEAR_MS + minute * 60_000;
+    let hours: Vec<i64> = counted(&mut watch, "70s");
+    assert_eq!(hours, [at(5), at(65)]);
+    // Nobody ticks when it is time.
+    while watch.minute_ms() < at(130) {
+        watch.pass();
+    }
+    let hours: Vec<i64> = counted(&mut watch, "3s");
+    assert_eq!(hours, [at(131)]);
+}
+
+#[test]
+fn a_chore_that_fails_is_due_again_behind_the_others() {
+    let mut watch = Watch::new();
+    watch.play("6s");
+    let broken = "
+        CREATE TRIGGER broken BEFORE DELETE ON calls WHEN old.id = 'old' BEGIN SELECT raise(ABORT, 'it is broken'); END";
+    watch.host.db.sql(broken, &[]);
+    watch.host.db.sql("INSERT INTO calls SELECT * FROM calls WHERE false", &[]);
+    let copied = "
+        UPDATE calls SET id = 'old', started_ms = 0 WHERE id = (SELECT id FROM calls ORDER BY id LIMIT 1)";
+    watch.host.db.sql(copied, &[]);
+    for _ in 0..2 {
+        let report = watch.play("s").remove(0);
+        assert_eq!(report.failed_steps, ["retention-calls"]);
+        assert_eq!(report.chores.len(), 1, "{report:?}");
+    }
+    watch.host.db.sql("DROP TRIGGER broken", &[]);
+    let report = watch.play("s").remove(0);
+    assert_eq!((report.failed_steps.len(), report.deleted), (0, 1));
+}
+
+#[test]
+fn no_chore_starves_when_every_minute_is_busy() {
+    let mut watch = Watch::new();
+    for n in 0..40 {
+        watch.webhook(None, &format!("{HOOK}/{n}"));
+    }
+    // Each alert has its own notice for everybody, and most of them fail.
+    watch.host.db.sql(
+        "INSERT INTO receiver_habits SELECT id, '[\"tenant_id\"]', NULL, NULL, NULL, 'UTC', 0 FROM receivers",
+        &[],
+    );
+    for n in 0..40 {
+        watch.host.upstream.always("POST", &format!("{HOOK}/{n}"), Answer::text(503, ""));
+    }
+    watch.play("2s");
+    let mut since = BTreeMap::new();
+    let mut least = usize::MAX;
+    for minute in 0..80 {
+        for n in 0..8 {
+            watch.calls(&format!("tn_{}", (minute / 2 + n) % 20), if minute % 2 == 0 { 'e' } else { 's' });
+        }
+        let before = watch.host.db.statements();
+        let report = watch.tick();
+        let statements = watch.host.db.statements() - before;
+        assert!(statements <= 50, "minute {minute}: {statements} statements");
+        assert_eq!(report.failed_steps, [""; 0]);
+        least = least.min(report.undelivered + report.delivered);
+        for chore in report.chores {
+            since.insert(chore, minute);
+        }
+    }
+    assert_eq!(since.len(), 7, "{since:?}");
+    for (chore, minute) in since {
+        let every = if chore == "hours" { 60 } else { 5 };
+        assert!(80 - minute <= every + 20, "{chore} was done last in minute {minute}");
+    }
 }

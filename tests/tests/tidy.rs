@@ -147,6 +147,70 @@ fn the_provider_that_is_shown_was_added_like_that() {
     assert!(added > 6, "{added}");
 }
 
+/// What stands in documents as `provider/model`, or in what a caller is told.
+fn models_named(text: &str) -> Vec<(&str, &str)> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_./:".contains(letter);
+    let words = text.split(|letter: char| !is_part(letter));
+    let named = words.filter_map(|word| word.trim_end_matches(['.', ':']).split_once('/'));
+    named.filter(|(provider, _)| llm::provider::find(provider).is_some()).collect()
+}
+
+#[test]
+fn no_model_that_is_named_as_an_example_is_about_to_end() {
+    let mut texts = files("docs", &[".md"]);
+    let alone = ["README.md", "openapi.json", "shared/gateway/src/error.rs", "xtask/src/dev.rs"];
+    texts.extend(alone.map(|path| (path.to_owned(), fs::read_to_string(root().join(path)).unwrap())));
+    let mut count = 0;
+    for (path, text) in &texts {
+        for (provider, model) in models_named(text) {
+            count += 1;
+            let retires = llm::capability::find(provider, model).retires;
+            assert!(retires.is_none(), "{path} names {provider}/{model}, which ends on {retires:?}");
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
+fn the_readme_tells_how_many_models_have_a_list_price() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = fs::read_to_string(root().join("shared/llm/data/prices.txt")).unwrap();
+    let mut providers: Vec<&str> = table.lines().filter_map(|line| line.split(' ').next()).collect();
+    providers.dedup();
+    let count: usize = providers.iter().map(|provider| llm::price::models(provider).len()).sum();
+    let told = format!("the list prices of {},{}00 models", count / 1_000, count / 100 % 10);
+    assert!(readme.contains(&told), "{count}: {told}");
+}
+
+#[test]
+fn the_readme_tells_the_numbers_of_every_shipped_rule() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for rule in hypercare::rule::default_pack() {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| `{}` |", rule.id)));
+        let cells: Vec<&str> =
+            row.unwrap_or_else(|| panic!("{}", rule.id)).split('|').map(str::trim).collect();
+        let number = |number: i64, counts: bool| if counts { number.to_string() } else { "–".to_owned() };
+        let view = serde_json::to_value(&rule).unwrap();
+        let expected = [
+            number(rule.min_count, rule.min_count > 1),
+            // Others look as far back as their method says.
+            number(rule.window_minutes, cells[4] != "–"),
+        ];
+        assert_eq!(cells[3..5], expected, "{}: {view}", rule.id);
+        let severity = if view["severity"] == "page" { "page" } else { "ticket" };
+        assert_eq!(cells[5], severity, "{}", rule.id);
+    }
+}
+
+#[test]
+fn the_changelog_tells_of_every_migration() {
+    let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    let schema = changelog.split("### Schema").nth(1).unwrap().split("###").next().unwrap();
+    for (name, _) in MIGRATIONS {
+        assert!(schema.contains(&name[..4]), "{name}");
+    }
+}
+
 #[test]
 fn both_hosts_send_each_route_to_the_same_module() {
     let door = fs::read_to_string(root().join("functions/src/host/entry.js")).unwrap();
@@ -174,8 +238,9 @@ fn both_hosts_send_each_route_to_the_same_module() {
             triggers.iter().find(|(route, _)| leads(route)).unwrap_or_else(|| panic!("{path}"));
         let (_, section) = manifest.split_once(&format!("[component.{component}]")).unwrap();
         let source = value(section, "source").unwrap();
-        let module = if watch.iter().any(|prefix| path.starts_with(prefix)) { "watch" } else { "calls" };
-        assert!(source.ends_with(&format!("/{module}.wasm")), "{path} leads to {source}");
+        let profile = if watch.iter().any(|prefix| path.starts_with(prefix)) { "watch" } else { "release" };
+        let wanted = format!("target/wasm32-wasip2/{profile}/functions.wasm");
+        assert_eq!(source, wanted, "{path}");
     }
 }
 

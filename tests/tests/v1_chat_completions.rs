@@ -763,5 +763,97 @@ fn the_demo_answers_without_any_provider() {
     let streamed = gateway.chat(&json!({ "model": "demo/echo", "stream": true, "messages": [{ "role": "user", "content": "one two three" }] }));
     assert!(streamed.chunks.len() >= 4 && streamed.text().ends_with("data: [DONE]\n\n"));
     assert_eq!(code(&gateway.chat(&ask("demo/fail"))), "502 upstream_error");
-    assert_eq!(code(&gateway.chat(&ask("demo/other"))), "400 invalid_request");
+    assert_eq!(code(&gateway.chat(&ask("demo/other"))), "404 model_not_found");
+}
+
+#[test]
+fn the_demo_does_what_it_can_names_what_it_drops_and_refuses_the_rest() {
+    let gateway = Gateway::default();
+    let with = |more: Value| {
+        let mut body =
+            json!({ "model": "demo/echo", "messages": [{ "role": "user", "content": "one two three" }] });
+        body.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        gateway.chat_with(&gateway.key, &[("openai-beta", "assistants=v2")], body.to_string())
+    };
+    for (more, said, reason, dropped) in [
+        (json!({ "max_tokens": 2 }), "one two ", "length", "openai-beta:assistants=v2"),
+        (json!({ "max_completion_tokens": 3 }), "one two three", "stop", "openai-beta:assistants=v2"),
+        (json!({ "stop": ["three", "two"] }), "one ", "stop", "openai-beta:assistants=v2"),
+        (
+            json!({ "top_k": 4, "temperature": 0.5, "user": "ann", "store": true, "n": 1 }),
+            "one two three",
+            "stop",
+            "store,temperature,top_k,user,openai-beta:assistants=v2",
+        ),
+    ] {
+        let answered = with(more.clone());
+        let choice = &answered.json()["choices"][0];
+        assert_eq!(
+            (&choice["message"]["content"], &choice["finish_reason"]),
+            (&json!(said), &json!(reason)),
+            "{more}"
+        );
+        assert_eq!(answered.headers["x-hypergate-dropped"], dropped, "{more}");
+    }
+    let schema =
+        json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": "object" } } });
+    let tool = json!({ "type": "function", "function": { "name": "weather" } });
+    for (more, param) in [
+        (json!({ "n": 2 }), "n"),
+        (json!({ "response_format": schema }), "response_format"),
+        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
+        (json!({ "tools": [tool] }), "tools"),
+        (json!({ "logprobs": true }), "logprobs"),
+    ] {
+        let answered = with(more);
+        assert_eq!(code(&answered), "400 unsupported_by_provider");
+        assert_eq!(answered.json()["error"]["param"], param);
+    }
+}
+
+#[test]
+fn a_failure_says_which_provider_was_asked_and_how_often() {
+    let gateway = Gateway::default();
+    gateway.admin(
+        "PUT",
+        &format!("tenants/{}/aliases/both", gateway.tenant_id),
+        &json!({ "targets": ["openai/gpt-4.1", "groq/llama"] }),
+    );
+    gateway.host.upstream.always("POST", OPENAI, Answer::json(401, &json!({ "error": { "message": "no" } })));
+    for (model, expected) in [
+        ("demo/fail", Some("demo 2")),
+        ("openai/gpt-4.1", Some("openai 1")),
+        // The second is not set up.
+        ("both", Some("openai 2")),
+        ("groq/llama", None),
+        ("openai/text-embedding-3-small", None),
+        ("nobody/nothing", None),
+    ] {
+        let answered = gateway.chat(&ask(model));
+        assert!(answered.status.as_u16() >= 400, "{model}");
+        let header = |name: &str| answered.headers.get(name).and_then(|value| value.to_str().ok());
+        let told = header("x-hypergate-provider").zip(header("x-hypergate-attempts"));
+        assert_eq!(
+            told.map(|(provider, tries)| format!("{provider} {tries}")).as_deref(),
+            expected,
+            "{model}"
+        );
+    }
+}
+
+#[test]
+fn a_call_without_a_valid_key_is_on_record_with_what_it_asked_for() {
+    let gateway = Gateway::default();
+    let asked = gateway.chat_with("hg_nobody", &[], ask("openai/gpt-4.1").to_string());
+    let long =
+        gateway.chat_with("hg_nobody", &[], format!("{}{}", " ".repeat(70_000), ask("openai/gpt-4.1")));
+    let broken = gateway.chat_with("hg_nobody", &[], "{");
+    for (answered, model) in [(asked, json!("openai/gpt-4.1")), (long, Value::Null), (broken, Value::Null)] {
+        assert_eq!(code(&answered), "401 invalid_api_key");
+        let shown = gateway.admin("GET", &format!("calls/{}", record(&answered).id), &Value::Null).json();
+        assert_eq!(shown["request_model"], model);
+        for field in ["tenant_id", "key_id", "provider_name", "target_model"] {
+            assert_eq!(shown[field], Value::Null, "{field}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ fn get(gateway: &Gateway, path: &str, (header, prefix): (&str, &str)) -> (u16, V
 }
 
 fn gateway() -> Gateway {
-    let gateway = Gateway::default();
+    let keys = ["BEDROCK", "GEMINI", "GROQ", "VERTEX"].map(|name| format!("{name}_API_KEY"));
+    let gateway = Gateway::with(&keys.each_ref().map(|name| (name.as_str(), "test-key")));
     let path = format!("tenants/{}/aliases/fast", gateway.tenant_id);
     gateway.admin("PUT", &path, &json!({ "targets": ["openai/gpt-4o", "openai/o3-mini"] }));
     gateway
@@ -160,4 +161,45 @@ fn a_refusal_is_in_the_callers_shape() {
         };
         assert!(own, "{path}: {body}");
     }
+}
+
+#[test]
+fn what_cannot_be_called_is_not_there() {
+    let gateway = Gateway::default();
+    for (alias, target) in [("lost", "groq/llama-3.3-70b-versatile"), ("here", "ollama/llama3")] {
+        let path = format!("tenants/{}/aliases/{alias}", gateway.tenant_id);
+        gateway.admin("PUT", &path, &json!({ "targets": [target] }));
+    }
+    let (_, listed) = get(&gateway, "/v1/models", OPENAI);
+    let names: Vec<String> =
+        listed["data"].as_array().expect("a list").iter().map(|model| word(&model["id"])).collect();
+    for (name, status) in [
+        ("here", 200),
+        ("openai/gpt-4o", 200),
+        ("demo/echo", 200),
+        ("lost", 404),
+        ("groq/llama-3.3-70b-versatile", 404),
+        ("gemini/gemini-2.5-flash", 404),
+        ("bedrock/amazon.nova-pro-v1:0", 404),
+        ("azure/gpt-4o", 404),
+        ("demo/nope", 404),
+    ] {
+        let (found, body) = get(&gateway, &format!("/v1/models/{name}"), OPENAI);
+        assert_eq!(found, status, "{name}: {body}");
+        assert_eq!(names.iter().any(|known| known == name), status == 200, "{name}");
+    }
+    // An access key is as good as a key.
+    let aws = Gateway::with(&[("BEDROCK_ACCESS_KEY_ID", "AKIA"), ("BEDROCK_SECRET_ACCESS_KEY", "secret")]);
+    assert_eq!(get(&aws, "/v1/models/bedrock/amazon.nova-pro-v1:0", OPENAI).0, 200);
+    // A key of Vertex is for Gemini alone.
+    let vertex = Gateway::with(&[("VERTEX_API_KEY", "test-key")]);
+    assert_eq!(get(&vertex, "/v1/models/vertex/gemini-2.5-flash", OPENAI).0, 200);
+    assert_eq!(get(&vertex, "/v1/models/vertex/claude-sonnet-4-6", OPENAI).0, 404);
+}
+
+#[test]
+fn models_are_where_the_clients_of_groq_and_azure_look() {
+    let gateway = gateway();
+    assert_eq!(get(&gateway, "/openai/v1/models", OPENAI), get(&gateway, "/v1/models", OPENAI));
+    assert_eq!(get(&gateway, "/openai/v1/models/openai/gpt-4o", OPENAI).1["id"], "openai/gpt-4o");
 }

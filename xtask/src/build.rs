@@ -26,8 +26,18 @@ pub(crate) fn worker_folder() -> PathBuf {
     tools::root().join("build")
 }
 
-/// The two modules, as features of `hypergate-functions`, and what they are for.
+/// The two modules: features of `hypergate-functions`.
 pub(crate) const MODULES: [&str; 2] = ["calls", "watch"];
+
+/// How a module is compiled: a profile of the workspace.
+fn profile(module: &str) -> &'static str {
+    if module == "calls" { "release" } else { "watch" }
+}
+
+/// Where the compiler puts a module.
+fn made(target: &str, module: &str) -> PathBuf {
+    tools::root().join("target").join(target).join(profile(module)).join("functions.wasm")
+}
 
 /// The Worker: two modules behind one door.
 pub(crate) fn workers() -> Outcome {
@@ -45,7 +55,7 @@ fn worker_module(module: &str) -> Outcome {
     let mut compile = tools::cargo();
     compile
         .current_dir(tools::root().join("functions"))
-        .args(["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"])
+        .args(["build", "--lib", "--target", WORKERS, "--profile", profile(module)])
         .args(["--no-default-features", "--features", module])
         // As worker-build below does it, which then finds the work done.
         .env("WASM_BINDGEN_USE_JS_SYS", "1")
@@ -56,7 +66,7 @@ fn worker_module(module: &str) -> Outcome {
     let folder = worker_folder().join(module);
     let (index, wasm, stamp) =
         (folder.join("index.js"), folder.join("index_bg.wasm"), folder.join(".made-from"));
-    let made_from = version_of(&tools::root().join("target/wasm32-unknown-unknown/release/functions.wasm"))?;
+    let made_from = version_of(&made(WORKERS, module))?;
     // wrangler asks for a build whenever it starts, and the steps after the compiler know no "unchanged".
     let fresh = index.is_file() && wasm.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == made_from);
     let bundled = if fresh { None } else { Some(bundle(module, advice)?) };
@@ -75,7 +85,8 @@ fn bundle(module: &str, advice: &str) -> Outcome<std::time::Duration> {
     let mut build = tools::command(worker_build);
     build
         // wasm-opt makes less code of it, but such that compresses worse: link-time optimisation has done its work.
-        .args(["--release", "--no-opt", "--out-dir", &format!("../build/{module}"), "functions"])
+        .args(["--profile", profile(module), "--no-opt"])
+        .args(["--out-dir", &format!("../build/{module}"), "functions"])
         .args(["--no-default-features", "--features", module])
         // A caller that hangs up before the answer must not take the call's record with it.
         .env("RUN_TO_COMPLETION", "1")
@@ -92,25 +103,21 @@ pub(crate) fn spin() -> Outcome {
         let what = format!("Spin ({module})");
         let mut compile = tools::cargo();
         compile
-            .args(["build", "-p", "hypergate-functions", "--lib", "--release", "--target", "wasm32-wasip2"])
+            .args(["build", "-p", "hypergate-functions", "--lib", "--target", SPIN])
+            .args(["--profile", profile(module)])
             .args(["--no-default-features", "--features", module])
             .env("CARGO_ENCODED_RUSTFLAGS", wasm::flags(&[])?);
         let took = process::run(&what, &mut compile, "`cargo xtask build spin` repeats only this.")?;
-        let (made, place) = (spin_folder().join("functions.wasm"), spin_module(module));
-        fs::copy(&made, &place).map_err(|error| format!("{}: {error}", place.display()))?;
-        done(&what, &format!("{} (compiled in {})", process::relative(&place), seconds(took)));
-        gzip::check(&what, &[&place])?;
+        let made = spin_module(module);
+        done(&what, &format!("{} (compiled in {})", process::relative(&made), seconds(took)));
+        gzip::check(&what, &[&made])?;
     }
     Ok(())
 }
 
-fn spin_folder() -> PathBuf {
-    tools::root().join("target/wasm32-wasip2/release")
-}
-
-/// Where a module for Spin goes; named in spin.toml.
+/// A module for Spin; named in spin.toml.
 pub(crate) fn spin_module(module: &str) -> PathBuf {
-    spin_folder().join(format!("{module}.wasm"))
+    made(SPIN, module)
 }
 
 /// Tells one output of the compiler from the next.
@@ -121,6 +128,9 @@ fn version_of(file: &std::path::Path) -> Outcome<String> {
     let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     Ok(format!("{} bytes, {nanos}\n", meta.len()))
 }
+
+const WORKERS: &str = "wasm32-unknown-unknown";
+const SPIN: &str = "wasm32-wasip2";
 
 const HOSTS: [&str; 2] = ["workers", "spin"];
 

@@ -54,6 +54,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     family("mistral", "mistral/", "mistral"),
     family("moonshot", "moonshot/", "moonshot"),
     family("nebius", "nebius/", "nebius"),
+    family("novita", "novita/", "novita"),
     family("nvidia_nim", "nvidia_nim/", "nvidia"),
     family("openai", "", "openai"),
     family("perplexity", "perplexity/", "perplexity"),

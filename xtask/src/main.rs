@@ -56,11 +56,15 @@ fn help(name: Option<&str>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("{INTRODUCTION}");
-    for command in COMMANDS {
-        println!("  {:<7} {}", command.name, command.summary);
-    }
+    COMMANDS.iter().for_each(|command| println!("{}", line(command)));
     println!("\n`cargo xtask <command> --help` tells more about one.");
     ExitCode::SUCCESS
+}
+
+/// A command in the list of them: what they do begins in one column.
+fn line(command: &Command) -> String {
+    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or_default();
+    format!("  {:<width$}  {}", command.name, command.summary)
 }
 
 struct Command {
@@ -99,7 +103,7 @@ Needs rustup, and Node 18 or newer with npm; a newer Node for wrangler is instal
 Builds the functions for release and prints their size; a module of more than 1 MiB compressed is an error.
 
   workers   build/, what `wrangler deploy` uploads: a door, and behind it the modules `calls` and `watch`
-  spin      the same two modules under target/wasm32-wasip2/release; what spin.toml names
+  spin      target/wasm32-wasip2/{release,watch}/functions.wasm, the same two modules; what spin.toml names
 
 With neither word: both. `wrangler` and `spin up --build` run this by themselves: see wrangler.toml and spin.toml.",
         run: build::run,
@@ -209,3 +213,15 @@ Afterwards set the version of @pydantic/genai-prices in package.json to the one 
         run: prices::run,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commands_do_begins_in_one_column() {
+        let column = |command: &Command| line(command).len() - command.summary.len();
+        let columns: Vec<usize> = COMMANDS.iter().map(column).collect();
+        assert!(columns.iter().all(|column| *column == columns[0]), "{columns:?}");
+    }
+}

@@ -5,11 +5,12 @@ use gateway::{
     Error, Host, auth,
     call::Incoming,
     payload::Mode,
+    plan,
     secret::hex,
     store::identity::{self as store, Alias, ApiKey, Tenant},
 };
 use http::Response;
-use llm::provider;
+use llm::provider::{self, PROVIDERS};
 use serde_json::{json, to_value};
 
 use super::fields::{Fields, decode, wrong};
@@ -85,14 +86,27 @@ pub(super) async fn create_key<H: Host>(tenant_id: &str, incoming: &Incoming, ho
     let expires_ms = fields.time("expires_at")?;
     let models = fields.texts("models")?;
     fields.finish()?;
-    // A name without a slash may be an alias that is yet to be made.
-    let of_nobody =
-        |pattern: &String| pattern.split_once('/').is_some_and(|(name, _)| provider::find(name).is_none());
-    if let Some(at) = models.iter().flatten().position(of_nobody) {
-        return Err(wrong(
-            &format!("models[{at}]"),
-            format!("`models[{at}]` names no provider. {}", known_providers()),
-        ));
+    if let Some(models) = &models {
+        let aliases = store::aliases(host, tenant_id).await?;
+        let matches_nothing = |pattern: &String| {
+            let of_provider = pattern.split_once('/').map(|(name, _)| provider::find(name).is_some());
+            let begins = pattern.strip_suffix('*');
+            let is_alias = |alias: &Alias| match begins {
+                Some(prefix) => alias.name.starts_with(prefix),
+                None => alias.name == *pattern,
+            };
+            let begins_provider =
+                || begins.is_some_and(|prefix| PROVIDERS.iter().any(|row| row.name.starts_with(prefix)));
+            !of_provider.unwrap_or_else(|| begins_provider() || aliases.iter().any(is_alias))
+        };
+        if let Some(at) = models.iter().position(matches_nothing) {
+            let param = format!("models[{at}]");
+            let message = format!(
+                "`{param}` is neither `provider/model`, `provider/*` nor an alias of this tenant; make an alias first. {}",
+                known_providers()
+            );
+            return Err(wrong(&param, message));
+        }
     }
     let now_ms = host.now_ms();
     if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
@@ -148,8 +162,8 @@ pub(super) async fn put_alias<H: Host>(tenant_id: &str, name: &str, incoming: &I
             format!("`targets` is required: 1 to {MAX_TARGETS} models, tried in order."),
         ));
     }
-    if let Some(at) = targets.iter().position(|target| provider::split(target).is_none()) {
-        let message = format!("`{}` is not `provider/model`. {}", targets[at], known_providers());
+    if let Some(at) = targets.iter().position(|target| plan::choice(target).is_none()) {
+        let message = format!("`targets[{at}]` must be `provider/model`. {}", known_providers());
         return Err(wrong(&format!("targets[{at}]"), message));
     }
     let alias = Alias { name, targets, updated_ms: host.now_ms() };
@@ -175,7 +189,7 @@ async fn forget_tenant<H: Host>(tenant_id: &str, host: &H) -> Result<(), Error> 
 }
 
 pub(super) fn known_providers() -> String {
-    let known: Vec<&str> = provider::PROVIDERS.iter().map(|provider| provider.name).collect();
+    let known: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
     format!("The providers are {}.", known.join(", "))
 }
 

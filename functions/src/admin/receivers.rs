@@ -15,7 +15,7 @@ use hypercare::notify::ReceiverKind;
 use serde_json::json;
 
 use super::fields::{Fields, Query, wrong};
-use super::watch::{cursor, limit, page};
+use super::watch::{cursor, limit, not_one_of, page};
 use crate::route::{body, json_response, list_of};
 
 pub(super) async fn list_receivers<H: Host>(host: &H) -> Result<Response<Bytes>, Error> {
@@ -28,11 +28,11 @@ pub(super) async fn create_receiver<H: Host>(
 ) -> Result<Response<Bytes>, Error> {
     let mut fields = Fields::parse(body(incoming, host)?)?;
     let name = fields.name("name")?;
-    let kind = fields.text("kind", 20)?.as_deref().and_then(ReceiverKind::parse);
-    let kind = kind.ok_or_else(|| {
-        let known: Vec<String> = ReceiverKind::all().map(|kind| format!("`{}`", kind.word())).collect();
-        wrong("kind", format!("`kind` is required: {}.", known.join(", ")))
-    })?;
+    let known = || ReceiverKind::all().map(ReceiverKind::word).collect::<Vec<_>>();
+    let kind = match fields.text("kind", 100)? {
+        Some(word) => ReceiverKind::parse(&word).ok_or_else(|| not_one_of("kind", &known()))?,
+        None => return Err(wrong("kind", format!("`kind` is required: one of `{}`.", known().join("`, `")))),
+    };
     let new = receiver::New {
         tenant_id: fields.text("tenant_id", 100)?,
         name,
@@ -58,7 +58,7 @@ pub(super) async fn update_receiver<H: Host>(
         secret: fields.text("secret", 500)?,
         settings: fields.object("settings")?,
         per_minute: fields.integer("per_minute", PER_MINUTE)?,
-        disabled: fields.boolean("disabled")?,
+        enabled: fields.boolean("enabled")?,
     };
     fields.finish()?;
     Ok(json_response(200, &receiver::update(host, id, change, host.now_ms()).await?))
@@ -83,7 +83,7 @@ pub(super) async fn list_deliveries<H: Host>(
     let mut query = Query::parse(incoming.uri().query());
     let status = query.text("status");
     if status.as_ref().is_some_and(|status| !STATUSES.contains(&status.as_str())) {
-        return Err(wrong("status", format!("`status` must be one of {}.", STATUSES.join(", "))));
+        return Err(not_one_of("status", &STATUSES));
     }
     let (after, limit) = (cursor(&mut query)?, limit(&mut query)?);
     query.finish()?;

@@ -5,16 +5,18 @@ use gateway::{
     Error, Host,
     call::Incoming,
     metrics::{self, Dimension, Grain, Series},
+    record::Outcome,
     store::{
         calls::{self, Filter},
         rollups,
     },
 };
 use http::Response;
+use llm::{Provider, provider::PROVIDERS};
 use serde_json::{Value, json, to_value};
 
 use super::fields::{Query, wrong};
-use crate::route::{json_response, list_of};
+use crate::route::{ROUTES, json_response, list_of};
 
 type Answer = Result<Response<Bytes>, Error>;
 
@@ -28,7 +30,7 @@ pub(super) async fn query_metrics<H: Host>(incoming: &Incoming, host: &H) -> Ans
     let by = by.collect::<Result<_, _>>()?;
     let mut only = Vec::new();
     for word in FILTERS {
-        if let Some(value) = query.text(word) {
+        if let Some(value) = filter(&mut query, word)? {
             only.push((dimension(word, word)?, value));
         }
     }
@@ -66,7 +68,8 @@ pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer
         tenant_id: query.text("tenant"),
         key_id: query.text("key"),
         status: query.integer("status", 100..=599)?,
-        outcome: query.text("outcome"),
+        outcome: filter(&mut query, "outcome")?,
+        provider_name: filter(&mut query, "provider")?,
         model: query.text("model"),
         trace_id: query.text("trace"),
         prompt_version: query.text("prompt_version"),
@@ -81,6 +84,32 @@ pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer
     let next =
         found.last().and_then(|last| last.position()).map(|(started_ms, id)| (started_ms, id.to_owned()));
     Ok(json_response(200, &page(found, filter.limit, next)))
+}
+
+/// What a parameter takes from, where only some values are any: one that is none would find nothing in silence.
+fn filter(query: &mut Query, name: &str) -> Result<Option<String>, Error> {
+    let Some(value) = query.text(name) else { return Ok(None) };
+    match name {
+        "outcome" if !Outcome::WORDS.contains(&value.as_str()) => Err(not_one_of(name, &Outcome::WORDS)),
+        "provider" => {
+            // By the name in `provider/model`, or by OpenTelemetry's.
+            let is_it = |row: &&Provider| row.name == value || row.telemetry_name == value;
+            let found = PROVIDERS.iter().find(is_it);
+            found.map(|row| Some(row.telemetry_name.to_owned())).ok_or_else(|| {
+                let names: Vec<&str> = PROVIDERS.iter().map(|row| row.name).collect();
+                not_one_of(name, &names)
+            })
+        }
+        "route" if !ROUTES.iter().any(|(_, path)| *path == value) => {
+            Err(wrong(name, "`route` must be a path as openapi.json has it, like `/v1/chat/completions`."))
+        }
+        _ => Ok(Some(value)),
+    }
+}
+
+/// A parameter that takes some words only.
+pub(super) fn not_one_of(name: &str, words: &[&str]) -> Error {
+    wrong(name, format!("`{name}` must be one of `{}`.", words.join("`, `")))
 }
 
 pub(super) async fn find_call<H: Host>(id: &str, host: &H) -> Answer {

@@ -2,7 +2,7 @@
 //! per IO step.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
 };
@@ -107,6 +107,7 @@ struct Cloudflare {
     region: OnceCell<String>,
     /// What reads the body, where it is not read yet.
     unread: RefCell<Option<JsValue>>,
+    statements: Cell<usize>,
     memory: Rc<Memory>,
 }
 
@@ -125,6 +126,7 @@ impl Cloudflare {
             signal,
             region: OnceCell::new(),
             unread: RefCell::default(),
+            statements: Cell::new(0),
             memory: MEMORY.with(Rc::clone),
         }
     }
@@ -243,10 +245,15 @@ impl Settings for Cloudflare {
 impl Database for Cloudflare {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
         // Not as one JSON text: a batch of records is one already, and would be escaped and read once more.
+        self.statements.set(self.statements.get() + statements.len());
         let list: js_sys::Array = statements.iter().map(statement_parts).collect();
         let rows = database_batch(&self.env, list).await.map_err(|error| port_error("database", &error))?;
         let rows = rows.as_string().unwrap_or_default();
         serde_json::from_str(&rows).map_err(|error| PortError::new("database", error))
+    }
+
+    fn statements(&self) -> usize {
+        self.statements.get()
     }
 }
 

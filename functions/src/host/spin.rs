@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "the component's export is generated, and unsafe by nature")]
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
@@ -101,6 +101,7 @@ struct Spin {
     config: Rc<Config>,
     memory: Memory,
     database: OnceCell<sqlite::Connection>,
+    statements: Cell<usize>,
     /// The body, where it is not read yet.
     unread: RefCell<Option<Unread>>,
 }
@@ -111,7 +112,13 @@ type Unread = LocalBoxStream<'static, Result<Vec<u8>, BodyError>>;
 impl Spin {
     fn new() -> Result<Self, String> {
         let config = Rc::new(Config::read(variable)?);
-        Ok(Self { config, memory: Memory::default(), database: OnceCell::new(), unread: RefCell::default() })
+        Ok(Self {
+            config,
+            memory: Memory::default(),
+            database: OnceCell::new(),
+            statements: Cell::new(0),
+            unread: RefCell::default(),
+        })
     }
 
     fn database(&self) -> Result<&sqlite::Connection, PortError> {
@@ -290,12 +297,17 @@ impl Signer for Spin {
 impl Database for Spin {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, PortError> {
         let database = self.database()?;
+        self.statements.set(self.statements.get() + statements.len());
         seam::batch(&statements, |statement| execute(database, statement)).map_err(|(error, undone)| {
             if let Some(rollback) = undone {
                 self.log(&format!("database: no rollback: {rollback}"));
             }
             error
         })
+    }
+
+    fn statements(&self) -> usize {
+        self.statements.get()
     }
 }
 

@@ -47,11 +47,12 @@ pub async fn authenticate<H: Host, B>(
 ) -> Result<Rc<Caller>, Error> {
     let config = host.config();
     let secrets = config.secrets.as_ref().ok_or(Error::Unconfigured("HYPERGATE_SECRET"))?;
-    let key = credential(request).filter(|key| is_key_shaped(key)).ok_or(Error::Unauthenticated)?;
+    let unknown = || Error::Unauthenticated { place: place(request) };
+    let key = credential(request).filter(|key| is_key_shaped(key)).ok_or_else(unknown)?;
     let hash = secrets.key_hash(key);
     let caller = match host.memory().caller(&hash, now_ms) {
         Some(known) => known,
-        None if !secrets.made(key) => return Err(Error::Unauthenticated),
+        None if !secrets.made(key) => return Err(unknown()),
         None => {
             let epoch = host.memory().epoch();
             let found = look_up(host, &hex(&hash), now_ms, epoch).await?.map(Rc::new);
@@ -60,7 +61,7 @@ pub async fn authenticate<H: Host, B>(
             found
         }
     };
-    let caller = caller.ok_or(Error::Unauthenticated)?;
+    let caller = caller.ok_or_else(unknown)?;
     if caller.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
         return Err(Error::KeyExpired);
     }
@@ -115,14 +116,35 @@ pub fn require_token(
 fn credential<B>(request: &Request<B>) -> Option<&str> {
     let headers = request.headers();
     let header = |name: &str| headers.get(name)?.to_str().ok();
-    // Anthropic's place, Google's two, and everybody else's.
+    // Everybody's place, Anthropic's, Google's two, and Azure's.
     let query = || request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("key="));
     bearer(headers)
         .or_else(|| header("x-api-key"))
         .or_else(|| header("x-goog-api-key"))
+        .or_else(|| header("api-key"))
         .or_else(query)
         // A browser's, for a socket.
         .or_else(|| realtime::key(headers))
+}
+
+/// What stands before the key where clients of the caller's protocol put it.
+fn place<B>(request: &Request<B>) -> &'static str {
+    let (headers, path) = (request.headers(), request.uri().path());
+    if path.starts_with("/v1beta/")
+        || path.starts_with("/v1/models/") && path.contains(':')
+        || headers.contains_key("x-goog-api-key")
+    {
+        "x-goog-api-key: "
+    } else if path.starts_with("/v1/messages")
+        || headers.contains_key("x-api-key")
+        || headers.contains_key("anthropic-version")
+    {
+        "x-api-key: "
+    } else if headers.contains_key("api-key") {
+        "api-key: "
+    } else {
+        "authorization: Bearer "
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

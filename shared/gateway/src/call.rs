@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hypercare::time::parse_http_date;
 use llm::{
-    ErrorClass, Provider, UpstreamError, capability, demo,
+    ErrorClass, Provider, Target, UpstreamError, capability, demo,
     dialect::{bend::Bent, chat_completions::ChatCompletions},
     front::{ErrorBody, Peek},
     kept::{self, References},
@@ -161,7 +161,21 @@ async fn serve<H: Host>(
 ) -> Result<Served<H::Stream>, Refusal> {
     let config = host.config();
     let headers = incoming.headers();
-    let caller = auth::authenticate(host, incoming, draft.started_ms()).await?;
+    let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
+    let caller = match auth::authenticate(host, incoming, draft.started_ms()).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            // What a stranger asked for, where it takes little to see.
+            if let Ok(body) = incoming.body().as_ref()
+                && operation.form().is_none()
+                && body.len() <= MAX_STRANGERS_BYTES
+                && let Ok(peek) = operation.peek(path, headers, body)
+            {
+                draft.request(&peek.model, peek.stream, None);
+            }
+            return Err(error.into());
+        }
+    };
     draft.caller(&caller.tenant_id, &caller.key_id);
     draft.prices(caller.clone());
     if operation.is_socket() && !H::HAS_SOCKETS {
@@ -179,13 +193,13 @@ async fn serve<H: Host>(
     // A form's files are no text to keep.
     let kept = if operation.form().is_some() { &Bytes::new() } else { body };
     draft.capture(Capture::begin(caller.payload_mode, caller.payload_cap_bytes, headers, kept));
-    let path = incoming.uri().path_and_query().map_or("", |path| path.as_str());
     let peek = operation.peek(path, headers, body).map_err(Error::from)?;
     let end_user = peek.user.as_deref().zip(config.secrets.as_ref());
     let end_user_hash = end_user.map(|(user, secrets)| secrets.end_user_hash(&caller.tenant_id, user));
     draft.request(&peek.model, peek.stream, end_user_hash);
-    let References { files, models } =
+    let References { files, models, clouds, in_texts } =
         if operation.form().is_some() { References::default() } else { kept::references(body)? };
+    kept::check_clouds(&clouds, &config.cloud_files)?;
     if !files.is_empty()
         && let Some(id) = objects::foreign(host, &caller.tenant_id, &files).await.map_err(Error::from)?
     {
@@ -195,6 +209,9 @@ async fn serve<H: Host>(
     let choices = plan::able(plan::plan(&call.peek.model, &caller)?, operation)?;
     for choice in &choices {
         plan::check_named(&models, choice, &caller)?;
+        if let Some(file) = in_texts.first().filter(|_| choice.provider.files_in_texts) {
+            return Err(Error::NotFound(format!("file `{file}`")).into());
+        }
     }
     try_in_order(host, &call, &choices, draft).await
 }
@@ -277,6 +294,11 @@ fn may_fall_back(error: &Error) -> bool {
     }
 }
 
+/// Whether the failure came after the provider had been turned to.
+fn was_asked(error: &Error) -> bool {
+    matches!(error, Error::HungUp | Error::Upstream { .. })
+}
+
 /// How long to wait before the same target is tried again; `None` if it should not be.
 fn retry_wait_ms(error: &Error, longest_ms: i64) -> Option<i64> {
     let Error::Upstream { error, .. } = error else { return None };
@@ -312,6 +334,9 @@ async fn try_target<H: Host>(
         duration_ms,
     };
     draft.attempt(choice.provider, attempt);
+    if result.as_ref().err().is_none_or(|refusal| was_asked(&refusal.error)) {
+        draft.asked(choice.provider);
+    }
     let retires = capability::find(choice.provider.name, choice.model).retires_soon(began_ms);
     let retires = retires.map(HeaderValue::from_static);
     let (mut served, head_ms) = result.map_err(|mut refusal| {
@@ -323,8 +348,6 @@ async fn try_target<H: Host>(
         Served::Whole { response, .. } => response.headers_mut(),
         Served::Stream { head, .. } => head.headers_mut(),
     };
-    headers.insert(PROVIDER, HeaderValue::from_static(choice.provider.name));
-    headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
     headers.extend(retires.map(|day| (RETIRES, day)));
     stamp(headers, draft, call.operation, StatusCode::OK);
     Ok(served)
@@ -339,6 +362,11 @@ async fn send<H: Host>(
 ) -> Result<(Served<H::Stream>, i64), Refusal> {
     let provider = choice.provider;
     let api = credential::api_for(host, choice, call.operation.callers_api());
+    // Said first: no credential would help.
+    let base_url = credential::base_url(host, choice.provider);
+    let Choice { provider: row, model } = *choice;
+    let target = Target { provider: row, model, base_url: &base_url, credential: None };
+    capability::check_kind(&target, call.operation.name()).map_err(Error::from)?;
     let ask = call.ask(draft, api);
     let Sent { mut fetched, more, delivery, dropped, bent } = match provider.api {
         Api::Demo => demo(host, call, &ask, choice)?,
@@ -477,6 +505,9 @@ pub(crate) async fn exchange<H: Host>(
     id: &str,
 ) -> Result<Fetched<H::Stream>, Error> {
     let fail = |error| Error::Upstream { provider: provider.name, error };
+    // Host and port, for whoever runs the provider too.
+    let place = request.uri().authority().filter(|_| provider.auth == Auth::Optional);
+    let place = place.map(|place| place.as_str().rsplit('@').next().unwrap_or_default().to_owned());
     let fetched = match rest {
         None if request.headers().contains_key(header::UPGRADE) => host.connect(request, limits).await,
         None => host.fetch(request, limits).await,
@@ -502,7 +533,7 @@ pub(crate) async fn exchange<H: Host>(
         FetchError::TooLarge => fail(UpstreamError::garbled("it is too large")),
         FetchError::Unreachable(reason) => {
             host.log(&format!("{id}: {} unreachable: {reason}", provider.name));
-            fail(UpstreamError::new(ErrorClass::Network, unreachable(provider)))
+            fail(UpstreamError::new(ErrorClass::Network, unreachable(provider, place.as_deref())))
         }
     })
 }
@@ -554,13 +585,13 @@ fn open_stream(relay: &mut dyn Relay, first: Bytes) -> Result<Bytes, UpstreamErr
 }
 
 /// Why there is no answer at all. Where the operator runs the provider too, it is told what says where.
-fn unreachable(provider: &Provider) -> String {
-    match provider.auth {
-        Auth::Optional => {
+fn unreachable(provider: &Provider, place: Option<&str>) -> String {
+    match place {
+        Some(place) => {
             let setting = setting_name(provider.name, "BASE_URL");
-            format!("the provider could not be reached. {setting} must say where it is.")
+            format!("the provider could not be reached at `{place}`. {setting} must say where it is.")
         }
-        Auth::Bearer | Auth::Header(_) => "the provider could not be reached.".to_owned(),
+        None => "the provider could not be reached.".to_owned(),
     }
 }
 
@@ -575,9 +606,7 @@ async fn outgoing<H: Host>(
     let provider = choice.provider;
     let access = credential::access(host, choice).await?;
     let target = access.target(choice);
-    let asked = capability::check_kind(&target, call.operation.name())
-        .and_then(|()| call.operation.request(ask, &target));
-    let mut outgoing = asked.map_err(|error| match error {
+    let mut outgoing = call.operation.request(ask, &target).map_err(|error| match error {
         llm::Error::Upstream(error) => Error::Upstream { provider: provider.name, error },
         error => Error::Request(error),
     })?;
@@ -603,7 +632,8 @@ fn demo<H: Host>(
     choice: &Choice<'_>,
 ) -> Result<Sent<H::Stream>, Refusal> {
     let head_ms = host.now_ms();
-    let fetched = match call.operation.demo(ask, choice.model).map_err(Error::from)? {
+    let demo::Reply { answer, dropped } = call.operation.demo(ask, choice.model).map_err(Error::from)?;
+    let fetched = match answer {
         demo::Answer::Whole { status, body } => {
             let mut head = Response::new(());
             *head.status_mut() = StatusCode::from_u16(status).expect("the demo answers with a status");
@@ -617,7 +647,7 @@ fn demo<H: Host>(
     };
     let fetched = well(call, ask, choice.provider, fetched)?;
     let delivery = Delivery::of(call.peek.stream);
-    Ok(Sent { fetched, more: Vec::new(), delivery, dropped: Vec::new(), bent: Bent::default() })
+    Ok(Sent { fetched, more: Vec::new(), delivery, dropped, bent: Bent::default() })
 }
 
 /// `WORKERS_AI_API_KEY` for (`workers-ai`, `API_KEY`).
@@ -650,6 +680,10 @@ pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Oper
     let Ok(id) = HeaderValue::from_str(draft.id()) else { return };
     let request_id = headers.entry(X_REQUEST_ID).or_insert_with(|| id.clone()).clone();
     headers.insert(CALL_ID, id);
+    if let Some(provider) = draft.provider_asked() {
+        headers.insert(PROVIDER, HeaderValue::from_static(provider));
+        headers.insert(ATTEMPTS, HeaderValue::from(draft.attempts()));
+    }
     operation.headers(status, &request_id, headers);
 }
 
@@ -725,6 +759,8 @@ const RETIRES: HeaderName = HeaderName::from_static("x-hypergate-model-retires")
 /// Some servers take no more than 8 KiB of headers.
 const MAX_DROPPED_BYTES: usize = 2_000;
 const MAX_NAME_CHARS: usize = 100;
+/// A body from somebody unknown that is longer is not looked at.
+const MAX_STRANGERS_BYTES: usize = 64 << 10;
 const USER_AGENT: &str = concat!("hypergate/", env!("CARGO_PKG_VERSION"));
 
 /// Between two tries of the same target, where it names no time itself.

@@ -1,6 +1,7 @@
 //! The deployment's settings, read once.
 
 use hypercare::notify::Allowed;
+use llm::kept;
 
 use crate::{ports::Limits, secret::Secrets};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub max_retry_wait_ms: i64,
     /// `HEARTBEAT_URL`: asked for after each tick that did all its work.
     pub heartbeat_url: Option<String>,
+    /// `CLOUD_FILES`: what callers may have read with the gateway's own identity in a cloud.
+    pub cloud_files: Vec<String>,
     /// `RELEASE`: the name of what is deployed, for records.
     pub release: String,
     /// `ALLOW_LOCAL_RECEIVERS`: alert receivers may be on this machine (`true`), or are these hosts. For development,
@@ -62,6 +65,14 @@ impl Config {
         if receiver_dns.as_ref().is_some_and(|url| !url.starts_with("https://") || url.contains(['?', '#'])) {
             return Err("RECEIVER_DNS must be an https URL without a query".to_owned());
         }
+        let places = lookup("CLOUD_FILES").unwrap_or_default();
+        let places = places.split(',').map(str::trim).filter(|place| !place.is_empty()).map(str::to_owned);
+        let cloud_files: Vec<String> = places.collect();
+        if let Some(place) = cloud_files.iter().find(|place| !kept::is_place(place)) {
+            return Err(format!(
+                "CLOUD_FILES must hold places like gs://bucket/path/, s3://bucket/path/ or projects/…, parted by commas, not `{place}`"
+            ));
+        }
         let idle_ms = number("IDLE_TIMEOUT_MS", 30_000, 100..=600_000)?;
         let first_byte_ms = number("FIRST_BYTE_TIMEOUT_MS", 30_000, 100..=600_000)?;
         let answer_ms = number("ANSWER_TIMEOUT_MS", 300_000, 100..=3_600_000)?;
@@ -83,6 +94,7 @@ impl Config {
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
             heartbeat_url: lookup("HEARTBEAT_URL"),
+            cloud_files,
             release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             receiver_dns,
             allowed_receivers: Allowed::parse(&lookup("ALLOW_LOCAL_RECEIVERS").unwrap_or_default()),
@@ -116,6 +128,9 @@ mod tests {
         assert_eq!(config.stream_limits.first_byte_ms, 30_000);
         assert_eq!(config.answer_limits.first_byte_ms, 300_000);
         assert_eq!(config.allowed_receivers, Allowed::Nothing);
+        assert!(config.cloud_files.is_empty());
+        let config = with(&[("CLOUD_FILES", "gs://a/b/, s3://c,")]).expect("places");
+        assert_eq!(config.cloud_files, ["gs://a/b/", "s3://c"]);
     }
 
     #[test]
@@ -128,6 +143,7 @@ mod tests {
             ("MAX_RETRY_WAIT_MS", "3600000"),
             ("HYPERGATE_SECRET", "short"),
             ("RECEIVER_DNS", "http://dns.example/"),
+            ("CLOUD_FILES", "gs://a/, *"),
         ] {
             let message = with(&[(name, value)]).expect_err(value);
             assert!(message.contains(name), "{message}");

@@ -72,15 +72,60 @@ fn is_dated(settings: &impl Settings) -> bool {
     settings.setting("AZURE_API_VERSION").is_some()
 }
 
+/// Where the provider is, as far as the settings say.
+pub fn base_url(settings: &impl Settings, provider: &Provider) -> String {
+    let own = settings.setting(&setting_name(provider.name, "BASE_URL"));
+    own.unwrap_or_else(|| provider.base_url.to_owned())
+}
+
+/// Names the first setting that is missing for a target to be called.
+pub fn check(settings: &impl Settings, choice: &Choice<'_>) -> Result<(), Error> {
+    let provider = choice.provider;
+    let of = Of { host: settings, provider };
+    let is_set = |suffix: &str| of.optional(suffix).is_some();
+    let all = |suffixes: &[&str]| suffixes.iter().try_for_each(|suffix| of.required(suffix).map(drop));
+    let either = |other: &str, suffixes: &[&str]| match suffixes.iter().any(|suffix| is_set(suffix)) {
+        true => all(suffixes),
+        false => Err(of.missing_either(other)),
+    };
+    if provider.api == Api::Demo {
+        return Ok(());
+    }
+    // Named first: without it nothing else is of use.
+    if provider.grant == Some(Grant::Entra) && base_url(settings, provider).is_empty() {
+        return Err(of.missing("BASE_URL"));
+    }
+    match provider.grant {
+        // A key is for Gemini: Claude is not to be had for one.
+        Some(Grant::Google) if is_claude(choice.model) => all(&["SERVICE_ACCOUNT"])?,
+        _ if is_set("API_KEY") => {}
+        Some(Grant::Aws) => {
+            let names = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"];
+            either("BEDROCK_ACCESS_KEY_ID and BEDROCK_SECRET_ACCESS_KEY", &names)?;
+        }
+        Some(Grant::Entra) => {
+            either("AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET", &ENTRA_SETTINGS)?;
+        }
+        Some(Grant::Google) => either("VERTEX_SERVICE_ACCOUNT", &["SERVICE_ACCOUNT"])?,
+        None if provider.auth == Auth::Optional => {}
+        None => all(&["API_KEY"])?,
+    }
+    match base_url(settings, provider).is_empty() {
+        true => Err(of.missing("BASE_URL")),
+        false => Ok(()),
+    }
+}
+
 /// Reads the settings for a target; fetches a token where one is needed and none is at hand.
 pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Error> {
+    check(host, choice)?;
     let provider = choice.provider;
     let of = Of { host, provider };
     let key = of.optional("API_KEY");
     let own_url = of.optional("BASE_URL");
     let base_url = own_url.as_deref().unwrap_or(provider.base_url).trim_end_matches('/').to_owned();
     let plain = |base_url, key| Access { base_url, key, query: None, proof: Proof::Key };
-    let access = match provider.grant {
+    Ok(match provider.grant {
         Some(Grant::Aws) => {
             let region = of.optional("REGION").or_else(|| region_of(&base_url));
             let region = region.unwrap_or_else(|| AWS_REGION.to_owned());
@@ -94,10 +139,6 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
             }
         }
         Some(Grant::Entra) => {
-            // Named first: without it nothing else is of use.
-            if base_url.is_empty() {
-                return Err(of.missing("BASE_URL"));
-            }
             let proof = if key.is_none() { Proof::Bearer(of.entra().await?) } else { Proof::Key };
             let version = of.optional("API_VERSION");
             let base_url = match &version {
@@ -117,7 +158,6 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
         Some(Grant::Google) => {
             let location = of.optional("LOCATION").unwrap_or_else(|| "global".to_owned());
             let project = of.optional("PROJECT");
-            // A key is for Gemini: Claude is not to be had for one.
             let key = key.filter(|_| !is_claude(choice.model));
             // A key that says by itself whose project it is of is good at the address of all regions, without a place.
             if key.is_some() && project.is_none() {
@@ -128,19 +168,14 @@ pub async fn access<H: Host>(host: &H, choice: &Choice<'_>) -> Result<Access, Er
                 let base_url = format!("{base_url}/v1/projects/{project}/locations/{location}");
                 return Ok(plain(base_url, Some(key.clone())));
             }
-            let account = of.service_account(choice.model)?;
+            let account = of.service_account()?;
             let project = project.unwrap_or_else(|| account.project_id.clone());
             let token = of.google(&account).await?;
             let base_url = format!("{base_url}/v1/projects/{project}/locations/{location}");
             Access { proof: Proof::Bearer(token), ..plain(base_url, None) }
         }
-        None if key.is_none() && provider.auth != Auth::Optional => return Err(of.missing("API_KEY")),
         None => plain(base_url, key),
-    };
-    if access.base_url.is_empty() {
-        return Err(of.missing("BASE_URL"));
-    }
-    Ok(access)
+    })
 }
 
 impl Access {
@@ -207,7 +242,7 @@ struct Of<'a, H> {
     provider: &'static Provider,
 }
 
-impl<H: Host> Of<'_, H> {
+impl<S: Settings> Of<'_, S> {
     fn optional(&self, suffix: &str) -> Option<String> {
         self.host.setting(&setting_name(self.provider.name, suffix))
     }
@@ -231,24 +266,28 @@ impl<H: Host> Of<'_, H> {
     }
 
     fn aws(&self, region: String) -> Result<Proof, Error> {
-        let (access_key, secret_key) = (self.optional("ACCESS_KEY_ID"), self.optional("SECRET_ACCESS_KEY"));
-        if access_key.is_none() && secret_key.is_none() {
-            return Err(self.missing_either("BEDROCK_ACCESS_KEY_ID and BEDROCK_SECRET_ACCESS_KEY"));
-        }
         Ok(Proof::Aws {
-            access_key: access_key.ok_or_else(|| self.missing("ACCESS_KEY_ID"))?,
-            secret_key: secret_key.ok_or_else(|| self.missing("SECRET_ACCESS_KEY"))?,
+            access_key: self.required("ACCESS_KEY_ID")?,
+            secret_key: self.required("SECRET_ACCESS_KEY")?,
             session_token: self.optional("SESSION_TOKEN"),
             region,
         })
     }
 
+    fn service_account(&self) -> Result<ServiceAccount, Error> {
+        let text = self.required("SERVICE_ACCOUNT")?;
+        // What is wrong with it may quote it.
+        serde_json::from_str(&text).map_err(|_| {
+            Error::Misconfigured(
+                "VERTEX_SERVICE_ACCOUNT must be a service account's key file, as JSON".to_owned(),
+            )
+        })
+    }
+}
+
+impl<H: Host> Of<'_, H> {
     async fn entra(&self) -> Result<String, Error> {
-        let names = ["TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"];
-        if names.iter().all(|name| self.optional(name).is_none()) {
-            return Err(self.missing_either("AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"));
-        }
-        let [tenant, client, secret] = names.map(|name| self.required(name));
+        let [tenant, client, secret] = ENTRA_SETTINGS.map(|name| self.required(name));
         let (tenant, client, secret) = (tenant?, client?, secret?);
         let authority = self.optional("AUTHORITY_HOST").unwrap_or_else(|| ENTRA.to_owned());
         let url = format!("{}/{}/oauth2/v2.0/token", authority.trim_end_matches('/'), sigv4::encode(&tenant));
@@ -263,19 +302,6 @@ impl<H: Host> Of<'_, H> {
             return Ok(token.value);
         }
         self.renewed(key, url, form).await
-    }
-
-    fn service_account(&self, model: &str) -> Result<ServiceAccount, Error> {
-        let text = self.optional("SERVICE_ACCOUNT").ok_or_else(|| match is_claude(model) {
-            true => self.missing("SERVICE_ACCOUNT"),
-            false => self.missing_either("VERTEX_SERVICE_ACCOUNT"),
-        })?;
-        // What is wrong with it may quote it.
-        serde_json::from_str(&text).map_err(|_| {
-            Error::Misconfigured(
-                "VERTEX_SERVICE_ACCOUNT must be a service account's key file, as JSON".to_owned(),
-            )
-        })
     }
 
     async fn google(&self, account: &ServiceAccount) -> Result<String, Error> {
@@ -466,6 +492,9 @@ fn google_url(base_url: &str, location: &str) -> String {
 const AWS_REGION: &str = "us-east-1";
 
 const ENTRA: &str = "https://login.microsoftonline.com";
+/// What an application of Entra's is known by.
+const ENTRA_SETTINGS: [&str; 3] = ["TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"];
+
 const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const JWT_GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";

@@ -33,22 +33,26 @@ pub struct Deliveries {
     pub delivered: usize,
     /// Refused, or to be tried again.
     pub undelivered: usize,
+    /// Requests for it.
+    pub requests: usize,
 }
 
-/// Makes the attempts that are due, as many as a tick should.
-pub async fn deliver_due<H: Host>(host: &H) -> Result<Deliveries, Error> {
+/// Makes the attempts that are due, as many as a tick should and as few as keep to `statements`; but some.
+pub async fn deliver_due<H: Host>(host: &H, statements: usize) -> Result<Deliveries, Error> {
     let mut deliveries = Deliveries::default();
-    let mut left = match host.config().receiver_dns {
-        Some(_) => MOST_WITH_LOOKUPS,
-        None => MOST_ATTEMPTS,
+    let before = host.statements();
+    let (mut left, each) = match host.config().receiver_dns {
+        Some(_) => (MOST_WITH_LOOKUPS, 3),
+        None => (MOST_ATTEMPTS, 1),
     };
-    while left > 0 {
+    while left > 0 && (deliveries.requests == 0 || host.statements() - before + STATEMENTS <= statements) {
         let claimed = outbox::claim(host, left.min(AT_ONCE), host.now_ms(), LEASE_MS).await?;
         if claimed.is_empty() {
             break;
         }
         let requests = requests(&claimed);
         left -= requests.len().min(left);
+        deliveries.requests += each * requests.len();
         let settled = attempt_all(host, &requests).await?;
         let delivered = settled.iter().filter(|settled| settled.delivered_ms.is_some()).count();
         deliveries.delivered += delivered;
@@ -70,8 +74,9 @@ pub struct TestResult {
 
 /// Sends a test notice to a receiver, at once.
 pub async fn test<H: Host>(host: &H, receiver_id: &str, now_ms: i64) -> Result<TestResult, Error> {
-    let unknown = || Error::NotFound(format!("receiver {receiver_id} that is not disabled"));
+    let unknown = || Error::NotFound(format!("receiver {receiver_id}"));
     let receiver = receivers::find(host, receiver_id).await?.ok_or_else(unknown)?;
+    check_enabled(&receiver)?;
     let id = host.memory().new_id("test_", now_ms, host);
     let notice = serde_json::to_string(&Notice::test(&receiver.name, now_ms)).expect("a notice is JSON");
     let claimed =
@@ -86,13 +91,21 @@ pub async fn redeliver<H: Host>(
     id: &str,
     now_ms: i64,
 ) -> Result<TestResult, Error> {
-    let unknown = || {
-        Error::NotFound(format!(
-            "delivery {id} to a receiver {receiver_id} that is not disabled, dead or delivered"
-        ))
-    };
+    let receiver = receivers::find(host, receiver_id).await?;
+    check_enabled(&receiver.ok_or_else(|| Error::NotFound(format!("receiver {receiver_id}")))?)?;
+    let unknown = || Error::NotFound(format!("delivery {id} to receiver {receiver_id} that is over"));
     let claimed = outbox::claim_again(host, id, receiver_id, now_ms, LEASE_MS).await?.ok_or_else(unknown)?;
     attempt_one(host, &claimed).await
+}
+
+fn check_enabled(receiver: &receivers::Stored) -> Result<(), Error> {
+    match receiver.disabled_ms {
+        None => Ok(()),
+        Some(_) => Err(Error::Conflict(format!(
+            "Receiver {} is switched off. Switch it on first: PATCH it with `{{\"enabled\": true}}`.",
+            receiver.id
+        ))),
+    }
 }
 
 async fn attempt_one<H: Host>(host: &H, claimed: &Claimed) -> Result<TestResult, Error> {
@@ -386,6 +399,8 @@ const LEAST_WAIT_MS: i64 = 5_000;
 const MOST_ATTEMPTS: usize = 18;
 /// Each then takes three requests.
 const MOST_WITH_LOOKUPS: usize = 12;
+/// What claiming and settling a few attempts takes at most.
+pub const STATEMENTS: usize = 7;
 /// An isolate has six open connections.
 const AT_ONCE: usize = 6;
 /// Longer than an attempt with all its limits.

@@ -40,6 +40,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// What is there is not in a state for this.
+    #[error("{0}")]
+    Conflict(String),
     /// The caller hung up; nobody reads this.
     #[error("The caller hung up.")]
     HungUp,
@@ -47,8 +50,11 @@ pub enum Error {
     #[error("This API key has expired. Ask the gateway's operator for a new one.")]
     KeyExpired,
     /// There is no usable key in the request.
-    #[error("The API key is missing or unknown. Send a gateway key as `authorization: Bearer hg_…`.")]
-    Unauthenticated,
+    #[error("The API key is missing or unknown. Send a gateway key as `{place}hg_…`.")]
+    Unauthenticated {
+        /// Where clients of the caller's protocol put it.
+        place: &'static str,
+    },
     /// The admin or tick token is missing or wrong.
     #[error("The bearer token is missing or wrong. This route needs the {token} of this deployment.")]
     WrongToken {
@@ -82,7 +88,7 @@ pub enum Error {
     NoSockets,
     /// Nothing goes by this name.
     #[error(
-        "There is no model `{0}`. Name it as `provider/model` (`openai/gpt-5-mini`) or by an alias; GET /v1/models lists the known ones."
+        "There is no model `{0}`. Name it as `provider/model` (`openai/gpt-5.4-mini`) or by an alias; GET /v1/models lists the known ones."
     )]
     ModelUnknown(String),
     /// There is no such thing.
@@ -134,6 +140,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BodyBroken | Self::Field { .. } | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::BodySilent => StatusCode::REQUEST_TIMEOUT,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSockets => StatusCode::NOT_IMPLEMENTED,
@@ -141,7 +148,9 @@ impl Error {
             Self::HungUp => {
                 StatusCode::from_u16(crate::record::CLIENT_CLOSED_REQUEST).expect("499 is a status")
             }
-            Self::KeyExpired | Self::Unauthenticated | Self::WrongToken { .. } => StatusCode::UNAUTHORIZED,
+            Self::KeyExpired | Self::Unauthenticated { .. } | Self::WrongToken { .. } => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
             // To the caller a provider that is not set up is one there is not.
@@ -169,6 +178,7 @@ impl Error {
             Self::BodyBroken => "body_broken",
             Self::BodySilent => "body_timeout",
             Self::BodyTooLarge { .. } | Self::UploadTooLarge { .. } => "body_too_large",
+            Self::Conflict(_) => "conflict",
             Self::Field { .. } => "invalid_field",
             Self::HungUp => "caller_hung_up",
             Self::IdentityUnavailable(_) => "identity_unavailable",
@@ -186,7 +196,7 @@ impl Error {
             }
             Self::Request(llm::Error::Unsupported { .. }) => "unsupported_by_provider",
             Self::Request(_) => "invalid_request",
-            Self::Unauthenticated => "invalid_api_key",
+            Self::Unauthenticated { .. } => "invalid_api_key",
             Self::Unconfigured(_) => "not_configured",
             Self::Upstream { error, .. } => error.class.code(),
             Self::WrongToken { .. } => "invalid_token",

@@ -332,6 +332,7 @@ async fn download<H: Host>(
     let (status, error_type) =
         (head.map(|(_, status)| status.as_u16()), content.as_ref().err().map(Error::code));
     draft.attempt(provider, attempt(provider, status, error_type, host.now_ms() - began_ms));
+    draft.asked(provider);
     if let Some((head_ms, _)) = head {
         draft.first_byte(head_ms);
     }
@@ -450,6 +451,7 @@ async fn ask<H: Host>(
         Err(error) => (error.upstream_status(), Some(error.code())),
     };
     draft.attempt(provider, attempt(provider, status, error_type, host.now_ms() - began_ms));
+    draft.asked(provider);
     if let Some(head_ms) = head_ms {
         draft.first_byte(head_ms);
     }

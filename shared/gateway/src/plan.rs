@@ -1,6 +1,10 @@
 //! Where a call goes: a name becomes a list of targets, tried in order.
 
-use llm::{Provider, operation::Operation, provider};
+use llm::{
+    Provider, demo,
+    operation::Operation,
+    provider::{self, Api},
+};
 
 use crate::{Error, auth::Caller};
 
@@ -38,8 +42,10 @@ pub fn targets<'a>(model: &'a str, caller: &'a Caller) -> Vec<Choice<'a>> {
 
 /// Refuses models named beside the target's, by its provider's own names, that the key may not use.
 pub fn check_named(names: &[String], target: &Choice<'_>, caller: &Caller) -> Result<(), Error> {
-    let others = names.iter().filter(|name| *name != target.model);
-    let mut names = others.map(|name| format!("{}/{name}", target.provider.name));
+    let others = names.iter().map(String::as_str).filter(|name| *name != target.model);
+    // What a model's name brings along at OpenRouter: settings that may name another.
+    let preset = target.model.find("@preset/").filter(|at| *at > 0).map(|at| &target.model[at..]);
+    let mut names = others.chain(preset).map(|name| format!("{}/{name}", target.provider.name));
     match names.find(|name| !is_allowed(name, caller)) {
         Some(name) => Err(Error::ModelNotAllowed(short(&name))),
         None => Ok(()),
@@ -86,8 +92,11 @@ pub fn may_use(provider: &Provider, caller: &Caller) -> bool {
     })
 }
 
-fn choice(target: &str) -> Option<Choice<'_>> {
-    provider::split(target).map(|(provider, model)| Choice { provider, model })
+/// The target that is named in full. What a provider serves is its own to say, but for the built-in one.
+pub fn choice(target: &str) -> Option<Choice<'_>> {
+    let (provider, model) = provider::split(target)?;
+    let is_there = provider.api != Api::Demo || demo::MODELS.contains(&model);
+    is_there.then_some(Choice { provider, model })
 }
 
 /// A caller's text in an error: a name is short, anything longer is not one.
@@ -126,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_name_becomes_targets_if_the_key_may() {
-        let cases: [(&str, Option<&[&str]>, &str); 11] = [
+        let cases: [(&str, Option<&[&str]>, &str); 12] = [
+            ("demo/nope", None, "model_not_found"),
             ("openai/gpt-5", None, "openai/gpt-5"),
             ("openrouter/meta/llama", None, "openrouter/meta/llama"),
             ("fast", None, "groq/llama openai/gpt-5-mini"),

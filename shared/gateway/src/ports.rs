@@ -74,6 +74,9 @@ pub type Rows = Vec<Value>;
 pub trait Database {
     /// Runs the statements in order; all of them take effect, or none.
     fn batch(&self, statements: Vec<Statement>) -> impl Future<Output = Result<Vec<Rows>, PortError>>;
+    /// How many statements were run so far through this, those that failed included: some hosts bound what an
+    /// invocation may run.
+    fn statements(&self) -> usize;
 }
 
 /// Runs one statement and reads its rows as `T`.

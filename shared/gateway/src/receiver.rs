@@ -51,8 +51,8 @@ pub struct Change {
     pub settings: Option<Map<String, Value>>,
     /// How many requests a minute it bears.
     pub per_minute: Option<i64>,
-    /// Whether it is to hear nothing, or to hear again.
-    pub disabled: Option<bool>,
+    /// Whether it is to hear again, or nothing.
+    pub enabled: Option<bool>,
 }
 
 /// A receiver, as the admin API shows it.
@@ -78,6 +78,8 @@ pub struct Receiver {
     pub wait_until_ms: Option<i64>,
     /// Unix milliseconds.
     pub created_ms: i64,
+    /// Whether it hears anything.
+    pub enabled: bool,
     /// Unix milliseconds; it hears nothing since.
     pub disabled_ms: Option<i64>,
     /// Why.
@@ -149,19 +151,19 @@ pub async fn update<H: Host>(host: &H, id: &str, change: Change, now_ms: i64) ->
         seal(host, secrets, &address, &mut stored);
     }
     stored.per_minute = change.per_minute.unwrap_or(stored.per_minute);
-    match change.disabled {
-        Some(true) if stored.disabled_ms.is_none() => {
+    match change.enabled {
+        Some(false) if stored.disabled_ms.is_none() => {
             stored.disabled_ms = Some(now_ms);
             stored.disabled_reason = Some("by hand".to_owned());
         }
-        Some(false) => {
+        Some(true) => {
             (stored.disabled_ms, stored.disabled_reason) = (None, None);
             (stored.failures, stored.wait_until_ms) = (0, None);
         }
         _ => {}
     }
     receivers::put(host, &stored).await?;
-    if change.disabled == Some(true) {
+    if change.enabled == Some(false) {
         let ids = json!(json!([id]).to_string());
         let drop = Statement::new(DROP_OF_RECEIVERS, [ids, json!("the receiver was switched off")]);
         host.batch(vec![drop]).await?;
@@ -172,7 +174,7 @@ pub async fn update<H: Host>(host: &H, id: &str, change: Change, now_ms: i64) ->
 async fn check_place<H: Host>(host: &H, url: &str) -> Result<(), Error> {
     match resolve::place_of(host, url).await {
         Place::Public => Ok(()),
-        Place::Private => Err(field("url", "must stand for public addresses")),
+        Place::Private => Err(field("url", NOT_PUBLIC)),
         Place::Unknown => Err(field("url", "has a host name that cannot be looked up now")),
     }
 }
@@ -234,6 +236,7 @@ fn shown(stored: Stored, secrets: Option<&Secrets>) -> Receiver {
         failures: stored.failures,
         wait_until_ms: stored.wait_until_ms,
         created_ms: stored.created_ms,
+        enabled: stored.disabled_ms.is_none(),
         disabled_ms: stored.disabled_ms,
         disabled_reason: stored.disabled_reason,
     }
@@ -248,5 +251,8 @@ fn random<const N: usize>(random: &impl Random) -> [u8; N] {
 fn field(field: &'static str, message: impl Into<String>) -> Error {
     FieldError { field, message: message.into() }.into()
 }
+
+const NOT_PUBLIC: &str =
+    "must stand for public addresses, or be a host that the setting ALLOW_LOCAL_RECEIVERS names";
 
 const MAX_NAME_CHARS: usize = 100;

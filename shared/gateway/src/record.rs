@@ -155,6 +155,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Each of them, as it is written.
+    pub const WORDS: [&str; 5] = ["aborted", "client_error", "error", "ok", "rate_limited"];
+
     /// The outcome of an answer with this status, sent whole.
     pub fn of_status(status: u16) -> Self {
         match status {
@@ -178,6 +181,8 @@ pub struct Draft {
     upstream_ms: i64,
     /// The provider by its own name, for prices.
     provider: &'static str,
+    /// The provider that was last turned to.
+    asked: Option<&'static str>,
     capture: Option<Capture>,
     /// Who may have prices of its own.
     caller: Option<Rc<Caller>>,
@@ -269,7 +274,7 @@ impl Draft {
             tags: None,
             payload: None,
         };
-        Self { record, upstream_ms: 0, provider: "", capture: None, caller: None }
+        Self { record, upstream_ms: 0, provider: "", asked: None, capture: None, caller: None }
     }
 
     /// Under an id of its own: what may be found out more than once is recorded once.
@@ -340,6 +345,16 @@ impl Draft {
         self.record.provider_name = provider.telemetry_name.to_owned();
         self.record.target_model = short(&attempt.model);
         self.record.attempts.push(Attempt { model: self.record.target_model.clone(), ..attempt });
+    }
+
+    /// The target that was tried was turned to, whatever became of it.
+    pub fn asked(&mut self, provider: &'static llm::Provider) {
+        self.asked = Some(provider.name);
+    }
+
+    /// The provider that was last turned to; none where the call was refused before.
+    pub fn provider_asked(&self) -> Option<&'static str> {
+        self.asked
     }
 
     /// Time went by on purpose, before a retry.

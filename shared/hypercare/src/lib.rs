@@ -27,7 +27,7 @@ pub mod time;
 
 /// A value somebody entered that cannot be used, and the field it was entered in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} {message}")]
+#[error("`{field}` {message}.")]
 pub struct FieldError {
     /// The field's name, as the caller wrote it.
     pub field: &'static str,

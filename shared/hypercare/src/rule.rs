@@ -828,42 +828,42 @@ mod tests {
     #[test]
     fn an_error_names_the_field() {
         for (rule, json, message) in [
-            ("error-share", r#"{"threshold":1.5}"#, "threshold must be from 0 to 1"),
-            ("error-share", r#"{"threshold":-0.1}"#, "threshold must be from 0 to 1"),
-            ("error-share", r#"{"threshold":"1 %"}"#, "threshold must be a number"),
-            ("slow-response", r#"{"threshold":0.5}"#, "threshold must be from 1 to 600000"),
-            ("no-calls", r#"{"threshold":0}"#, "threshold must be from 0.01 to 1"),
-            ("error-share", r#"{"min_count":0}"#, "min_count must be from 1 to 1000000"),
-            ("error-share", r#"{"min_count":1.5}"#, "min_count must be a whole number"),
-            ("no-calls", r#"{"min_count":5}"#, "min_count does not apply to this rule"),
-            ("records-lost", r#"{"min_count":5}"#, "min_count does not apply to this rule"),
-            ("error-share", r#"{"window_minutes":0}"#, "window_minutes must be from 1 to 60"),
-            ("error-share", r#"{"window_minutes":61}"#, "window_minutes must be from 1 to 60"),
-            ("error-share", r#"{"for_minutes":-1}"#, "for_minutes must be from 0 to 240"),
-            ("no-calls", r#"{"for_minutes":5}"#, "for_minutes does not apply to this rule"),
+            ("error-share", r#"{"threshold":1.5}"#, "`threshold` must be from 0 to 1."),
+            ("error-share", r#"{"threshold":-0.1}"#, "`threshold` must be from 0 to 1."),
+            ("error-share", r#"{"threshold":"1 %"}"#, "`threshold` must be a number."),
+            ("slow-response", r#"{"threshold":0.5}"#, "`threshold` must be from 1 to 600000."),
+            ("no-calls", r#"{"threshold":0}"#, "`threshold` must be from 0.01 to 1."),
+            ("error-share", r#"{"min_count":0}"#, "`min_count` must be from 1 to 1000000."),
+            ("error-share", r#"{"min_count":1.5}"#, "`min_count` must be a whole number."),
+            ("no-calls", r#"{"min_count":5}"#, "`min_count` does not apply to this rule."),
+            ("records-lost", r#"{"min_count":5}"#, "`min_count` does not apply to this rule."),
+            ("error-share", r#"{"window_minutes":0}"#, "`window_minutes` must be from 1 to 60."),
+            ("error-share", r#"{"window_minutes":61}"#, "`window_minutes` must be from 1 to 60."),
+            ("error-share", r#"{"for_minutes":-1}"#, "`for_minutes` must be from 0 to 240."),
+            ("no-calls", r#"{"for_minutes":5}"#, "`for_minutes` does not apply to this rule."),
             (
                 "error-share",
                 r#"{"warning_threshold":0.02}"#,
-                "warning_threshold must be from 0 to 1 and not beyond the threshold",
+                "`warning_threshold` must be from 0 to 1 and not beyond the threshold.",
             ),
             (
                 "error-share",
                 r#"{"threshold":0.1,"resolve_threshold":0.2}"#,
-                "resolve_threshold must be from 0 to 1 and not beyond the threshold",
+                "`resolve_threshold` must be from 0 to 1 and not beyond the threshold.",
             ),
-            ("no-calls", r#"{"resolve_threshold":0.2}"#, "resolve_threshold does not apply to this rule"),
-            ("error-share", r#"{"keep_firing_minutes":241}"#, "keep_firing_minutes must be from 0 to 240"),
+            ("no-calls", r#"{"resolve_threshold":0.2}"#, "`resolve_threshold` does not apply to this rule."),
+            ("error-share", r#"{"keep_firing_minutes":241}"#, "`keep_firing_minutes` must be from 0 to 240."),
             (
                 "error-share",
                 r#"{"no_data":"none"}"#,
-                r#"no_data must be "last", "show", "zero" or {"notify": minutes}"#,
+                r#"`no_data` must be "last", "show", "zero" or {"notify": minutes}."#,
             ),
-            ("error-share", r#"{"no_data":{"notify":0}}"#, "no_data must be from 1 to 1440"),
-            ("no-calls", r#"{"no_data":"zero"}"#, "no_data does not apply to this rule"),
-            ("error-share", r#"{"enabled":1}"#, "enabled must be true or false"),
-            ("error-share", r#"{"treshold":1}"#, r#"body has an unknown field "treshold""#),
-            ("error-share", "[]", "body must be a JSON object"),
-            ("error-share", "", "body must be a JSON object"),
+            ("error-share", r#"{"no_data":{"notify":0}}"#, "`no_data` must be from 1 to 1440."),
+            ("no-calls", r#"{"no_data":"zero"}"#, "`no_data` does not apply to this rule."),
+            ("error-share", r#"{"enabled":1}"#, "`enabled` must be true or false."),
+            ("error-share", r#"{"treshold":1}"#, r#"`body` has an unknown field "treshold"."#),
+            ("error-share", "[]", "`body` must be a JSON object."),
+            ("error-share", "", "`body` must be a JSON object."),
         ] {
             let applied =
                 Override::parse(json.as_bytes()).and_then(|over| shipped(rule).unwrap().with(&over));
@@ -901,49 +901,52 @@ mod tests {
     #[test]
     fn a_rule_that_makes_no_sense_is_refused() {
         for (json, message) in [
-            (r#"{"measure":"calls","threshold":1}"#, "title is missing"),
-            (r#"{"title":"t","threshold":1}"#, "measure is missing"),
-            (r#"{"title":"t","measure":"joy","threshold":1}"#, "measure is not known"),
-            (r#"{"title":"t","measure":"calls"}"#, "threshold is missing"),
-            (r#"{"title":"t","measure":"error_share","threshold":2}"#, "threshold must be from 0 to 1"),
+            (r#"{"measure":"calls","threshold":1}"#, "`title` is missing."),
+            (r#"{"title":"t","threshold":1}"#, "`measure` is missing."),
+            (r#"{"title":"t","measure":"joy","threshold":1}"#, "`measure` is not known."),
+            (r#"{"title":"t","measure":"calls"}"#, "`threshold` is missing."),
+            (r#"{"title":"t","measure":"error_share","threshold":2}"#, "`threshold` must be from 0 to 1."),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"colour":1}"#,
-                r#"body has an unknown field "colour""#,
+                r#"`body` has an unknown field "colour"."#,
             ),
-            (r#"{"title":" ","measure":"calls","threshold":1}"#, "title must be a text of up to 200 bytes"),
+            (
+                r#"{"title":" ","measure":"calls","threshold":1}"#,
+                "`title` must be a text of up to 200 bytes.",
+            ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"side":"left"}"#,
-                "side must be `above` or `below`",
+                "`side` must be `above` or `below`.",
             ),
             (
                 r#"{"title":"t","measure":"lost","threshold":1,"scope":"route"}"#,
-                "scope does not go with this measure",
+                "`scope` does not go with this measure.",
             ),
             (
                 r#"{"title":"t","measure":"silence","threshold":1,"scope":"system"}"#,
-                "scope does not go with this measure",
+                "`scope` does not go with this measure.",
             ),
             (
                 r#"{"title":"t","measure":"calls","threshold":1,"scope":"system","route":"/v1"}"#,
-                "scope of the gateway as a whole has no tenant and no route",
+                "`scope` of the gateway as a whole has no tenant and no route.",
             ),
             (
                 r#"{"title":"t","measure":"error_share","method":"drop","threshold":1}"#,
-                "method does not go with this measure",
+                "`method` does not go with this measure.",
             ),
             (
                 r#"{"title":"t","measure":"error_share","method":"burn_rate","threshold":1}"#,
-                "method needs an `objective` from 0.5 to 0.9999",
+                "`method` needs an `objective` from 0.5 to 0.9999.",
             ),
             (
                 r#"{"title":"t","measure":"calls","method":"magic","threshold":1}"#,
-                "method must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`",
+                "`method` must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`.",
             ),
             (
                 r#"{"title":"t","measure":"calls","method":{"kind":"shift","limit":3},"threshold":1}"#,
-                "method has an unknown field",
+                "`method` has an unknown field.",
             ),
-            ("[]", "body must be a JSON object"),
+            ("[]", "`body` must be a JSON object."),
         ] {
             assert_eq!(Rule::parse("ru_1", json.as_bytes()).unwrap_err().to_string(), message, "{json}");
         }

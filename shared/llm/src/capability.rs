@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use crate::{
     Error, Target,
     chat::{Part, Request, ResponseFormat},
-    price,
+    demo, price,
 };
 
 /// What is known of a model.
@@ -287,6 +287,9 @@ fn domain(url: &str) -> &str {
 }
 
 fn line(provider: &str, model: &str) -> Option<&'static str> {
+    if provider == "demo" {
+        return demo::MODELS.contains(&model).then_some(demo::FACTS);
+    }
     let (found, id, facts) = columns(TABLE[lower_bound((provider, model))..].lines().next()?);
     ((found, id) == (provider, model)).then_some(facts)
 }

@@ -1,18 +1,31 @@
 //! Models built in, so that a first answer needs no provider account.
 //!
-//! `echo` says the last user message again, a word at a time where streamed. `fail` fails the way a
-//! provider does, to see fallbacks, records and alerts at work. Tokens are counted as words and marked
-//! as estimated; there is no price for them.
+//! `echo` says the last user message again, a word at a time where streamed, up to the bound of tokens or a stop text. What
+//! else it is asked for is named as dropped, or refused where the answer would be another. `fail` fails the way a
+//! provider does, to see fallbacks, records and alerts at work. Tokens are counted as words and marked as
+//! estimated; there is no price for them.
 
 use crate::{
     Error, Usage,
-    chat::{Event, FinishReason, Part, Request, Role},
-    dialect::chat_completions::answer,
+    chat::{Event, FinishReason, Part, Request, ResponseFormat, Role},
+    dialect::{Serves, chat_completions::answer, drop_call_signatures, drop_extra, drop_hints, drop_service},
     front::{Head, Writer as _},
 };
 
 /// The built-in models' names.
 pub const MODELS: [&str; 2] = ["echo", "fail"];
+
+/// What is known of them, as [`crate::capability`] writes it.
+pub(crate) const FACTS: &str = "cTJVFAMSPR";
+
+/// What a demo model does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The answer.
+    pub answer: Answer,
+    /// Fields of the request that it has no use for.
+    pub dropped: Vec<String>,
+}
 
 /// What a demo model answers, as OpenAI's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +42,57 @@ pub enum Answer {
 }
 
 /// Answers a request to the demo model named `model`.
-pub fn answer(model: &str, request: &Request, head: &Head<'_>) -> Result<Answer, Error> {
+pub fn answer(model: &str, request: &Request, head: &Head<'_>) -> Result<Reply, Error> {
     match model {
-        "echo" => Ok(echo(request, head)),
-        "fail" => Ok(Answer::Whole { status: 500, body: FAILURE.to_vec() }),
-        _ => Err(Error::invalid("model", "The demo models are `demo/echo` and `demo/fail`.")),
+        "echo" => Ok(Reply { dropped: dropped(request)?, answer: echo(request, head) }),
+        _ => Ok(Reply { dropped: Vec::new(), answer: Answer::Whole { status: 500, body: FAILURE.to_vec() } }),
     }
 }
 
+/// What a request asks for that changes nothing about an echo.
+fn dropped(request: &Request) -> Result<Vec<String>, Error> {
+    let mut dropped = Vec::new();
+    drop_extra(&request.extra, &mut dropped)?;
+    let refuse = |param: &str, what: &str| {
+        Err(Error::unsupported(
+            param,
+            format!("`demo/echo` {what} (`{param}`). Leave it out, or choose another model."),
+        ))
+    };
+    if request.response_format == ResponseFormat::JsonObject {
+        return refuse("response_format", "says what it was told, JSON or not");
+    }
+    if request.logprobs.is_some() {
+        return refuse("logprobs", "has no probabilities");
+    }
+    let asked = [
+        ("frequency_penalty", request.frequency_penalty.is_some()),
+        ("presence_penalty", request.presence_penalty.is_some()),
+        ("reasoning_effort", request.effort().is_some() || request.thoughts.is_some()),
+        ("seed", request.seed.is_some()),
+        ("temperature", request.temperature.is_some()),
+        ("top_k", request.top_k.is_some()),
+        ("top_p", request.top_p.is_some()),
+        ("user", request.end_user().is_some()),
+    ];
+    dropped.extend(asked.iter().filter(|(_, is_asked)| *is_asked).map(|(name, _)| (*name).to_owned()));
+    drop_hints(request, false, false, &mut dropped);
+    drop_call_signatures(request, &mut dropped);
+    drop_service(request, Serves::default(), &mut dropped);
+    Ok(dropped)
+}
+
 fn echo(request: &Request, head: &Head<'_>) -> Answer {
-    let text = last_words(request);
-    let words: Vec<&str> = text.split_inclusive(char::is_whitespace).collect();
+    let mut text = last_words(request);
+    let found = request.stop.iter().filter(|stop| !stop.is_empty());
+    let stopped = found.filter_map(|stop| Some((text.find(stop.as_str())?, stop.clone()))).min();
+    if let Some((at, _)) = &stopped {
+        text.truncate(*at);
+    }
+    let mut words: Vec<&str> = text.split_inclusive(char::is_whitespace).collect();
+    let most = request.max_output_tokens.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    let is_cut = words.len() > most;
+    words.truncate(most);
     let asked = request.messages.iter().flat_map(|message| &message.parts).map(|part| match part {
         Part::Text(text) => text.split_whitespace().count(),
         _ => 0,
@@ -53,7 +106,9 @@ fn echo(request: &Request, head: &Head<'_>) -> Answer {
     let mut events = vec![Event::Start { id: None, model: None }];
     events.extend(words.iter().map(|word| Event::Text((*word).to_owned())));
     events.push(Event::Usage(usage));
-    events.push(Event::Finish { reason: FinishReason::Stop, native: "stop".to_owned() });
+    let reason = if is_cut { FinishReason::Length } else { FinishReason::Stop };
+    events.extend(stopped.filter(|_| !is_cut).map(|(_, stop)| Event::StopText(stop)));
+    events.push(Event::Finish { reason, native: reason.as_str().to_owned() });
     if !request.stream {
         let body = answer::whole(head, &events).expect("no event of an echo is an error");
         return Answer::Whole { status: 200, body };

@@ -63,6 +63,11 @@ pub trait Front: Sync {
     /// and, of an error, what kind it is.
     fn headers(&self, _status: StatusCode, _request_id: &HeaderValue, _headers: &mut HeaderMap) {}
 
+    /// What a request is filed under is called so.
+    fn labels(&self) -> &'static str {
+        "metadata"
+    }
+
     /// The body of an answer that is an error.
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8>;
 }

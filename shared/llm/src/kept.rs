@@ -94,11 +94,19 @@ pub fn line(line: &[u8], number: usize) -> Result<Line<'_>, Error> {
                 return Err(kept_here(name, "Send the whole conversation."));
             }
         }
-        let References { files, models: others } = references(body)?;
+        let References { files, models: others, clouds, in_texts } = references(body)?;
         let [input] = peek::fields(body, ["input"], 0)?;
         refuse_bare_items(input)?;
+        if has_bare_thought(input)? {
+            let instead = "Send `reasoning` items with their `encrypted_content`, which `include` asks for, or leave them out.";
+            return Err(kept_here("input", instead));
+        }
+        // No provider that makes batches reads any.
+        if let Some(cloud) = clouds.first() {
+            return Err(cloud.refusal("Lines of a batch must bring what they are about."));
+        }
         // Who owns them would have to be asked for each line.
-        if let Some(file) = files.first() {
+        if let Some(file) = files.first().or(in_texts.first()) {
             let message =
                 format!("It refers to the file `{file}`. Lines of a batch must bring what they are about.");
             return Err(Error::unsupported("file", message));
@@ -116,8 +124,71 @@ pub struct References {
     /// Kept files.
     pub files: Vec<String>,
     /// Models by the provider's own names: of a tool that asks another one, or of what is to be asked if the first
-    /// will not answer.
+    /// will not answer. Where a tool asks one that the body does not name, what those are called that it may ask:
+    /// `gpt-image-*`.
     pub models: Vec<String>,
+    /// What is in a cloud, and would be read there with the identity of whoever owns the credential.
+    pub clouds: Vec<Cloud>,
+    /// Kept files, in the midst of a text; for providers that look for them there.
+    pub in_texts: Vec<String>,
+}
+
+/// Something in a cloud: a file in a bucket, a store to be searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cloud {
+    /// The field that names it.
+    field: String,
+    /// Its name, as it was written.
+    name: String,
+}
+
+impl Cloud {
+    fn new(field: &str, name: &Value) -> Self {
+        // What has no name is opened by none.
+        Self { field: field.to_owned(), name: name.as_str().unwrap_or_default().to_owned() }
+    }
+
+    /// Whether one of these is its name, or that of a place it is in. A name that two readers could take for two
+    /// places is in none.
+    pub fn is_within(&self, places: &[String]) -> bool {
+        let name = &self.name;
+        let is_plain = |letter: char| !letter.is_control() && !matches!(letter, '%' | '\\' | '?' | '#');
+        let path = name.split_once("://").map_or(name.as_str(), |(_, path)| path);
+        let is_part = |part: &str| !matches!(part, "" | "." | "..");
+        name.chars().all(is_plain)
+            && path.split('/').all(is_part)
+            && places.iter().any(|place| {
+                let rest = name.strip_prefix(place.trim_end_matches('/'));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+    }
+
+    /// Why it is not read.
+    pub fn refusal(&self, instead: &str) -> Error {
+        let Self { field, name } = self;
+        let message = format!(
+            "`{field}` refers to `{name}`, which would be read with the gateway's own identity in that cloud. {instead}"
+        );
+        Error::unsupported(field, message)
+    }
+}
+
+/// Refuses what is in a cloud and not within one of these places.
+pub fn check_clouds(clouds: &[Cloud], places: &[String]) -> Result<(), Error> {
+    match clouds.iter().find(|cloud| !cloud.is_within(places)) {
+        Some(cloud) => Err(cloud.refusal(
+            "Send the content itself or a public address, or have the gateway's operator name it in CLOUD_FILES.",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether something can be a place in a cloud: `gs://bucket/…`, `s3://bucket/…`, `projects/…`, `https://…`.
+pub fn is_place(place: &str) -> bool {
+    let begins = ["gs://", "s3://", "projects/", "https://"].iter().find_map(|head| place.strip_prefix(head));
+    begins.is_some_and(|rest| !rest.trim_matches('/').is_empty())
+        && Cloud { field: String::new(), name: place.trim_end_matches('/').to_owned() }
+            .is_within(&[place.to_owned()])
 }
 
 /// What a call's body refers to. Most bodies refer to nothing, and are only searched. What a provider keeps beside files
@@ -127,16 +198,19 @@ pub struct References {
 /// capitals.
 pub fn references(body: &[u8]) -> Result<References, Error> {
     // One pass, which files and pictures in base64 do not slow down: they have neither of the two.
-    if !memchr::memchr2_iter(b'"', b'\\', body).any(|at| is_sign(&body[at..])) {
+    if !memchr::memchr2_iter(b'"', b'\\', body).any(|at| is_sign(&body[at..]))
+        && memchr::memmem::find(body, IN_TEXT.as_bytes()).is_none()
+    {
         return Ok(References::default());
     }
     // Strictly, for what is passed over here a provider may still read: a second field of a name above all.
     let mut fields = fields::body(body)?.map;
-    let Kept { files, has_items } = kept_in(&fields)?;
+    let Kept { files, has_items, clouds } = kept_in(&fields)?;
     if has_items {
         return Err(kept_here("input", "Send the item itself."));
     }
-    let mut found = References { files, models: Vec::new() };
+    let mut found = References { files, clouds, ..References::default() };
+    fields.values().for_each(|value| in_texts(value, &mut found.in_texts));
     each_model(&mut fields, true, &mut |model| {
         found.models.push(model.clone());
         Ok(())
@@ -151,7 +225,29 @@ pub(crate) struct Kept {
     pub(crate) files: Vec<String>,
     /// Whether it refers to items of a conversation.
     pub(crate) has_items: bool,
+    /// What is in a cloud.
+    pub(crate) clouds: Vec<Cloud>,
 }
+
+/// Ids of files in texts.
+fn in_texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            let ids = text.split(IN_TEXT).skip(1);
+            let id = |rest: &str| {
+                let is_id = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+                rest.chars().take_while(|letter| is_id(*letter)).collect()
+            };
+            found.extend(ids.map(id));
+        }
+        Value::Array(items) => items.iter().for_each(|item| in_texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|value| in_texts(value, found)),
+        _ => {}
+    }
+}
+
+/// What DashScope has before the id of a file.
+const IN_TEXT: &str = "fileid://";
 
 /// Looks through a body or a message. What can be no tenant's own is refused.
 pub(crate) fn kept_in(body: &Map<String, Value>) -> Result<Kept, Error> {
@@ -167,15 +263,19 @@ pub(crate) fn each_model(
     is_root: bool,
     then: &mut dyn FnMut(&mut String) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    for mut model in unnamed(fields, is_root) {
+        then(&mut model)?;
+    }
     let is_call = is_call(fields);
     // A tool that OpenRouter runs has its settings where a function has its schema.
     let is_run =
         fields.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("openrouter:"));
     for (name, value) in fields {
+        let is = |plain: &&str| peek::folds(name, plain);
         match value {
-            Value::String(text) if !is_root && peek::folds(name, "model") => then(text)?,
+            Value::String(text) if !is_root && OTHERS.iter().any(is) => then(text)?,
             Value::Object(fields) if is_run && name == "parameters" => each_model(fields, false, then)?,
-            _ if is_free(name, is_root, is_call) => {}
+            _ if is_free(name, is_root, is_call) || is_root && name == "tool_choice" => {}
             // The whole of what is to be counted.
             Value::Object(fields) if peek::folds(name, "generatecontentrequest") => {
                 each_model(fields, true, then)?;
@@ -185,6 +285,37 @@ pub(crate) fn each_model(
     }
     Ok(())
 }
+
+/// What a field is called that names a model: everybody's, that of Vertex's rankers, and Groq's two.
+const OTHERS: [&str; 4] = ["answeringmodel", "model", "modelname", "reasoningmodel"];
+
+/// What those models are called that may be asked without being named.
+fn unnamed(fields: &Map<String, Value>, is_root: bool) -> Vec<String> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let kind = text("type").unwrap_or_default();
+    let mut found = Vec::new();
+    // OpenAI chooses one of its own.
+    if kind == "image_generation" && text("model").is_none() {
+        found.push("gpt-image-*".to_owned());
+    }
+    if let Some(tool) = kind.strip_prefix("openrouter:") {
+        let named = fields.get("parameters").is_some_and(|settings| settings["model"].is_string());
+        if !named && !ASK_NOBODY.contains(&tool) {
+            found.push(kind.to_owned());
+        }
+    }
+    if is_root {
+        found.extend(text("preset").map(|preset| format!("@preset/{preset}")));
+        let plugins = fields.get("plugins").and_then(Value::as_array).into_iter().flatten();
+        let ids = plugins.map(|plugin| plugin["id"].as_str().unwrap_or_default());
+        found.extend(ids.filter(|id| !ASK_NOBODY.contains(id)).map(|id| format!("@plugin/{id}")));
+    }
+    found
+}
+
+/// What OpenRouter runs without asking another model.
+const ASK_NOBODY: [&str; 7] =
+    ["context-compression", "datetime", "file-parser", "response-healing", "web", "web_fetch", "web_search"];
 
 fn each_model_in(
     value: &mut Value,
@@ -201,22 +332,77 @@ fn each_model_in(
 fn is_sign(text: &[u8]) -> bool {
     match text {
         // Letters may be written as escapes, which nobody does without a reason. Many do it with `<`, `>`, `&` and `'`.
-        [b'\\', rest @ ..] => matches!(rest, [b'u', b'0', b'0', b'4'..=b'7', ..]),
-        [_, rest @ ..] => SIGNS.iter().any(|sign| {
-            let mut folded = rest.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase);
-            sign.bytes().all(|byte| folded.next() == Some(byte))
-        }),
+        // Below the blank nothing is seen, and some do not see it either.
+        [b'\\', rest @ ..] => matches!(rest, [b'u', b'0', b'0', b'0' | b'1' | b'4'..=b'7', ..]),
+        [_, rest @ ..] => {
+            let folded = || rest.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase);
+            let first = folded().next();
+            let mut signs = SIGNS.iter().map(|sign| sign.bytes()).filter(|sign| sign.clone().next() == first);
+            signs.any(|mut sign| folded().zip(&mut sign).all(|(is, should)| is == should) && sign.len() == 0)
+                || has_odd_scheme(rest)
+        }
         [] => false,
     }
 }
 
+/// Whether a text begins as an address that is not of the web. Many who read addresses pass over blanks and breaks in
+/// them.
+fn has_odd_scheme(text: &[u8]) -> bool {
+    let mut scheme = [0; 16];
+    let mut length = 0;
+    let mut letters = text.iter().copied();
+    while let Some(letter) = letters.next() {
+        match letter {
+            b' ' => {}
+            b'\\' if letters.next().is_some_and(|escape| b"bfnrt".contains(&escape)) => {}
+            b':' => {
+                let mut rest = letters.filter(|letter| *letter != b' ');
+                return matches!(rest.next(), Some(b'/' | b'\\')) && !is_webs(&scheme[..length]);
+            }
+            letter if is_of_scheme(letter) && length < scheme.len() => {
+                scheme[length] = letter.to_ascii_lowercase();
+                length += 1;
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn is_of_scheme(letter: u8) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'-' | b'.' | b'%')
+}
+
+fn is_webs(scheme: &[u8]) -> bool {
+    [&b"data"[..], b"http", b"https", b"ws", b"wss"].contains(&scheme)
+}
+
+/// The scheme of an address that is not of the web.
+fn odd_scheme(address: &str) -> Option<String> {
+    let letters = address.chars().filter(|letter| !letter.is_control() && !letter.is_whitespace());
+    let head: String = letters.take(64).collect();
+    let head = head.to_ascii_lowercase().replace("%3a", ":").replace("%2f", "/");
+    let (scheme, rest) = head.split_once(':')?;
+    let is_one = !scheme.is_empty() && scheme.bytes().all(is_of_scheme) && rest.starts_with('/');
+    (is_one && !is_webs(scheme.as_bytes())).then(|| scheme.to_owned())
+}
+
+/// Whether what is called so is an address.
+fn is_address(name: &str) -> bool {
+    let end = name.len().checked_sub(3).and_then(|at| name.get(at..));
+    end.is_some_and(|end| end.eq_ignore_ascii_case("uri") || end.eq_ignore_ascii_case("url"))
+}
+
 /// In small letters, without underscores.
-const SIGNS: [&str; 18] = [
+const SIGNS: [&str; 26] = [
     "advisor",
+    "apikeysecret",
     "audio\"",
     "cachedcontent\"",
+    "compoundcustom\"",
     "container",
     "datasources\"",
+    "externalapi\"",
     "fallbacks\"",
     "fileid",
     "filesearchstorenames\"",
@@ -226,9 +412,14 @@ const SIGNS: [&str; 18] = [
     "itemreference\"",
     "moderation\"",
     "openrouter:",
+    "plugins\"",
+    "preset\"",
     "prompt\"",
+    "s3location\"",
     "skillid\"",
     "vectorstoreids\"",
+    "vertexaisearch\"",
+    "vertexragstore\"",
     "voice\"",
 ];
 
@@ -286,6 +477,29 @@ fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Resul
             Value::String(uri) if is("fileuri") && is_googles(uri) => {
                 return Err(kept_here("fileUri", "Send the content as `inlineData`."));
             }
+            Value::String(address) if is_address(name) => match odd_scheme(address).as_deref() {
+                // Moonshot's and DashScope's uploads.
+                Some("fileid" | "ms" | "oss") => return Err(kept_here(name, "Send the content itself.")),
+                Some(_) => found.clouds.push(Cloud::new(name, value)),
+                None => {}
+            },
+            Value::Null => {}
+            _ if is("s3location") => found.clouds.push(Cloud::new(name, &value["uri"])),
+            _ if is("apikeysecret") || is("apikeysecretversion") => {
+                found.clouds.push(Cloud::new(name, value))
+            }
+            // Called by Google, as the gateway if the caller wishes.
+            Value::Object(service) if is("externalapi") => {
+                found.clouds.push(Cloud::new(name, service.get("endpoint").unwrap_or(&Value::Null)));
+                collect(value, found)?;
+            }
+            Value::Object(store) if is("vertexaisearch") || is("vertexragstore") => {
+                let known = found.clouds.len();
+                stores(store, &mut found.clouds);
+                if found.clouds.len() == known {
+                    found.clouds.push(Cloud::new(name, &Value::Null));
+                }
+            }
             _ if is_some && is("cachedcontent") => {
                 return Err(kept_here("cachedContent", "Send the content itself."));
             }
@@ -308,6 +522,29 @@ fn object(fields: &Map<String, Value>, is_root: bool, found: &mut Kept) -> Resul
     Ok(())
 }
 
+/// What is searched.
+fn stores(fields: &Map<String, Value>, found: &mut Vec<Cloud>) {
+    const NAMES: [&str; 4] = ["datastore", "engine", "ragcorpora", "ragcorpus"];
+    for (name, value) in fields {
+        let is_store = NAMES.iter().any(|plain| peek::folds(name, plain));
+        match value {
+            Value::Array(list) => {
+                for item in list {
+                    match item {
+                        Value::Object(fields) => stores(fields, found),
+                        item if is_store => found.push(Cloud::new(name, item)),
+                        _ => {}
+                    }
+                }
+            }
+            Value::Object(fields) => stores(fields, found),
+            Value::Null => {}
+            value if is_store => found.push(Cloud::new(name, value)),
+            _ => {}
+        }
+    }
+}
+
 fn is_skill(fields: &Map<String, Value>) -> bool {
     let id = fields.get("skill_id").and_then(Value::as_str);
     id.is_some_and(|id| !id.starts_with("openai-"))
@@ -324,6 +561,21 @@ pub(crate) fn refuse_bare_items(input: Option<&RawValue>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether items have thought of the model that is not with them: OpenAI looks for what it keeps under their ids.
+pub(crate) fn has_bare_thought(input: Option<&RawValue>) -> Result<bool, Error> {
+    let items = input.and_then(|input| serde_json::from_str::<Vec<&RawValue>>(input.get()).ok());
+    for item in items.into_iter().flatten().filter(|item| item.get().starts_with('{')) {
+        let [kind, thought] = peek::fields(item.get().as_bytes(), ["type", "encrypted_content"], 0)?;
+        let is_thought =
+            kind.is_some_and(|kind| peek::text(kind, "type").is_ok_and(|kind| kind == "reasoning"));
+        let is_there = |thought: &RawValue| peek::text(thought, "").is_ok_and(|thought| !thought.is_empty());
+        if is_thought && !thought.is_some_and(is_there) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether an address is of a file that Google keeps, and not of one that anybody can fetch.
@@ -479,6 +731,113 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_cloud_is_found_in_every_spelling() {
+        for (body, expected) in [
+            (r#"{"contents":[{"parts":[{"fileData":{"fileUri":"gs://b/o"}}]}]}"#, "gs://b/o"),
+            (r#"{"contents":[{"parts":[{"file_data":{"file_uri":"GS:\/\/b/o"}}]}]}"#, "GS://b/o"),
+            (r#"{"contents":[{"parts":[{"fileData":{"file\u0055ri":" \tgs://b/o"}}]}]}"#, " \tgs://b/o"),
+            (r#"{"contents":[{"parts":[{"fileData":{"fileUri":"gs%3A%2F%2Fb/o"}}]}]}"#, "gs%3A%2F%2Fb/o"),
+            (
+                r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"gs://b/o"}}]}]}"#,
+                "gs://b/o",
+            ),
+            (
+                r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"g\u000as://b/o"}}]}]}"#,
+                "g\ns://b/o",
+            ),
+            (
+                r#"{"messages":[{"content":[{"type":"image_url","image_url":"file:///etc/passwd"}]}]}"#,
+                "file:///etc/passwd",
+            ),
+            (
+                r#"{"messages":[{"content":[{"document":{"source":{"s3Location":{"uri":"s3://b/o"}}}}]}]}"#,
+                "s3://b/o",
+            ),
+            (
+                r#"{"messages":[{"content":[{"document":{"source":{"S3_Location":{"URI":"s3://b/o"}}}}]}]}"#,
+                "",
+            ),
+            (r#"{"tools":[{"retrieval":{"vertexAiSearch":{"datastore":"projects/p/d"}}}]}"#, "projects/p/d"),
+            (
+                r#"{"tools":[{"retrieval":{"vertex_ai_search":{"engine":"e","dataStoreSpecs":[{"data_store":"d"}]}}}]}"#,
+                "d e",
+            ),
+            (
+                r#"{"tools":[{"retrieval":{"vertexRagStore":{"ragResources":[{"ragCorpus":"c"}],"rag_corpora":["d"]}}}]}"#,
+                "c d",
+            ),
+            (r#"{"tools":[{"retrieval":{"vertexRagStore":{}}}]}"#, ""),
+            (
+                r#"{"tools":[{"retrieval":{"externalApi":{"endpoint":"https://e.com","apiAuth":{"apiKeyConfig":{"apiKeySecretVersion":"projects/p/secrets/s"}}}}}]}"#,
+                "https://e.com projects/p/secrets/s",
+            ),
+        ] {
+            let found = references(body.as_bytes()).expect(body).clouds;
+            assert!(!found.is_empty(), "{body}");
+            let mut names: Vec<&str> = found.iter().map(|cloud| cloud.name.as_str()).collect();
+            names.sort_unstable();
+            assert_eq!(names.join(" "), expected, "{body}");
+            assert!(check_clouds(&found, &[]).is_err(), "{body}");
+            let line = format!(r#"{{"body":{{"model":"m",{}}}"#, &body[1..]);
+            assert!(super::line(line.as_bytes(), 1).is_err(), "{line}");
+        }
+        for body in [
+            r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://e.com/gs://b"}}]}]}"#,
+            r#"{"contents":[{"parts":[{"text":"gs://b/o"},{"functionCall":{"args":{"uri":"gs://b/o"}}}]}]}"#,
+            r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,aaaa"}}]}]}"#,
+            r#"{"tools":[{"type":"mcp","server_url":"https://e.com"}],"text":"Note: /path"}"#,
+        ] {
+            assert_eq!(references(body.as_bytes()), Ok(References::default()), "{body}");
+        }
+        // Uploads are nobody's own.
+        for body in [
+            r#"{"messages":[{"content":[{"type":"video_url","video_url":{"url":"ms://file-1"}}]}]}"#,
+            r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"OSS://dashscope/1"}}]}]}"#,
+        ] {
+            assert!(references(body.as_bytes()).is_err(), "{body}");
+        }
+        let body = r#"{"messages":[{"role":"system","content":"fileid://file-fe-1,fileid://file-fe-2"}]}"#;
+        assert_eq!(references(body.as_bytes()).expect("read").in_texts, ["file-fe-1", "file-fe-2"]);
+    }
+
+    #[test]
+    fn a_place_in_a_cloud_opens_what_is_in_it_and_nothing_else() {
+        let places =
+            ["gs://open/public/", "s3://all", "projects/p/locations/l/collections/c"].map(str::to_owned);
+        for (name, expected) in [
+            ("gs://open/public/a.pdf", true),
+            ("gs://open/public/a/b.pdf", true),
+            ("s3://all/a", true),
+            ("s3://all", true),
+            ("projects/p/locations/l/collections/c/dataStores/d", true),
+            ("gs://open/publicly/a.pdf", false),
+            ("gs://open/a.pdf", false),
+            ("gs://open/public/../a.pdf", false),
+            ("gs://open/public/./a.pdf", false),
+            ("gs://open/public//a.pdf", false),
+            ("gs://open/public/%2e%2e/a.pdf", false),
+            ("gs://open/public\\..\\a.pdf", false),
+            ("gs://open/public/a?b", false),
+            ("GS://open/public/a.pdf", false),
+            ("gs://Open/public/a.pdf", false),
+            (" gs://open/public/a.pdf", false),
+            ("s3://all-of-them/a", false),
+            ("projects/p/locations/l/collections/c2", false),
+            ("", false),
+        ] {
+            let cloud = Cloud { field: "fileUri".to_owned(), name: name.to_owned() };
+            assert_eq!(cloud.is_within(&places), expected, "{name}");
+            assert!(!cloud.is_within(&[]), "{name}");
+        }
+        for place in ["gs://b", "s3://b/p/", "projects/p", "https://e.com/search"] {
+            assert!(is_place(place), "{place}");
+        }
+        for none in ["", "/", "gs://", "gs:///", "b", "gs://b/../c", "gs://b//", "*", "projects/"] {
+            assert_eq!(is_place(none), none == "gs://b//", "{none}");
+        }
+    }
+
+    #[test]
     fn models_beside_the_one_asked_for_are_found() {
         for (body, expected) in [
             (
@@ -498,7 +857,23 @@ mod tests {
             (r#"{"model":"m","moderation":"low","metadata":{"model":"x"}}"#, ""),
             (
                 r#"{"model":"m","tools":[{"type":"image_generation"},{"type":"function","parameters":{"default":{"model":"x"}}}]}"#,
-                "",
+                "gpt-image-*",
+            ),
+            (
+                r#"{"model":"m","compound_custom":{"models":{"reasoning_model":"a","answering_model":"b"}}}"#,
+                "a b",
+            ),
+            (
+                r#"{"model":"m","preset":"mine","plugins":[{"id":"web"},{"id":"auto-router"}]}"#,
+                "@preset/mine @plugin/auto-router",
+            ),
+            (
+                r#"{"model":"m","tools":[{"type":"openrouter:web_search"},{"type":"openrouter:image_generation","parameters":{}}]}"#,
+                "openrouter:image_generation",
+            ),
+            (
+                r#"{"model":"m","tools":[{"retrieval":{"vertexRagStore":{"rag_retrieval_config":{"ranking":{"llmRanker":{"modelName":"a"}}}}}}]}"#,
+                "a",
             ),
             (r#"{"generate_content_request":{"model":"models/m","cachedContent":null}}"#, ""),
             (r#"{"model":"m","messages":[{"role":"user","content":"which \"model\"?"}]}"#, ""),
@@ -527,7 +902,7 @@ mod tests {
             r#""Hi""#,
             r#"["a",[1,2]]"#,
             r#"[{"role":"assistant","id":"msg_1","content":"Hi"}]"#,
-            r#"[{"type":"reasoning","id":"rs_1","summary":[]}]"#,
+            r#"[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}]"#,
         ] {
             assert!(!is_refused(input), "{input}");
         }
@@ -574,6 +949,8 @@ mod tests {
             r#""previous_response_id":"resp_1""#,
             r#""background":true"#,
             r#""input":[{"file_id":"file-1"}]"#,
+            r#""input":[{"type":"reasoning","id":"rs_1","summary":[]}]"#,
+            r#""messages":[{"role":"system","content":"fileid://file-fe-1"}]"#,
         ] {
             let line = format!(r#"{{"body":{{"model":"openai/gpt-5",{more}}}}}"#);
             assert!(super::line(line.as_bytes(), 1).is_err(), "{line}");

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::Error;
+use crate::{Error, kept::kept_here, peek};
 
 /// Reads a form, cut anywhere into chunks.
 #[derive(Debug)]
@@ -196,6 +196,10 @@ impl Scanner {
             return Err(malformed(&format!("it has more than {MAX_PARTS} parts")));
         }
         let (name, is_file) = part(head)?;
+        // Mistral takes a file that it keeps in place of one that is sent.
+        if peek::folds(name.trim(), "fileid") {
+            return Err(kept_here("file_id", "Send the file itself."));
+        }
         let wanted = self.wanted.iter().find(|wanted| name.trim().eq_ignore_ascii_case(wanted));
         if let Some(wanted) = wanted {
             if *wanted != name || self.field(wanted).is_some() {

@@ -31,6 +31,8 @@ pub struct Provider {
     pub api: Api,
     /// What it speaks besides; used for callers who speak that.
     pub also: Option<Api>,
+    /// Whether it takes `fileid://…` in a text for a file that it keeps.
+    pub files_in_texts: bool,
     /// How a stream comes to end with its usage.
     pub stream_usage: StreamUsage,
     /// What it does beside chat.
@@ -338,6 +340,7 @@ pub const PROVIDERS: &[Provider] = &[
         ..own("cohere", "cohere", "https://api.cohere.com", Api::Cohere)
     },
     Provider {
+        files_in_texts: true,
         offers: &[Embeddings(EmbeddingsApi::Floats)],
         ..chat(
             "dashscope",
@@ -471,7 +474,7 @@ pub const PROVIDERS: &[Provider] = &[
             Transcriptions,
             Translations,
         ],
-        ..chat("together", "together_ai", "https://api.together.xyz/v1")
+        ..chat("together", "together_ai", "https://api.together.ai/v1")
     },
     // The address is the one of all regions; another region's follows from it.
     Provider {
@@ -526,6 +529,7 @@ const fn own(name: &'static str, telemetry_name: &'static str, base_url: &'stati
         betas: Betas::None,
         api,
         also: None,
+        files_in_texts: false,
         stream_usage: StreamUsage::Unasked,
         offers: &[],
     }

@@ -105,6 +105,11 @@ impl ServiceTier {
         }
     }
 
+    /// As an answer that was written here names it. As standard counts what a provider does not name, so that is not said.
+    pub(crate) fn told(self) -> Option<&'static str> {
+        matches!(self, Self::Flex | Self::Priority).then(|| self.word(""))
+    }
+
     /// As answers name it in `service_tier` and the like, read without regard to case; what is not known is standard.
     pub fn named(name: &str) -> Self {
         let names = [("batch", Self::Batch), ("flex", Self::Flex), ("priority", Self::Priority)];

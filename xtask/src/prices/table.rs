@@ -384,7 +384,6 @@ const SKIPPED_PROVIDERS: &[&str] = &[
     "doubleword",
     "github-copilot",
     "modal",
-    "novita",
     "ovhcloud",
     "quicksilverpro",
     "typesafe",

@@ -145,6 +145,8 @@ pub struct Filter {
     pub status: Option<i64>,
     /// Only with this outcome.
     pub outcome: Option<String>,
+    /// Only by this provider, by OpenTelemetry's name.
+    pub provider_name: Option<String>,
     /// Only for this model, as requested, asked for or served.
     pub model: Option<String>,
     /// Only of this trace.
@@ -197,6 +199,7 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         ("tenant_id = {}", &filter.tenant_id),
         ("key_id = {}", &filter.key_id),
         ("outcome = {}", &filter.outcome),
+        ("provider_name = {}", &filter.provider_name),
         ("{} IN (request_model, target_model, response_model)", &filter.model),
         ("trace_id = {}", &filter.trace_id),
         ("prompt_version = {}", &filter.prompt_version),
@@ -258,6 +261,12 @@ fn call(mut row: Value) -> Result<Call, PortError> {
     let Value::Object(mut columns) = row else {
         return Err(PortError::new("database", "a call is no object"));
     };
+    // What is not known is an empty text in the table, so that it can be counted by.
+    for name in ["tenant_id", "key_id", "request_model", "provider_name", "target_model"] {
+        if columns.get(name).is_some_and(|value| value == "") {
+            columns.insert(name.to_owned(), Value::Null);
+        }
+    }
     for internal in INTERNAL {
         columns.remove(internal);
     }
@@ -290,9 +299,18 @@ const MAX_PARAMETER_BYTES: usize = 500_000;
 const ENTRY_FRAME: usize = 120;
 
 // Materialised, each row is made into text once; otherwise once for every column. Anybody can make calls without a key,
-// so of these there is a bound; a host without memory has no other.
+// so of these there is a bound; a host without memory has no other. What is stored counts in the minutes before and
+// after, since records may come late, and what comes with the same statement in the order of its time, `moment`: the
+// millisecond with the place in the list behind it, so that no two are the same.
 const INSERT_CALLS: &str = "
-    WITH item AS MATERIALIZED (SELECT value FROM json_each(?1))
+    WITH listed AS MATERIALIZED (
+        SELECT value, value ->> 'tenant_id' <> '' AS is_known, value ->> 'started_ms' AS ms,
+               (value ->> 'started_ms') * 100000 + key AS moment
+        FROM json_each(?1)),
+    item AS MATERIALIZED (
+        SELECT value, is_known, ms, count(*) OVER (
+            PARTITION BY is_known ORDER BY moment RANGE BETWEEN 5999999999 PRECEDING AND CURRENT ROW) AS in_a_minute
+        FROM listed)
     INSERT INTO calls
     (id, tenant_id, key_id, end_user_hash, operation, route, request_model, response_model,
      provider_name, target_model, attempts, status, outcome, error_type, started_ms, duration_ms,
@@ -321,11 +339,10 @@ const INSERT_CALLS: &str = "
            value ->> 'tries_limited', value ->> 'fell_back', value ->> 'first_chunk_bucket',
            value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket'
     FROM item
-    WHERE value ->> 'tenant_id' <> '' OR (SELECT count(*) FROM (
+    WHERE is_known OR in_a_minute <= 600 AND in_a_minute + (SELECT count(*) FROM (
         SELECT 1 FROM calls
-        WHERE tenant_id = '' AND started_ms > (value ->> 'started_ms') - 60000
-              AND started_ms <= value ->> 'started_ms'
-        LIMIT 600)) < 600
+        WHERE tenant_id = '' AND started_ms > ms - 60000 AND started_ms < ms + 60000
+        LIMIT 600)) <= 600
     ON CONFLICT (id) DO NOTHING";
 
 const INSERT_PAYLOADS: &str = "

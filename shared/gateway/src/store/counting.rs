@@ -272,7 +272,11 @@ pub fn nothing() -> Map<String, Value> {
 const SUMS: [(&str, &str); 31] = [
     ("calls", "1"),
     ("streams", "stream"),
-    ("without_usage", "stream = 1 AND outcome = 'ok' AND (output_tokens IS NULL OR usage_estimated = 1)"),
+    (
+        "without_usage",
+        "stream = 1 AND outcome = 'ok' AND provider_name NOT IN ('', 'hypergate.demo')
+         AND (output_tokens IS NULL OR usage_estimated = 1)",
+    ),
     ("duration_sum_ms", "duration_ms"),
     ("wait_count", "wait_ms IS NOT NULL"),
     ("wait_sum_ms", "coalesce(wait_ms, 0)"),
@@ -294,7 +298,13 @@ const SUMS: [(&str, &str); 31] = [
     ("audio_output_tokens", "coalesce(audio_output_tokens, 0)"),
     ("image_output_tokens", "coalesce(image_output_tokens, 0)"),
     ("cost_microusd", "coalesce(cost_microusd, 0)"),
-    ("without_cost", "cost_microusd IS NULL"),
+    // A provider answered, at least the beginning of something that is paid for.
+    (
+        "without_cost",
+        "cost_microusd IS NULL AND provider_name NOT IN ('', 'hypergate.demo')
+         AND operation NOT IN ('count_tokens', 'create_batch', 'create_file', 'file_content')
+         AND (outcome = 'ok' OR time_to_first_chunk_ms IS NOT NULL)",
+    ),
     ("cache_hits", "cache_status IN ('hit', 'stale')"),
     ("cache_misses", "cache_status = 'miss'"),
     // No target was asked.

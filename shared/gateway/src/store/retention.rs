@@ -7,21 +7,29 @@ use crate::ports::{Database, PortError, Statement};
 
 /// Deletes what is too old, as much as at once should be; returns how many rows that were.
 pub async fn delete_old(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
-    delete(db, DELETIONS.iter().collect(), now_ms).await
+    delete(db, DELETIONS.iter().collect(), DELETIONS.len() + MOST_STATEMENTS, now_ms).await
 }
 
-/// The same of those kinds whose turn it is in this minute. What grows with each call has every turn; a tick has few
-/// statements for the rest.
-pub async fn delete_due(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
-    let turn = now_ms.div_euclid(60_000).rem_euclid(TURNS) as usize;
-    let (by_call, in_turn) = DELETIONS.split_at(BY_CALL);
-    let due = by_call.iter().chain(in_turn.iter().skip(turn).step_by(TURNS as usize));
-    delete(db, due.collect(), now_ms).await
+/// The same of what grows with each call, in at most [`MOST_STATEMENTS`].
+pub async fn delete_calls(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    delete(db, DELETIONS.iter().take(BY_CALL).collect(), MOST_STATEMENTS, now_ms).await
 }
 
-async fn delete(db: &impl Database, mut due: Vec<&(&str, i64)>, now_ms: i64) -> Result<usize, PortError> {
+/// The same of one part of the rest, of [`TURNS`]: a tick has few statements.
+pub async fn delete_turn(db: &impl Database, turn: usize, now_ms: i64) -> Result<usize, PortError> {
+    let due = DELETIONS.iter().skip(BY_CALL + turn).step_by(TURNS);
+    delete(db, due.collect(), MOST_STATEMENTS, now_ms).await
+}
+
+async fn delete(
+    db: &impl Database,
+    mut due: Vec<&(&str, i64)>,
+    mut left: usize,
+    now_ms: i64,
+) -> Result<usize, PortError> {
     let mut deleted = 0;
-    for _ in 0..ROUNDS {
+    while !due.is_empty() && due.len() <= left {
+        left -= due.len();
         let statement =
             |(sql, kept_ms): &&(&str, i64)| Statement::new(*sql, [json!(now_ms - kept_ms), json!(CHUNK)]);
         let results = db.batch(due.iter().map(statement).collect()).await?;
@@ -34,9 +42,6 @@ async fn delete(db: &impl Database, mut due: Vec<&(&str, i64)>, now_ms: i64) -> 
             .filter(|(_, rows)| full(rows))
             .map(|(deletion, _)| deletion)
             .collect();
-        if due.is_empty() {
-            break;
-        }
     }
     Ok(deleted)
 }
@@ -61,9 +66,10 @@ const LOSSES_MS: i64 = DAYS_MS;
 
 const DAY_MS: i64 = 86_400_000;
 const CHUNK: i64 = 1_000;
-const ROUNDS: usize = 5;
-/// How many minutes it takes until everything had its turn.
-const TURNS: i64 = 5;
+/// How many statements delete at once what is of a few kinds.
+pub const MOST_STATEMENTS: usize = 6;
+/// How many parts there are beside what grows with each call.
+pub const TURNS: usize = 5;
 /// How many kinds grow with each call.
 const BY_CALL: usize = 2;
 

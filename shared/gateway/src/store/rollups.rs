@@ -292,6 +292,8 @@ const MARK_HOURS: &str =
 /// More than a tick sees in ordinary times, and more than are evaluated at once.
 const NEWEST_MINUTES: i64 = 20;
 const OLDEST_MINUTES: i64 = 20;
+/// How many statements [`count_coarse`] takes at most.
+pub const COARSE_STATEMENTS: usize = 14;
 /// An hour may be a second's work or two.
 const HOURS_AT_ONCE: i64 = 6;
 

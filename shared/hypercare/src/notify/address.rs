@@ -58,6 +58,13 @@ fn problem(url: &str, allowed: &Allowed) -> Option<&'static str> {
     if url.len() > LONGEST_URL {
         return Some("must not be longer than 2048 characters");
     }
+    // Pasted from documentation, or from a window too narrow for it.
+    if url.ends_with("...") || url.contains('…') {
+        return Some("must be the whole URL, without dots in place of a part");
+    }
+    if !url.is_ascii() {
+        return Some("must be in ASCII: write other letters as %C3%A4, and those of a host name as xn--");
+    }
     let Ok(uri) = url.parse::<Uri>() else {
         return Some("must be a URL");
     };
@@ -83,7 +90,7 @@ fn problem(url: &str, allowed: &Allowed) -> Option<&'static str> {
         Some(_) if is_listed => None,
         Some(Place::Public) => None,
         Some(Place::Loopback) if allow_local => None,
-        Some(Place::Loopback | Place::Private) => Some("must be a public address"),
+        Some(Place::Loopback | Place::Private) => Some(NOT_PUBLIC),
         None => Some("must have a valid host name"),
     }
 }
@@ -164,6 +171,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
                 | [_, _, _, _, 0 | 0x200, 0x5efe, ..] // ISATAP: an IPv4 address behind it
         )
 }
+
+const NOT_PUBLIC: &str = "must be a public address, or a host that the setting ALLOW_LOCAL_RECEIVERS names";
 
 const LONGEST_URL: usize = 2048;
 
@@ -249,7 +258,7 @@ mod tests {
                 (format!("http://{host}/"), Allowed::Loopback),
             ] {
                 let refused = check_url(&url, &allowed).map_err(|error| error.message);
-                assert_eq!(refused, Err("must be a public address".to_owned()), "{url}");
+                assert_eq!(refused, Err(NOT_PUBLIC.to_owned()), "{url}");
             }
         }
     }
@@ -348,7 +357,10 @@ mod tests {
             ("https://", "must be a URL"),
             ("https:///path", "must be a URL"),
             ("https://exa mple.com/", "must be a URL"),
-            ("https://bücher.example/", "must be a URL"),
+            (
+                "https://bücher.example/",
+                "must be in ASCII: write other letters as %C3%A4, and those of a host name as xn--",
+            ),
             ("https://%6cocalhost/", "must be a URL"),
             ("https://example.com\\@localhost/", "must be a URL"),
             ("https://[::1%25lo]/", "must have a valid host name"),

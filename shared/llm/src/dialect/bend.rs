@@ -2,7 +2,7 @@
 //!
 //! - A tool's name that the target refuses is replaced by one it takes and nobody else has, always by the same one,
 //!   and comes back as the caller's own.
-//! - Where an answer cannot be bound to a JSON schema, a tool with that schema stands in for it: the model is made
+//! - Where an answer cannot be bound to a JSON schema, or to be JSON at all, a tool with that schema, or one of any object, stands in for it: the model is made
 //!   to call it, and what it calls it with is the answer's text. Text before the call is no part of it; where the
 //!   model does not call it after all, its text is all there is.
 
@@ -11,6 +11,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     mem::take,
 };
+
+use serde_json::json;
 
 use super::{Decoder, Dialect, Encoded};
 use crate::{
@@ -79,9 +81,14 @@ struct Answers {
 pub fn encode(dialect: &dyn Dialect, request: &Request, target: &Target<'_>) -> Result<Encoded, Error> {
     let mut bent = Bent::default();
     let mut request = Cow::Borrowed(request);
-    if matches!(request.response_format, ResponseFormat::JsonSchema { .. })
-        && (dialect.lacks_schema(&request, target) || capability::lacks_schema(target))
-    {
+    let is_bound = match request.response_format {
+        ResponseFormat::JsonObject => !dialect.lacks_json(),
+        ResponseFormat::JsonSchema { .. } => {
+            !dialect.lacks_schema(&request, target) && !capability::lacks_schema(target)
+        }
+        ResponseFormat::Text => true,
+    };
+    if !is_bound {
         bent.answer_by_tool(request.to_mut());
     }
     let names = dialect.tool_names(target);
@@ -140,12 +147,17 @@ impl Bent {
         }
     }
 
-    /// Lets a tool take the place of the response format.
+    /// Lets a tool take the response format's place.
     fn answer_by_tool(&mut self, request: &mut Request) {
-        let ResponseFormat::JsonSchema { name, description, schema, strict } =
-            take(&mut request.response_format)
-        else {
-            return;
+        let (name, description, schema, strict) = match take(&mut request.response_format) {
+            ResponseFormat::JsonSchema { name, description, schema, strict } => {
+                (name, description, schema, strict)
+            }
+            ResponseFormat::JsonObject => {
+                let told = "Its arguments are the JSON object that was asked for, with whatever fields it is to have.";
+                (String::new(), Some(told.to_owned()), json!({ "type": "object" }), None)
+            }
+            ResponseFormat::Text => return,
         };
         let mut tool = if name.is_empty() { "answer".to_owned() } else { name };
         while request.tools.iter().any(|other| other.name == tool) {
@@ -284,6 +296,41 @@ mod tests {
 
     fn tool(name: &str) -> Tool {
         Tool { name: name.to_owned(), ..Tool::default() }
+    }
+
+    #[test]
+    fn a_tool_of_any_object_stands_in_for_json_without_a_schema() {
+        let request = Request {
+            model: "m".to_owned(),
+            messages: vec![crate::chat::Message {
+                role: crate::chat::Role::User,
+                parts: vec![Part::Text("Hi".to_owned())],
+            }],
+            response_format: ResponseFormat::JsonObject,
+            ..Request::default()
+        };
+        for (name, model, stands_in) in [
+            ("anthropic", "claude-sonnet-4-5", true),
+            ("bedrock", "us.amazon.nova-pro-v1:0", true),
+            ("openai", "gpt-5", false),
+            ("gemini", "gemini-2.5-flash", false),
+        ] {
+            let provider = provider::find(name).expect("listed");
+            let target = Target { provider, model, base_url: "http://x", credential: None };
+            let encoded = encode(provider.api.dialect(), &request, &target).expect(name);
+            assert_eq!(!encoded.bent.is_nothing(), stands_in, "{name}");
+            let mut bent = encoded.bent;
+            let mut events = vec![
+                text("Let me see."),
+                call(0, "answer"),
+                arguments(0, r#"{"a":1}"#),
+                finish(FinishReason::ToolCalls),
+            ];
+            bent.undo(&mut events);
+            if stands_in {
+                assert_eq!(events, [text(r#"{"a":1}"#), finish(FinishReason::Stop)], "{name}");
+            }
+        }
     }
 
     #[test]

@@ -57,6 +57,10 @@ impl Dialect for Messages {
         Box::new(SseDecoder::new(answer::Reader::default()))
     }
 
+    fn lacks_json(&self) -> bool {
+        true
+    }
+
     fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
         !model::Model::named(target.model).schemas
     }

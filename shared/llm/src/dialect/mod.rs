@@ -40,6 +40,10 @@ pub trait Dialect: Sync {
     fn lacks_schema(&self, _request: &chat::Request, _target: &Target<'_>) -> bool {
         false
     }
+    /// Whether an answer cannot be told to be a JSON object without a schema; see [`bend`].
+    fn lacks_json(&self) -> bool {
+        false
+    }
     /// A non-2xx answer, as our error.
     fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError;
 }
@@ -253,6 +257,9 @@ pub(crate) struct Serves {
     pub(crate) tier: bool,
 }
 
+/// What a request is filed under, as most call it; a [`crate::front::Front`] may have another name.
+pub(crate) const LABELS: &str = "metadata";
+
 /// Names what a target has no words for of how a request is to be served and filed.
 pub(crate) fn drop_service(request: &chat::Request, has: Serves, dropped: &mut Vec<String>) {
     let unknown = request.openais.iter().map(|(name, _)| *name).filter(|name| !has.openais.contains(name));
@@ -263,7 +270,7 @@ pub(crate) fn drop_service(request: &chat::Request, has: Serves, dropped: &mut V
     let tier = request.service_tier.is_some_and(|tier| tier != ServiceTier::Standard);
     let rest = [
         ("image_url.detail", !has.details && parts(request).any(is_detailed)),
-        ("metadata", !request.labels.is_empty() && !has.labels),
+        (LABELS, !request.labels.is_empty() && !has.labels),
         ("safety_identifier", two_names && !has.safety),
         ("service_tier", tier && !has.tier),
     ];

@@ -6,11 +6,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole};
 use crate::{
     Error, Provider, Target, UpstreamError, capability,
-    chat::Event,
+    chat::{self, Event},
     demo,
-    dialect::{bend, messages::Invoke},
+    dialect::{LABELS, bend, messages::Invoke},
     front::{ErrorBody, Front, Head, Peek},
-    provider::{Api, Betas, Hosting},
+    provider::{self, Api, Betas, Hosting},
     translate::{self, Translate},
 };
 
@@ -51,6 +51,7 @@ impl Operation for Chat {
         capability::check(&unified, target, true)?;
         let (bounded, changed) = capability::bounded(&unified, target);
         let mut encoded = bend::encode(ask.api.dialect(), &bounded, target)?;
+        name_labels(self.0, &unified, &mut encoded.dropped);
         encoded.dropped.extend(changed);
         encoded.dropped.extend(Betas::None.sort(ask.headers).1);
         Ok(Outgoing::translated(encoded, delivery))
@@ -101,8 +102,16 @@ impl Operation for Chat {
         self.0.headers(status, request_id, headers);
     }
 
-    fn demo(&self, ask: &Ask<'_>, model: &str) -> Result<demo::Answer, Error> {
-        demo::answer(model, &self.0.parse(ask.peek, ask.body)?, &ask.head())
+    fn demo(&self, ask: &Ask<'_>, model: &str) -> Result<demo::Reply, Error> {
+        let unified = self.0.parse(ask.peek, ask.body)?;
+        // What always fails may be asked for anything.
+        if model == demo::MODELS[0] {
+            let provider = provider::find("demo").expect("a row of the table");
+            capability::check(&unified, &Target { provider, model, base_url: "", credential: None }, false)?;
+        }
+        let mut reply = demo::answer(model, &unified, &ask.head())?;
+        reply.dropped.extend(Betas::None.sort(ask.headers).1);
+        Ok(reply)
     }
 }
 
@@ -110,6 +119,15 @@ impl Chat {
     /// Whether both ends speak the same, so that bytes are passed on.
     fn is_forwarded(&self, ask: &Ask<'_>) -> bool {
         ask.api.speaks() == self.0.api()
+    }
+}
+
+/// Names what a request is filed under as the caller did, where it is left out.
+pub(super) fn name_labels(front: &dyn Front, request: &chat::Request, dropped: &mut [String]) {
+    if !request.labels.is_empty()
+        && let Some(name) = dropped.iter_mut().find(|name| *name == LABELS)
+    {
+        front.labels().clone_into(name);
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use serde_json::{Map, Value, json};
 
-use super::{Answered, Ask, Delivery, Operation, Outgoing, Whole};
+use super::{Answered, Ask, Delivery, Operation, Outgoing, Whole, chat::name_labels};
 use crate::{
     Error, Provider, Target, UpstreamError,
     dialect::{
@@ -81,7 +81,8 @@ impl Operation for CountTokens {
         let front = self.front();
         if api != front.api() {
             let unified = front.parse(ask.peek, &self.as_chat(ask.body)?)?;
-            let encoded = bend::encode(api.dialect(), &unified, target)?;
+            let mut encoded = bend::encode(api.dialect(), &unified, target)?;
+            name_labels(front, &unified, &mut encoded.dropped);
             let request = as_count(api, encoded.request, target.model)?;
             let mut dropped = encoded.dropped;
             dropped.extend(Betas::None.sort(ask.headers).1);

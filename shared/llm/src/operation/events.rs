@@ -27,6 +27,7 @@ pub(super) fn relay(
             splitter: sse::Splitter::default(),
             watch,
             request_id: request_id.to_owned(),
+            is_over: false,
         }),
     }
 }
@@ -35,6 +36,8 @@ struct Events {
     splitter: sse::Splitter,
     watch: Watch,
     request_id: String,
+    /// Whether the caller was told of a failure in the provider's place.
+    is_over: bool,
 }
 
 /// What was seen of a stream.
@@ -49,7 +52,7 @@ struct Watch {
 
 impl Relay for Events {
     fn chunk(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Passed {
-        if self.watch.summary.error.is_some() {
+        if self.is_over {
             return Passed::Instead;
         }
         let was_held = !self.splitter.held().is_empty();
@@ -94,8 +97,9 @@ impl Relay for Events {
         &self.watch.summary
     }
 
+    // What follows an error of the provider's own is passed on to its end.
     fn is_over(&self) -> bool {
-        self.watch.summary.error.is_some()
+        self.is_over
     }
 }
 
@@ -103,6 +107,7 @@ impl Events {
     fn fail(&mut self, error: UpstreamError, out: &mut Vec<u8>) {
         chat_completions::error::event(&ErrorBody::upstream(&error, Some(&self.request_id)), out);
         self.watch.summary.error = Some(error);
+        self.is_over = true;
     }
 }
 
@@ -166,6 +171,21 @@ mod tests {
         }
         let unclosed = STREAM.trim_end();
         assert_eq!(pass(&[unclosed], Ending::Closed).0, STREAM);
+    }
+
+    #[test]
+    fn what_follows_an_error_of_the_providers_own_is_passed_on() {
+        let failure = "data: {\"error\":{\"message\":\"Ouch.\"}}\n\n";
+        let mut relay = relay(&["last"], |usage, _| usage, "req_1").relay;
+        for chunk in [failure, STREAM, "data: [DONE]\n\n"] {
+            let mut out = Vec::new();
+            assert_eq!(relay.chunk(chunk.as_bytes(), &mut out), Passed::AsIs, "{chunk}");
+            assert!(!relay.is_over(), "{chunk}");
+        }
+        let mut out = Vec::new();
+        relay.end(Ending::Closed, &mut out);
+        assert_eq!(out, b"");
+        assert_eq!(relay.summary().error.as_ref().map(|error| error.class), Some(ErrorClass::Server));
     }
 
     #[test]

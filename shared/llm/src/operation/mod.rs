@@ -102,7 +102,7 @@ pub trait Operation: Sync {
     fn headers(&self, _status: StatusCode, _request_id: &HeaderValue, _headers: &mut HeaderMap) {}
 
     /// The answer of a built-in model.
-    fn demo(&self, _ask: &Ask<'_>, _model: &str) -> Result<demo::Answer, Error> {
+    fn demo(&self, _ask: &Ask<'_>, _model: &str) -> Result<demo::Reply, Error> {
         Err(Error::unsupported("model", "The demo models only chat."))
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     },
     fields,
     front::{ErrorBody, Front, Peek},
-    kept, peek,
+    kept::{self, Kept},
+    peek,
     provider::{Api, Offer},
     relay::{Ending, Passed, Plain, Relay, Summary},
     sigv4,
@@ -127,7 +128,11 @@ pub fn check(
 ) -> Result<Option<String>, Error> {
     let mut message = fields::body(message)?.map;
     // Items are the session's own.
-    if let Some(file) = kept::kept_in(&message)?.files.first() {
+    let Kept { files, clouds, .. } = kept::kept_in(&message)?;
+    if let Some(cloud) = clouds.first() {
+        return Err(cloud.refusal("Send the content itself."));
+    }
+    if let Some(file) = files.first() {
         let why = format!("The file `{file}` cannot be referred to here. Send its content.");
         return Err(Error::unsupported("file_id", why));
     }
@@ -288,6 +293,7 @@ mod tests {
             r#"{"type":"response.create","response":{"prompt":{"id":"pmpt_1"}}}"#,
             r#"{"type":"session.update","session":{"audio":{"output":{"voice":{"id":"voice_1"}}}}}"#,
             r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_image","file_id":"file-1"}]}}"#,
+            r#"{"type":"conversation.item.create","item":{"content":[{"type":"input_image","image_url":"gs://b/o"}]}}"#,
             r#"{"type":"session.update","session":{"model":"a","model":"b"}}"#,
             r#"{"type":"session.update","session":{"model":"a"}"#,
             "\u{feff}{}",

@@ -56,7 +56,7 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
                     extra_content: signature.as_deref().map(ExtraContent::signature),
                 });
             }
-            Event::Usage(tokens) => used = Some(usage::write(tokens)),
+            Event::Usage(tokens) => used = Some(tokens),
         }
     }
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
@@ -85,7 +85,8 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
             message,
             logprobs: (!logprobs.is_empty()).then_some(Logprobs { content: logprobs, refusal: () }),
         }],
-        usage: used,
+        service_tier: used.and_then(|used| used.tier.told()),
+        usage: used.map(usage::write),
     };
     Ok(serde_json::to_vec(&answer).expect("strings and numbers into memory cannot fail"))
 }
@@ -315,6 +316,9 @@ impl Writer for Stream {
             self.open(out);
             out.extend_from_slice(b"\"choices\":[],");
             member(out, "\"usage\":", usage::write(usage));
+            if let Some(tier) = usage.tier.told() {
+                member(out, ",\"service_tier\":", tier);
+            }
             out.extend_from_slice(b"}\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
@@ -368,6 +372,8 @@ struct Answer<'a> {
     created: i64,
     model: &'a str,
     choices: [Choice<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
 }

@@ -813,7 +813,7 @@ mod tests {
     fn thought_is_found_in_every_place_and_never_doubled() {
         let signed = |text: &str| Event::ReasoningSignature(text.to_owned());
         #[rustfmt::skip]
-        let cases: [(&[&str], Vec<Event>); 6] = [
+        let cases: [(&[&str], Vec<Event>); 7] = [
             (&[r#""reasoning":"a""#, r#""reasoning_content":"b","reasoning":"b""#], vec![thinks("a"), thinks("b")]),
             (&[r#""reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"a","format":"anthropic-claude-v1","index":0}]"#,
                r#""reasoning":null,"reasoning_details":[{"type":"reasoning.text","text":"","signature":"s","index":0}]"#,
@@ -823,6 +823,8 @@ mod tests {
             (&[r#""reasoning_content":"a""#, r#""reasoning_content":"b""#, r#""reasoning_details":[{"type":"reasoning.text","text":"ab","signature":"s","index":0}]"#,
                r#""reasoning_content":"c""#, r#""reasoning_details":[{"type":"reasoning.text","text":"c","index":1}]"#],
                vec![thinks("a"), thinks("b"), signed("s"), thinks("c")]),
+            (&[r#""reasoning_content":"a","reasoning_details":[{"type":"reasoning.text","id":"reasoning-text-1","format":"MiniMax-response-v1","index":0,"text":"a"}]"#,
+               r#""reasoning_details":[{"type":"reasoning.text","format":"MiniMax-response-v1","index":0,"text":"and"}]"#], vec![thinks("a"), thinks("and")]),
             (&[r#""reasoning":"a","reasoning_details":[{"type":"reasoning.summary","summary":"a","format":"openai-responses-v1"}]"#], vec![thinks("a")]),
             (&[r#""reasoning":{"odd":1},"reasoning_details":[7,{"type":"else"}]"#, r#""reasoning_content":"""#], vec![]),
             // Mistral

@@ -243,6 +243,9 @@ fn thinking<'a>(
     fields: &mut Fields<'a>,
     dropped: &mut Vec<String>,
 ) {
+    if quirks.thinking == Thinking::Split {
+        fields.add("reasoning_split", true);
+    }
     if quirks.thinking == Thinking::OnOrOff {
         fields.add("reasoning_format", if request.thoughts == Some(false) { "hidden" } else { "parsed" });
     } else if request.thoughts == Some(false) && quirks.thinking != Thinking::OpenRouter {
@@ -265,8 +268,8 @@ fn thinking<'a>(
     };
     let off = effort == Effort::None;
     match (&quirks.thinking, request.reasoning_budget) {
-        (Thinking::No, _) if off => {}
-        (Thinking::No, _) => dropped.push("reasoning_effort".to_owned()),
+        (Thinking::No | Thinking::Split, _) if off => {}
+        (Thinking::No | Thinking::Split, _) => dropped.push("reasoning_effort".to_owned()),
         (Thinking::DeepSeek, _) => {
             let kind = if off || idle { "disabled" } else { "enabled" };
             fields.add("thinking", json!({ "type": kind }));
@@ -446,6 +449,15 @@ impl<'a> Conversation<'a, '_> {
             }
             Replay::Content | Replay::ContentBesideCalls { .. } => {
                 message.reasoning_content = Some(text()).filter(|text| !text.is_empty());
+            }
+            Replay::Texts => {
+                let text = text();
+                if !text.is_empty() {
+                    message.reasoning_details = vec![json!({
+                        "type": "reasoning.text", "id": "reasoning-text-1", "format": "MiniMax-response-v1",
+                        "index": 0, "text": text
+                    })];
+                }
             }
             Replay::Reasoning => message.reasoning = Some(text()).filter(|text| !text.is_empty()),
             Replay::Details { claude } => {
@@ -1010,7 +1022,7 @@ mod tests {
             ("mistral/m", "max_tokens", r#""presence_penalty":1.0,"top_k":5,"random_seed":7,"#, "", &["user"]),
             ("cerebras/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
             ("groq/m", "max_tokens", r#""seed":7,"user":"u","#, usage, &["presence_penalty", "top_k"]),
-            ("minimax/m", "max_tokens", r#""seed":7,"#, usage, &["presence_penalty", "top_k", "user"]),
+            ("minimax/m", "max_tokens", r#""seed":7,"reasoning_split":true,"#, usage, &["presence_penalty", "top_k", "user"]),
             ("moonshot/kimi-k2.6", "max_tokens", r#""seed":7,"#, usage, &["presence_penalty", "top_k", "user"]),
             ("moonshot/moonshot-v1-8k", "max_tokens", r#""presence_penalty":1.0,"seed":7,"#, usage, &["top_k", "user"]),
             ("sambanova/m", "max_tokens", r#""top_k":5,"#, usage, &["presence_penalty", "seed", "user"]),
@@ -1058,7 +1070,7 @@ mod tests {
             ("groq/qwen/qwen3-32b", None, None, r#""reasoning_format":"parsed""#, false),
             ("groq/openai/gpt-oss-20b", Some(XHigh), None, r#""reasoning_effort":"high""#, false),
             ("mistral/m", Some(High), None, "", true),
-            ("minimax/m", Some(High), None, "", true),
+            ("minimax/m", Some(High), None, r#""reasoning_split":true"#, true),
             ("moonshot/kimi-k2.6", Some(Off), None, r#""thinking":{"type":"disabled"}"#, false),
             ("moonshot/kimi-k2.7-code", Some(Low), None, "", true),
             ("moonshot/kimi-k3", Some(XHigh), None, r#""reasoning_effort":"high""#, false),
@@ -1103,6 +1115,19 @@ mod tests {
             |reasoning_effort| Request { temperature: Some(0.2), reasoning_effort, ..asks(vec![text("Hi")]) };
         assert!(body(&request(Some(Effort::None)), "openai/gpt-5.2").0.contains(r#""temperature":0.2"#));
         assert_eq!(body(&request(None), "openai/gpt-5.2").1, ["temperature"]);
+    }
+
+    #[test]
+    fn minimax_is_asked_for_its_thought_apart_and_gets_it_back_as_it_came() {
+        let parts = vec![thought("a", Some("s"), None), thought("b", None, None), text("Hi")];
+        let request = Request { messages: vec![message(Role::Assistant, parts)], ..Request::default() };
+        let expected = concat!(
+            r#""reasoning_details":[{"type":"reasoning.text","id":"reasoning-text-1","format":"MiniMax-response-v1","#,
+            r#""index":0,"text":"ab"}]}],"reasoning_split":true}"#
+        );
+        let (body, dropped) = body(&request, "minimax/m");
+        assert!(body.ends_with(expected), "{body}");
+        assert_eq!(dropped, Vec::<String>::new());
     }
 
     #[test]

@@ -281,12 +281,19 @@ const FILTERED: &[&str] = &[
 ];
 
 const NO_CREDIT: &[&str] = &[
-    "balance",
+    "account balance",
+    "available balance",
+    "balance is ",
+    "balance not enough",
+    "balance too low",
     "billing",
+    "credit balance",
     "credits",
     "current quota",
     "daily free allocation",
     "free tier of the model has been exhausted",
+    "insufficient balance",
+    "not enough balance",
     "spending limit",
 ];
 
@@ -331,6 +338,10 @@ mod tests {
             (402, r#"{"error":{"code":402,"message":"Insufficient credits."}}"#, Quota, "Insufficient credits.", Some("402"), None),
             (402, r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","param":null,"code":"invalid_request_error"}}"#, Quota, "Insufficient Balance", Some("invalid_request_error"), None),
             (403, r#"{"error":{"code":403,"message":"Your input was flagged.","metadata":{"reasons":["violence"]}}}"#, Content, "Your input was flagged.", Some("403"), None),
+            // What stands before the provider, and an account.
+            (403, r#"{"error":"The load balancer refused this."}"#, Auth, "The load balancer refused this.", None, None),
+            (429, r#"{"message":"Load balancer: too many connections"}"#, Rate, "Load balancer: too many connections", None, None),
+            (403, r#"{"message":"Your account balance is 0."}"#, Quota, "Your account balance is 0.", None, None),
             // Inside a stream: the caller of this function knows no status and says 502.
             (502, r#"{"error":{"code":429,"message":"Slow down."}}"#, Rate, "Slow down.", Some("429"), None),
             (502, r#"{"error":{"message":"Bad tool.","type":"invalid_request_error"}}"#, Invalid, "Bad tool.", Some("invalid_request_error"), None),

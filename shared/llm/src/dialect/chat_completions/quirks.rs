@@ -119,6 +119,8 @@ pub(super) enum Replay {
     Parts,
     /// As text in `reasoning`.
     Reasoning,
+    /// As text in `reasoning_details` (MiniMax).
+    Texts,
 }
 
 /// How a model is told how much to think.
@@ -132,6 +134,8 @@ pub(super) enum Thinking {
     Efforts(&'static [Effort]),
     /// OpenRouter's `reasoning`, which takes a budget too.
     OpenRouter,
+    /// Not at all; it is in the text, unless `reasoning_split` asks for it apart (MiniMax).
+    Split,
     /// `thinking.type` alone (Zhipu).
     OnOff,
     /// `reasoning_effort` is `none` or `default`; without `reasoning_format` the thought would be in the
@@ -216,8 +220,11 @@ impl Quirks {
                 },
                 ..common
             },
-            // Its thought is in the text, and cannot be steered; it says that penalties mean nothing to it.
-            "minimax" => Self { penalties: false, thinking: Thinking::No, ..common },
+            // Its guide to tools: thought comes apart if that is asked for, and goes back as it came. It says that
+            // penalties mean nothing to it.
+            "minimax" => {
+                Self { penalties: false, replay: Replay::Texts, thinking: Thinking::Split, ..common }
+            }
             // The fields are those of its official client.
             "mistral" => Self {
                 system_first: true,
@@ -264,8 +271,9 @@ impl Quirks {
             "workers-ai" => Self { default_max_tokens: Some(2_048), ..common },
             // Its reference: models that think refuse penalties, and texts to stop at.
             "xai" => {
-                let thinks = !["grok-2", "grok-3"].iter().any(|idle| model.starts_with(idle))
-                    || model.starts_with("grok-3-mini");
+                let is_idle = ["grok-2", "grok-3"].iter().any(|idle| model.starts_with(idle))
+                    || model.contains("non-reasoning");
+                let thinks = !is_idle || model.starts_with("grok-3-mini");
                 Self {
                     penalties: !thinks,
                     user: true,
@@ -295,7 +303,8 @@ impl Quirks {
     /// made to call some tool, as its guide for those who come from OpenAI says.
     fn moonshot(model: &str, common: Self) -> Self {
         let common = Self { requires: false, strict_tools: false, thinking: Thinking::No, ..common };
-        if ["moonshot-v1", "kimi-k2-0", "kimi-k2-turbo"].iter().any(|older| model.starts_with(older)) {
+        const OLDER: [&str; 4] = ["kimi-k2-0", "kimi-k2-turbo", "kimi-latest", "moonshot-v1"];
+        if OLDER.iter().any(|older| model.starts_with(older)) {
             return common;
         }
         Self {
@@ -408,6 +417,7 @@ pub(super) fn nearest(wanted: Effort, efforts: &[Effort]) -> Option<Effort> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::find;
 
     #[test]
     fn a_models_efforts_are_read_off_its_name() {
@@ -433,6 +443,26 @@ mod tests {
         assert_eq!(xai("grok-4.3"), Thinking::Efforts(NONE_TO_HIGH));
         assert_eq!(groq("qwen/qwen3-32b"), Thinking::OnOrOff);
         assert_eq!(groq("llama-3.3-70b-versatile"), Thinking::No);
+    }
+
+    #[test]
+    fn a_model_that_does_not_think_is_not_told_apart_by_its_age() {
+        let of = |provider: &str, model: &str| {
+            let provider = find(provider).expect("listed");
+            Quirks::of(&Target { provider, model, base_url: "", credential: None })
+        };
+        for (model, thinks) in [
+            ("grok-4-fast-non-reasoning", false),
+            ("grok-4-1-fast-non-reasoning", false),
+            ("grok-4-fast-reasoning", true),
+        ] {
+            assert_eq!(of("xai", model).penalties, !thinks, "{model}");
+            assert_eq!(of("xai", model).max_stops == 0, thinks, "{model}");
+            assert_eq!(of("xai", model).thinking, Thinking::No, "{model}");
+        }
+        for (model, thinks) in [("kimi-latest", false), ("moonshot-v1-8k", false), ("kimi-k2.5", true)] {
+            assert_eq!(of("moonshot", model).sampling, !thinks, "{model}");
+        }
     }
 
     #[test]

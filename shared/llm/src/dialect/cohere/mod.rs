@@ -182,6 +182,7 @@ mod tests {
         betas: Betas::None,
         api: Api::Cohere,
         also: None,
+        files_in_texts: false,
         stream_usage: StreamUsage::Unasked,
         offers: &[],
     };

@@ -57,6 +57,10 @@ impl Dialect for Converse {
         Box::new(answer::Stream::default())
     }
 
+    fn lacks_json(&self) -> bool {
+        true
+    }
+
     fn lacks_schema(&self, _request: &chat::Request, target: &Target<'_>) -> bool {
         request::lacks_schema(target)
     }
@@ -120,6 +124,10 @@ impl Front for Converse {
         if !status.is_success() {
             headers.insert("x-amzn-errortype", HeaderValue::from_static(failure::name(status)));
         }
+    }
+
+    fn labels(&self) -> &'static str {
+        "requestMetadata"
     }
 
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {

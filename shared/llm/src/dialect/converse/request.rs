@@ -599,18 +599,14 @@ fn text_format<'a>(
     dropped: &mut Vec<String>,
 ) -> Result<Option<TextFormat<'a>>, Error> {
     match &request.response_format {
-        ResponseFormat::JsonObject => {
-            let message =
-                "Bedrock has no JSON mode without a schema. Use `response_format` with `json_schema`.";
-            Err(Error::unsupported("response_format", message))
-        }
         ResponseFormat::JsonSchema { name, description, schema, .. } => {
             let schema = schema::narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
             let json_schema =
                 JsonSchema { schema: schema.to_string(), name, description: description.as_deref() };
             Ok(Some(TextFormat { kind: "json_schema", structure: Structure { json_schema } }))
         }
-        ResponseFormat::Text => Ok(None),
+        // A tool stands in for JSON without a schema.
+        ResponseFormat::JsonObject | ResponseFormat::Text => Ok(None),
     }
 }
 

@@ -23,6 +23,7 @@ static BEDROCK: Provider = Provider {
     betas: Betas::None,
     api: Api::Converse,
     also: None,
+    files_in_texts: false,
     stream_usage: StreamUsage::Unasked,
     offers: &[],
 };
@@ -345,7 +346,6 @@ fn what_bedrock_cannot_do_is_refused_by_name() {
         (asking(vec![tiff]), "messages[0].content"),
         (Request { messages: vec![message(Role::Assistant, vec![image()])], ..hi() }, "messages[0].content"),
         (Request { tools: vec![tool], ..hi() }, "tools[0].function.name"),
-        (Request { response_format: ResponseFormat::JsonObject, ..hi() }, "response_format"),
         (Request { stop: vec![" ".to_owned()], ..hi() }, "stop"),
         (Request { extra: vec![extra], ..hi() }, "n"),
     ];

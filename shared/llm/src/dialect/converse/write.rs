@@ -58,7 +58,7 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
                 calls.push(blocks.len());
                 blocks.push(Block::ToolUse { tool_use_id: id, name, input: Input::default() });
             }
-            Event::Usage(tokens) => usage = Some(WireUsage::from(tokens)),
+            Event::Usage(tokens) => usage = Some(tokens),
         }
     }
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
@@ -69,8 +69,9 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
         output: Output { message: Message { role: "assistant", content: blocks } },
         stop_reason,
         additional_model_response_fields: more.some(),
-        usage,
+        usage: usage.map(WireUsage::from),
         metrics: Metrics::default(),
+        service_tier: usage.and_then(Tier::of),
     };
     Ok(serde_json::to_vec(&answer).expect("strings and numbers into memory cannot fail"))
 }
@@ -366,7 +367,12 @@ impl Writer for Stream {
         }
         self.state = State::Over;
         if let Some(usage) = &self.usage {
-            frame("metadata", Metadata { usage: WireUsage::from(usage), metrics: Metrics::default() }, out);
+            let metadata = Metadata {
+                usage: WireUsage::from(usage),
+                metrics: Metrics::default(),
+                service_tier: Tier::of(usage),
+            };
+            frame("metadata", metadata, out);
         }
     }
 
@@ -393,6 +399,20 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<WireUsage>,
     metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<Tier>,
+}
+
+#[derive(Serialize)]
+struct Tier {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+impl Tier {
+    fn of(usage: &Usage) -> Option<Self> {
+        usage.tier.told().map(|kind| Self { kind })
+    }
 }
 
 /// What Converse has no field for.
@@ -459,9 +479,12 @@ impl Serialize for Input {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     usage: WireUsage,
     metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<Tier>,
 }
 
 /// Required, but not measured here.

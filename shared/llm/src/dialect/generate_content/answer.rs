@@ -7,7 +7,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{SIGNATURE_PREFIX, failure};
 use crate::{
-    ErrorClass, UpstreamError, Usage,
+    ErrorClass, ServiceTier, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
     dialect::{MAX_CALLS, OnEvent, count},
     sse,
@@ -299,6 +299,12 @@ fn canonical(usage: &Value) -> Usage {
         audio_output_tokens: of("AUDIO", candidates),
         image_output_tokens: of("IMAGE", candidates),
         video_output_tokens: of("VIDEO", candidates),
+        // Vertex's word.
+        tier: usage["trafficType"]
+            .as_str()
+            .and_then(|kind| kind.strip_prefix("ON_DEMAND_"))
+            .map(ServiceTier::named)
+            .unwrap_or_default(),
         ..Usage::default()
     }
 }

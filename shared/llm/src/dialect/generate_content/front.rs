@@ -93,6 +93,10 @@ impl Front for GenerateContent {
         }
     }
 
+    fn labels(&self) -> &'static str {
+        "labels"
+    }
+
     fn error(&self, status: StatusCode, error: &ErrorBody<'_>) -> Vec<u8> {
         write::error(status, error)
     }

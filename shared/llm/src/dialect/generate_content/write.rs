@@ -14,7 +14,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{SIGNATURE_PREFIX, answer};
 use crate::{
-    UpstreamError, Usage,
+    ServiceTier, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
     dialect::arguments,
     front::{ErrorBody, Framing, Head, Writer},
@@ -519,6 +519,8 @@ struct UsageMetadata {
     prompt_tokens_details: Vec<ModalityCount>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     candidates_tokens_details: Vec<ModalityCount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic_type: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -561,6 +563,12 @@ impl From<&Usage> for UsageMetadata {
             total_token_count: usage.input_tokens.saturating_add(usage.output_tokens),
             prompt_tokens_details: details(prompt, usage.input_tokens),
             candidates_tokens_details: details(answer, candidates),
+            traffic_type: match usage.tier {
+                ServiceTier::Flex => Some("ON_DEMAND_FLEX"),
+                ServiceTier::Priority => Some("ON_DEMAND_PRIORITY"),
+                // As standard counts what a provider does not name, so that is not said.
+                ServiceTier::Batch | ServiceTier::Standard => None,
+            },
         }
     }
 }

@@ -319,11 +319,6 @@ fn tool_choice<'a>(
 /// The form of the answer.
 fn format(request: &chat::Request, dropped: &mut Vec<String>) -> Result<Option<Format>, Error> {
     match &request.response_format {
-        ResponseFormat::JsonObject => {
-            let message =
-                "Claude has no JSON mode without a schema. Use `response_format` with `json_schema`.";
-            Err(Error::unsupported("response_format", message))
-        }
         ResponseFormat::JsonSchema { description, schema, .. } => {
             let mut schema = schema::narrowed(schema.clone(), "response_format.json_schema.schema", dropped);
             if let (Some(text), Value::Object(fields)) = (description, &mut schema) {
@@ -331,7 +326,8 @@ fn format(request: &chat::Request, dropped: &mut Vec<String>) -> Result<Option<F
             }
             Ok(Some(Format::JsonSchema { schema }))
         }
-        ResponseFormat::Text => Ok(None),
+        // A tool stands in for JSON without a schema.
+        ResponseFormat::JsonObject | ResponseFormat::Text => Ok(None),
     }
 }
 

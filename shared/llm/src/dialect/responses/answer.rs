@@ -451,6 +451,7 @@ impl Stream {
             parallel_tool_calls: true,
             previous_response_id: (),
             reasoning: ReasoningSetting { effort: (), summary: () },
+            service_tier: self.usage.filter(|_| is_over).and_then(|usage| usage.tier.told()),
             store: false,
             temperature: (),
             text: TextSetting { format: Typed { kind: "text" } },
@@ -735,6 +736,8 @@ struct Response<'a> {
     parallel_tool_calls: bool,
     previous_response_id: (),
     reasoning: ReasoningSetting,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
     store: bool,
     temperature: (),
     text: TextSetting,

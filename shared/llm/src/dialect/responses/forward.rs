@@ -59,33 +59,64 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek<'_>, Error> {
     })
 }
 
-/// The request for `target`: the caller's body, with the model's name in the target's words.
+/// The request for `target`: the caller's body, with the model's name in the target's words. And what was left out.
 pub(super) fn request(
     body: &[u8],
     peek: &Peek<'_>,
     target: &Target<'_>,
-) -> Result<http::Request<Bytes>, Error> {
+) -> Result<(http::Request<Bytes>, Vec<String>), Error> {
     let url = format!("{}/responses", target.base_url);
-    if memmem::find(body, MARK.as_bytes()).is_some()
-        && let Some(body) = without_kept_thought(body, target.model)
+    let mut dropped = Vec::new();
+    let is_marked = memmem::find(body, MARK.as_bytes()).is_some();
+    if (is_marked || has_bare_thought(body)?)
+        && let Some(body) = without_foreign_thought(body, target.model, &mut dropped)
     {
-        return post(url, target, body);
+        return Ok((post(url, target, body)?, dropped));
     }
-    post(url, target, peek.rewrite(body, target.model, false))
+    Ok((post(url, target, peek.rewrite(body, target.model, false))?, dropped))
+}
+
+fn has_bare_thought(body: &[u8]) -> Result<bool, Error> {
+    // Letters may be written as escapes.
+    if memmem::find(body, b"reasoning").is_none() && memmem::find(body, b"\\u00").is_none() {
+        return Ok(false);
+    }
+    let [input] = peek::fields(body, ["input"], 0)?;
+    kept::has_bare_thought(input)
 }
 
 /// The body without what another provider thought earlier in the conversation: this one cannot read it,
-/// and refuses items it has not made. `None` where there is nothing of the kind.
-fn without_kept_thought(body: &[u8], model: &str) -> Option<Vec<u8>> {
+/// and refuses items it has not made. And without thought of which there is only the id: that is looked for among what
+/// the provider keeps for all who share its account. What was thought before goes with it by the ids of items, so
+/// those go too; a call and its output know each other by `call_id`. `None` where there is nothing of the kind.
+fn without_foreign_thought(body: &[u8], model: &str, dropped: &mut Vec<String>) -> Option<Vec<u8>> {
     let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let input = body.get_mut("input")?.as_array_mut()?;
     let count = input.len();
+    let mut at = 0;
     input.retain(|item| {
-        let kept = item["encrypted_content"].as_str().and_then(Kept::read);
-        item["type"] != "reasoning" || kept.is_none()
+        at += 1;
+        if item["type"] != "reasoning" {
+            return true;
+        }
+        match item["encrypted_content"].as_str().filter(|thought| !thought.is_empty()) {
+            Some(thought) => Kept::read(thought).is_none(),
+            None => {
+                dropped.push(format!("input[{}]", at - 1));
+                false
+            }
+        }
     });
     if input.len() == count {
         return None;
+    }
+    if !dropped.is_empty() {
+        for item in input.iter_mut().filter_map(Value::as_object_mut) {
+            let kind = item.get("type").and_then(Value::as_str).unwrap_or("message");
+            if ["custom_tool_call", "function_call", "message"].contains(&kind) {
+                item.remove("id");
+            }
+        }
     }
     body.insert("model".to_owned(), Value::from(model));
     serde_json::to_vec(&body).ok()
@@ -132,6 +163,42 @@ mod tests {
     };
 
     #[test]
+    fn thought_of_which_there_is_only_the_id_is_left_out_with_the_ids_that_need_it() {
+        let target = Target {
+            provider: find("openai").expect("listed"),
+            model: "gpt-5",
+            base_url: "http://x",
+            credential: None,
+        };
+        let sent = |input: &str| {
+            let body =
+                format!(r#"{{"model":"openai/gpt-5","reasoning":{{"effort":"low"}},"input":{input}}}"#);
+            let peek = peek(body.as_bytes()).expect("valid");
+            let (request, dropped) = request(body.as_bytes(), &peek, &target).expect("sent");
+            let sent: Value = serde_json::from_slice(request.body()).expect("JSON");
+            (sent["input"].to_string(), dropped.join(" "))
+        };
+        for thought in [
+            r#"{"type":"reasoning","id":"rs_1","summary":[]}"#,
+            r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":null}"#,
+            r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":""}"#,
+            r#"{"t\u0079pe":"\u0072easoning","id":"rs_1","encrypted_content":5}"#,
+        ] {
+            let (input, dropped) = sent(&format!(
+                r#"[{{"role":"user","content":"Hi"}},{thought},{{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":"{{}}"}},
+                {{"type":"function_call_output","call_id":"c","output":"1"}},{{"type":"message","id":"msg_1","role":"assistant","content":[]}}]"#
+            ));
+            assert_eq!(dropped, "input[1]", "{thought}");
+            for gone in ["rs_1", "fc_1", "msg_1"] {
+                assert!(!input.contains(gone), "{input}");
+            }
+            assert!(input.contains(r#""call_id":"c""#), "{input}");
+        }
+        let whole = r#"[{"encrypted_content":"gAAA","id":"rs_1","summary":[],"type":"reasoning"},{"id":"msg_1","role":"assistant"}]"#;
+        assert_eq!(sent(whole), (whole.to_owned(), String::new()));
+    }
+
+    #[test]
     fn peeks_at_what_the_gateway_needs() {
         let body = br#" {"input":[{"role":"user","content":"{\"model\":\"x\"}"}],"model":"openai\/gpt-5","stream":true,"user":null,"safety_identifier":"u1"}"#;
         let peek = peek(body).expect("valid");
@@ -174,7 +241,7 @@ mod tests {
         };
         let peek = peek(body.as_bytes()).expect("valid");
         let sent = request(body.as_bytes(), &peek, &target).expect("valid");
-        (sent.uri().to_string(), String::from_utf8(sent.body().to_vec()).expect("UTF-8"))
+        (sent.0.uri().to_string(), String::from_utf8(sent.0.body().to_vec()).expect("UTF-8"))
     }
 
     #[test]

@@ -51,7 +51,10 @@ impl Front for Responses {
         headers: &HeaderMap,
         target: &Target<'_>,
     ) -> Result<Encoded, Error> {
-        Ok(Encoded::forwarded(forward::request(body, peek, target)?, headers, target))
+        let (request, mut dropped) = forward::request(body, peek, target)?;
+        let mut encoded = Encoded::forwarded(request, headers, target);
+        dropped.append(&mut encoded.dropped);
+        Ok(Encoded { dropped, ..encoded })
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::{call_id, write_error};
 use crate::{
-    UpstreamError, Usage,
+    ServiceTier, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
     dialect::{
         CALL_SIGNATURE,
@@ -619,6 +619,9 @@ struct WireUsage {
     output_tokens_details: Option<OutputDetails>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_tool_use: Option<ServerTools>,
+    /// Anthropic has no word for `flex`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -658,6 +661,7 @@ impl From<&Usage> for WireUsage {
             output_tokens_details: (thinking_tokens > 0).then_some(OutputDetails { thinking_tokens }),
             server_tool_use: (usage.searches > 0)
                 .then_some(ServerTools { web_search_requests: usage.searches, web_fetch_requests: 0 }),
+            service_tier: usage.tier.told().filter(|_| usage.tier == ServiceTier::Priority),
         }
     }
 }
