@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gateway::{Error, Host, auth, call::Incoming, episode, prometheus, store, tick};
 use http::{HeaderValue, Response, header};
-use hypercare::inbound;
+use hypercare::{FieldError, inbound};
 use serde_json::json;
 
 use crate::{
@@ -37,7 +37,17 @@ pub(crate) async fn answer<H: Host>(incoming: &Incoming, host: &H) -> Result<Res
             } else {
                 inbound::generic(body, now_ms)?
             };
-            episode::receive(host, &reported, now_ms).await?;
+            let given = incoming.uri().query().and_then(|query| query.strip_prefix("resolve_minutes="));
+            let minutes =
+                match given.map(|given| given.parse::<i64>().ok().filter(|it| (1..=43_200).contains(it))) {
+                    None => inbound::RESOLVE_MINUTES,
+                    Some(Some(minutes)) => minutes,
+                    Some(None) => {
+                        let message = "must be 1 to 43200".to_owned();
+                        return Err(FieldError { field: "resolve_minutes", message }.into());
+                    }
+                };
+            episode::receive(host, &reported, minutes, now_ms).await?;
             Ok(json_response(200, &json!({ "received": reported.len() })))
         }
         ("POST", "/internal/tick") => {
@@ -52,7 +62,13 @@ async fn healthz<H: Host>(host: &H) -> Result<Response<Bytes>, Error> {
     let release = &host.config().release;
     Ok(match store::schedule::last_tick_ms(host).await {
         Ok(last_tick_ms) => {
-            json_response(200, &json!({ "status": "ok", "release": release, "last_tick_ms": last_tick_ms }))
+            let mut health = json!({ "status": "ok", "release": release, "last_tick_ms": last_tick_ms });
+            // Calls are answered all the same, so this is no reason to take the gateway out of service.
+            if let Some(reason) = tick::lateness(last_tick_ms, host.now_ms()) {
+                health["status"] = json!("degraded");
+                health["reason"] = json!(reason);
+            }
+            json_response(200, &health)
         }
         Err(error) => {
             host.log(&format!("healthz: {error}"));

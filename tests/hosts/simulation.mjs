@@ -257,7 +257,8 @@ function lineOf(name, { timestamp, data }) {
   const clock = (time) => time.slice(11, 16);
   const { kind, severity, title, started_at, summary, labels } = data;
   const isGroup = labels.tenant_id === undefined && summary.includes('alerts');
-  const facts = data.facts.map((fact) => `${fact.name}: ${fact.value}`).sort().join('; ');
+  const told = data.facts.map((fact) => `${fact.name}: ${fact.value}`);
+  const facts = told.filter((fact) => !fact.startsWith('Associated with: key=')).sort().join('; ');
   const words = isGroup ? summary.slice(0, summary.indexOf('alerts') + 6) : summary;
   return `${name} ${clock(timestamp)} ${kind} ${severity} ${title}, since ${clock(started_at)}: ${words} | ${facts}\n`;
 }

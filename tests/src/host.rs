@@ -43,6 +43,7 @@ pub struct MemoryHost {
     config: Rc<Config>,
     memory: Memory,
     logs: RefCell<Vec<String>>,
+    country: RefCell<Option<String>>,
 }
 
 /// Settings a deployment has, for tests that need no others.
@@ -106,6 +107,7 @@ impl MemoryHost {
             config: Rc::new(config),
             memory: Memory::default(),
             logs: RefCell::default(),
+            country: RefCell::default(),
         }
     }
 
@@ -119,6 +121,11 @@ impl MemoryHost {
     /// Sets the clock.
     pub fn set_now(&self, now_ms: i64) {
         self.clock.set(now_ms);
+    }
+
+    /// Requests come from this country from now on.
+    pub fn set_country(&self, country: Option<&str>) {
+        *self.country.borrow_mut() = country.map(str::to_owned);
     }
 
     /// Lets time go by.
@@ -331,6 +338,9 @@ impl Receive for MemoryHost {
 }
 
 impl Host for MemoryHost {
+    const ADDRESS_HEADER: &'static str = "x-test-address";
+    const DATABASE_LIMITS_MB: &'static [i64] = &[500, 10_000];
+
     fn config(&self) -> Rc<Config> {
         self.config.clone()
     }
@@ -341,6 +351,10 @@ impl Host for MemoryHost {
 
     fn region(&self) -> Option<String> {
         Some("TST".to_owned())
+    }
+
+    fn country(&self) -> Option<String> {
+        self.country.borrow().clone()
     }
 
     fn log(&self, line: &str) {

@@ -2,8 +2,10 @@
 
 use hypercare::{
     alert::{Fired, Reason, Resolved},
+    hours::Zone,
     notice::{Kind, Notice, Subject},
     notify::{self, Address, Allowed, ReceiverKind},
+    report::{Alerts, Cadence, Numbers, Part, Report},
     rule::{Severity, shipped},
 };
 
@@ -31,11 +33,41 @@ pub fn told() -> Vec<(&'static str, Vec<Notice>)> {
         ("combined", vec![resolved(Kind::Combined)]),
         ("acknowledged", vec![acknowledged]),
         ("change", vec![change]),
+        ("report", vec![report()]),
         ("health", vec![health.clone()]),
         ("test", vec![Notice::test("team", NOW_MS)]),
         ("hostile", vec![firing_for(&Subject { tenant_name: HOSTILE, ..DEMO }, "error-share")]),
         ("together", vec![firing(), page, resolved(Kind::Resolved), health]),
     ]
+}
+
+/// What a day was like, somebody's names in it.
+pub fn report() -> Notice {
+    let numbers = |calls, errors, cost_microusd| Numbers {
+        calls,
+        errors,
+        cost_microusd,
+        p95_ms: Some(1_240.0),
+        ..Numbers::default()
+    };
+    let slot = |hour: i64| numbers(hour * 40, hour % 5, hour * 40_000);
+    let part = Part {
+        name: format!("openai/{HOSTILE}"),
+        now: numbers(2_000, 10, 2_000_000),
+        before: numbers(9_000, 180, 14_000_000),
+    };
+    let report = Report {
+        cadence: Cadence::Daily,
+        whose: Some(HOSTILE.to_owned()),
+        period: [NOW_MS - 2 * 86_400_000, NOW_MS - 86_400_000, NOW_MS],
+        zone: Zone::parse("UTC").unwrap(),
+        now: numbers(11_040, 46, 11_040_000),
+        before: Numbers { p95_ms: Some(2_000.0), ..numbers(10_000, 200, 15_000_000) },
+        slots: (0..24).map(slot).collect(),
+        parts: vec![part],
+        alerts: Alerts { fired: 3, over: 2, open: 1, summaries: vec![firing().summary] },
+    };
+    report.notice()
 }
 
 /// As many alerts as there are tenants.
@@ -97,7 +129,11 @@ pub const HOSTILE: &str = "<!channel> <@U1> @everyone <at>all</at> <users/all> *
     {{DATE(2026-01-01T00:00:00Z)}} <script>alert(1)</script> \u{202e}\u{0}\u{1b}[31m שלום 😀 &amp; \\ \"";
 
 /// Whose it is.
-pub const DEMO: Subject<'_> =
-    Subject { tenant_id: "tn_1", tenant_name: "demo", route: "/v1/chat/completions" };
+pub const DEMO: Subject<'_> = Subject {
+    tenant_id: "tn_1",
+    tenant_name: "demo",
+    route: "/v1/chat/completions",
+    name: "/v1/chat/completions",
+};
 /// When it is: 2026-01-01T00:05:00Z.
 pub const NOW_MS: i64 = 1_767_225_900_000;

@@ -473,7 +473,8 @@ fn line(name: &str, sent: &Sent) -> String {
         .unwrap()
         .iter()
         .map(|fact| format!("{}: {}", text(&fact["name"]), text(&fact["value"])));
-    let mut facts: Vec<String> = facts.collect();
+    // A key has another name in each deployment.
+    let mut facts: Vec<String> = facts.filter(|fact| !fact.starts_with("Associated with: key=")).collect();
     facts.sort_unstable();
     let facts = facts.join("; ");
     format!(

@@ -32,7 +32,13 @@ impl Watch {
     /// A deployment with the tenants `tn_a`, called Ann, and `tn_b`, called Bob, and rules that see what
     /// they are for at once: within the minute, from the first call on.
     pub fn new() -> Self {
-        let watch = Self { host: Rc::new(MemoryHost::new()), calls_a_minute: 2, minute_ms: NEW_YEAR_MS };
+        Self::with(&[])
+    }
+
+    /// The same with these settings.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        let watch =
+            Self { host: Rc::new(MemoryHost::with(settings)), calls_a_minute: 2, minute_ms: NEW_YEAR_MS };
         for (id, name) in [("tn_a", "Ann"), ("tn_b", "Bob")] {
             let sql = "INSERT INTO tenants (id, name, created_ms) VALUES (?1, ?2, 0)";
             watch.host.db.sql(sql, &[json!(id), json!(name)]);
@@ -209,6 +215,7 @@ pub fn record(tenant_id: &str, started_ms: i64) -> Record {
         id: format!("call_{tenant_id}_{started_ms}"),
         route: ROUTE,
         trace_id: "0".repeat(32),
+        parent_span_id: None,
         started_ms,
         region: None,
         release: "test",

@@ -373,16 +373,58 @@ fn a_tenant_sees_nothing_of_another() {
 #[test]
 fn health_tells_of_the_database_and_the_last_tick() {
     let gateway = Gateway::default();
+    let health = || gateway.request("GET", "/healthz", &[], "");
+    let reason = "no tick has done all its work yet: is there a schedule?";
     assert_eq!(
-        gateway.request("GET", "/healthz", &[], "").json(),
-        json!({ "status": "ok", "release": "test", "last_tick_ms": null })
+        health().json(),
+        json!({ "status": "degraded", "reason": reason, "release": "test", "last_tick_ms": null })
     );
     let ticked =
         gateway.request("POST", "/internal/tick", &[("authorization", "Bearer tick-token")], "").json();
     assert_eq!(ticked["did"], "work");
-    assert!(gateway.request("GET", "/healthz", &[], "").json()["last_tick_ms"].is_i64());
+    let minute_ms = tests::host::NEW_YEAR_MS;
+    for (ms, status) in [(0, "ok"), (300_000, "ok"), (301_000, "degraded"), (7_200_000, "degraded")] {
+        gateway.host.set_now(minute_ms + ms);
+        let answered = health();
+        // Calls are answered: nobody should send them elsewhere.
+        assert_eq!((answered.status.as_u16(), &answered.json()["status"]), (200, &json!(status)), "{ms}");
+        assert_eq!(answered.json()["last_tick_ms"], minute_ms);
+    }
+    assert_eq!(health().json()["reason"], "the last tick that did all its work was 120 minutes ago");
     gateway.host.db.fail_batch(0, tests::Fault::BeforeBegin);
     assert_eq!(gateway.request("GET", "/healthz", &[], "").status, 503);
+}
+
+#[test]
+fn every_list_comes_as_csv_too() {
+    let gateway = Gateway::default();
+    let receiver = gateway
+        .admin(
+            "POST",
+            "receivers",
+            &json!({ "name": "team", "kind": "webhook", "url": "https://hooks.example/x" }),
+        )
+        .json();
+    let mut lists = 0;
+    for (method, template) in functions::ROUTES {
+        let Some(path) = template.strip_prefix("/admin/v1/").filter(|_| *method == "GET") else { continue };
+        let path = path
+            .replace("{tenant}", &gateway.tenant_id)
+            .replace("{receiver}", receiver["id"].as_str().expect("an id"));
+        let answered = gateway.admin("GET", &path, &Value::Null);
+        // Nothing is known under the names that are left.
+        if answered.status != 200 || answered.json()["object"] != "list" {
+            continue;
+        }
+        for (path, accept) in [(format!("{path}?format=csv"), "*/*"), (path, "text/csv")] {
+            let headers = [("authorization", "Bearer admin-token"), ("accept", accept)];
+            let answered = gateway.request("GET", &format!("/admin/v1/{path}"), &headers, "");
+            assert_eq!(answered.headers["content-type"], "text/csv; charset=utf-8", "{path}");
+            assert!(answered.text().ends_with("\r\n"), "{path}");
+        }
+        lists += 1;
+    }
+    assert!(lists >= 16, "{lists}");
 }
 
 #[test]

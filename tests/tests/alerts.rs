@@ -298,7 +298,7 @@ fn the_end_of_what_died_on_its_way_is_told_all_the_same() {
     watch.webhook(None, HOOK);
     watch.calls("tn_a", 'e');
     // The gateway goes down after it has sent and before it has noted so: claim, …, send, settle.
-    watch.host.db.die_at_batch(12, tests::Fault::BeforeBegin);
+    watch.host.db.die_at_batch(13, tests::Fault::BeforeBegin);
     watch.mortal_minute("tn_b", '_');
     assert_eq!(watch.outbox(), ["firing pending 1 -"]);
     assert_eq!(watch.heard(HOOK), ["firing"]);

@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+use std::collections::BTreeSet;
+
 use functions::{Incoming, handle};
-use gateway::{ports::Clock as _, tick::tick};
+use gateway::{journal, ports::Clock as _, tick::tick};
 use http::Request;
+use hypercare::notify::ReceiverKind;
 use serde_json::{Value, json};
-use tests::{Fault, Watch, block_on};
+use tests::{Answer, Fault, Watch, block_on, host::NEW_YEAR_MS, watch::record};
 
 //  calls: s all is well  e errors  w slow  _ none
 
@@ -172,9 +175,9 @@ fn different_rules_are_different_notices_unless_the_receiver_wants_all_in_one() 
         }
         let at_ms = watch.minute_ms();
         watch.calls("tn_a", 'e');
-        let slow = tests::watch::record("tn_a", at_ms + 30_000);
+        let slow = record("tn_a", at_ms + 30_000);
         let slow = gateway::record::Record { wait_ms: Some(9_000), ..slow };
-        block_on(gateway::journal::write(&*watch.host, &[slow])).unwrap();
+        block_on(journal::write(&*watch.host, &[slow])).unwrap();
         watch.tick();
         assert_eq!(watch.heard(HOOK).len(), expected, "{habits}");
     }
@@ -184,7 +187,7 @@ fn different_rules_are_different_notices_unless_the_receiver_wants_all_in_one() 
 fn a_storm_is_a_notice_a_receiver() {
     let mut watch = Watch::new();
     watch.webhook(None, HOOK);
-    let alerts: Vec<Value> = (0..300)
+    let alerts: Vec<Value> = (0..500)
         .map(|number| json!({ "name": "disk", "labels": { "host": format!("h{number}") } }))
         .collect();
     report(&watch, "", json!({ "alerts": alerts }));
@@ -194,7 +197,7 @@ fn a_storm_is_a_notice_a_receiver() {
     assert!(statements <= 50, "{statements} statements");
     assert_eq!(watch.heard(HOOK), ["firing"]);
     assert!(
-        text(&watch.host.upstream.sent_to(HOOK)[0].json()["data"]["summary"]).starts_with("300 alerts: ")
+        text(&watch.host.upstream.sent_to(HOOK)[0].json()["data"]["summary"]).starts_with("500 alerts: ")
     );
 }
 
@@ -219,10 +222,15 @@ fn escalation_goes_on_until_somebody_acknowledges() {
                 assert_eq!(shown["acknowledged_by"], "ann");
             }
         }
-        let heard = [first, second, third].map(|url| watch.heard(url).len());
-        assert_eq!(heard, expected, "{acknowledged:?}");
-        // Who is in no row hears as ever, and everybody who was told hears the end.
-        assert_eq!(watch.heard(HOOK), ["firing"]);
+        let heard = |wanted: &str| {
+            [first, second, third]
+                .map(|url| watch.heard(url).iter().filter(|kind| kind.as_str() == wanted).count())
+        };
+        assert_eq!(heard("firing"), expected, "{acknowledged:?}");
+        // Who is in no row hears as ever, and everybody who was told hears who looks after it, and the end.
+        let told = expected.map(|count| usize::from(count > 0 && acknowledged.is_some()));
+        assert_eq!(heard("acknowledged"), told, "{acknowledged:?}");
+        assert_eq!(watch.heard(HOOK)[0], "firing");
         watch.play("7s");
         let ends = [first, second, third]
             .map(|url| watch.heard(url).iter().filter(|kind| *kind == "resolved").count());
@@ -315,6 +323,257 @@ fn alerts_of_an_alertmanager_join_the_list_once() {
     );
     watch.play("s");
     assert_eq!(watch.heard(HOOK)[3..], ["firing", "resolved"]);
+}
+
+#[test]
+fn alerts_of_others_are_grouped_silenced_and_escalated_like_the_gateways_own() {
+    let mut watch = Watch::new();
+    let first = watch.webhook(None, "https://first.example/");
+    watch.webhook(None, HOOK);
+    let steps = json!([{ "wait_minutes": 3, "receivers": [first] }]);
+    ask(&watch, "POST", "escalations", json!({ "name": "disks", "rule": "external/disk", "steps": steps }));
+    let silence = json!({ "matchers": ["rule=external/disk", "host=c"], "minutes": 90, "by": "ann", "reason": "known" });
+    ask(&watch, "POST", "silences", silence);
+    let alerts = ["a", "b", "c"].map(|host| json!({ "name": "disk", "labels": { "host": host } }));
+    report(&watch, "", json!({ "alerts": alerts }));
+    watch.play("s");
+    // The first waits for its step of the matrix; who is in no row hears of both that are not silenced, in one.
+    assert_eq!([watch.heard("https://first.example/").len(), watch.heard(HOOK).len()], [0, 1]);
+    let told = watch.host.upstream.sent_to(HOOK)[0].json();
+    assert!(text(&told["data"]["summary"]).starts_with("2 alerts: "), "{told}");
+    watch.play("4s");
+    assert!(!watch.heard("https://first.example/").is_empty());
+    assert_eq!(watch.heard(HOOK), ["firing"]);
+}
+
+#[test]
+fn an_alert_of_others_that_nobody_repeats_ends() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    let said = |watch: &Watch, body: Value| report(watch, "?resolve_minutes=5", body);
+    said(&watch, json!({ "name": "repeated" }));
+    said(&watch, json!({ "name": "once", "severity": "page" }));
+    let ends = NEW_YEAR_MS + 7 * 60_000;
+    said(&watch, json!({ "name": "dated", "ends_at": ends }));
+    for _ in 0..4 {
+        watch.play("s");
+        said(&watch, json!({ "name": "repeated" }));
+    }
+    assert_eq!(watch.heard(HOOK), ["firing"; 3]);
+    let open = |watch: &Watch| {
+        let list = ask(watch, "GET", "alerts?state=firing", Value::Null);
+        let names = list["data"].as_array().unwrap().iter().map(|alert| text(&alert["rule_id"]).to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    watch.play("2s");
+    assert_eq!(open(&watch), BTreeSet::from(["external/dated".to_owned(), "external/repeated".to_owned()]));
+    // It ended when its time was over, and is told of once.
+    let over = watch.host.upstream.sent_to(HOOK).last().unwrap().json();
+    assert_eq!(over["data"]["summary"], "over: once (nobody has repeated it)");
+    let id = text(&over["data"]["episode_id"]).to_owned();
+    assert_eq!(
+        ask(&watch, "GET", &format!("episodes/{id}"), Value::Null)["resolved_ms"],
+        NEW_YEAR_MS + 5 * 60_000
+    );
+    assert!(timeline(&watch, &id).contains(&"expired".to_owned()));
+    watch.play("2s");
+    assert_eq!(open(&watch), BTreeSet::from(["external/repeated".to_owned()]));
+    watch.play("4s");
+    assert!(open(&watch).is_empty());
+    assert_eq!(watch.heard(HOOK).len(), 6);
+    // It comes back as another one.
+    said(&watch, json!({ "name": "once" }));
+    watch.play("s");
+    assert_eq!(watch.heard(HOOK).len(), 7);
+    assert_eq!(
+        request(&watch, "POST", "/internal/alerts?resolve_minutes=0", "alerts-token", json!({ "name": "a" }))
+            .0,
+        400
+    );
+}
+
+#[test]
+fn an_alertmanagers_alert_outlives_a_repetition_that_got_lost() {
+    let mut watch = Watch::new();
+    let alert =
+        json!({ "version": "4", "alerts": [{ "status": "firing", "labels": { "alertname": "HighLoad" } }] });
+    report(&watch, "/alertmanager", alert);
+    let open = |watch: &Watch| {
+        ask(watch, "GET", "alerts?state=firing", Value::Null)["data"].as_array().unwrap().len()
+    };
+    let pass = |watch: &mut Watch, hours: i64| {
+        for _ in 0..hours * 60 - 1 {
+            watch.pass();
+        }
+        watch.play("s");
+    };
+    pass(&mut watch, 11);
+    assert_eq!(open(&watch), 1);
+    pass(&mut watch, 1);
+    watch.play("s");
+    assert_eq!(open(&watch), 0);
+}
+
+#[test]
+fn those_who_were_told_hear_once_that_somebody_looks_after_it() {
+    let pager = "https://events.pagerduty.com/v2/enqueue";
+    let chat = "https://chat.example/x";
+    let untold = "https://am.example/";
+    let mut watch = Watch::new();
+    for url in [pager, chat, untold] {
+        watch.host.upstream.always("POST", url, Answer::text(202, "ok"));
+    }
+    watch.receiver(None, ReceiverKind::Pagerduty, "https://events.pagerduty.com");
+    watch.receiver(None, ReceiverKind::Slack, chat);
+    watch.receiver(None, ReceiverKind::Alertmanager, untold);
+    watch.webhook(Some("tn_b"), HOOK);
+    watch.play("e");
+    let id = episode(&watch, "tn_a");
+    let act = |watch: &Watch, action: &str| {
+        ask(watch, "POST", &format!("episodes/{id}/{action}"), json!({ "by": "<ann>" }));
+    };
+    let actions = |watch: &Watch| {
+        let sent = watch.host.upstream.sent_to(pager);
+        sent.iter().map(|sent| text(&sent.json()["event_action"]).to_owned()).collect::<Vec<_>>()
+    };
+    // Who thinks better of it within the minute has not said a thing.
+    act(&watch, "acknowledge");
+    act(&watch, "unacknowledge");
+    watch.play("e");
+    assert_eq!(actions(&watch), ["trigger"]);
+    for _ in 0..2 {
+        act(&watch, "acknowledge");
+        watch.play("e");
+    }
+    act(&watch, "unacknowledge");
+    act(&watch, "acknowledge");
+    watch.play("e");
+    assert_eq!(actions(&watch), ["trigger", "acknowledge"]);
+    assert_eq!(watch.host.upstream.sent_to(pager)[1].json()["dedup_key"], json!(id));
+    let chat = watch.host.upstream.sent_to(chat);
+    assert_eq!(chat.len(), 2);
+    let line = chat[1].json()["text"].to_string();
+    assert!(line.starts_with("\"[ACKNOWLEDGED] &lt;ann&gt; looks after it: Ann: 5xx share"), "{line}");
+    // To whom it means nothing, nothing is sent.
+    assert_eq!(watch.host.upstream.sent_to(untold).len(), 1);
+    assert!(watch.heard(HOOK).is_empty());
+    watch.play("9s");
+    assert_eq!(actions(&watch), ["trigger", "acknowledge", "resolve"]);
+}
+
+#[test]
+fn a_pager_that_is_down_hears_of_the_acknowledgement_after_the_alert_and_never_after_its_end() {
+    for (minutes, expected) in [("30e", &["firing", "acknowledged"][..]), ("12s", &["combined"])] {
+        let mut watch = Watch::new();
+        watch.webhook(None, HOOK);
+        watch.host.upstream.forget(HOOK);
+        watch.host.upstream.always("POST", HOOK, Answer::text(503, ""));
+        watch.play("e");
+        let id = episode(&watch, "tn_a");
+        ask(&watch, "POST", &format!("episodes/{id}/acknowledge"), json!({ "by": "ann" }));
+        watch.play(if minutes == "30e" { "2e" } else { "9s" });
+        assert!(watch.heard(HOOK).is_empty());
+        watch.host.upstream.forget(HOOK);
+        watch.host.upstream.always("POST", HOOK, Answer::text(200, ""));
+        watch.play(minutes);
+        assert_eq!(watch.heard(HOOK), expected);
+    }
+}
+
+#[test]
+fn a_group_is_acknowledged_when_somebody_looks_after_all_of_it() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    watch.calls("tn_b", 'e');
+    watch.play("e");
+    assert_eq!(watch.heard(HOOK), ["firing"]);
+    for (tenant, told) in [("tn_a", 1), ("tn_b", 2)] {
+        let id = episode(&watch, tenant);
+        ask(&watch, "POST", &format!("episodes/{id}/acknowledge"), json!({ "by": "ann" }));
+        watch.calls("tn_b", 'e');
+        watch.play("e");
+        assert_eq!(watch.heard(HOOK).len(), told, "{tenant}");
+    }
+    let sent = watch.host.upstream.sent_to(HOOK);
+    assert_eq!(sent[1].json()["data"]["kind"], "acknowledged");
+    assert_eq!(sent[1].json()["data"]["episode_id"], sent[0].json()["data"]["episode_id"]);
+}
+
+#[test]
+fn settings_that_change_are_changes_and_what_is_no_setting_is_not() {
+    let watch = Watch::new();
+    let receiver = watch.webhook(None, HOOK);
+    let key = ask(&watch, "POST", "tenants/tn_a/keys", json!({ "name": "app" }));
+    let at = format!("receivers/{receiver}");
+    for (method, path, body, expected) in [
+        ("PUT", "tenants/tn_a/aliases/fast", json!({ "targets": ["demo/echo"] }), "aliases/fast was set"),
+        ("DELETE", "tenants/tn_a/aliases/fast", Value::Null, "aliases/fast was removed"),
+        (
+            "PUT",
+            "prices/demo/echo",
+            json!({ "microusd_per_million": { "input_tokens": 1, "output_tokens": 1 } }),
+            "prices/demo/echo was set",
+        ),
+        ("PUT", "rules/error-share", json!({ "enabled": false }), "rules/error-share was set"),
+        ("PATCH", &at, json!({ "name": "ops" }), &format!("{at} was changed")),
+        ("PUT", &format!("{at}/habits"), json!({}), &format!("{at}/habits was set")),
+        ("POST", &format!("{at}/test"), Value::Null, ""),
+        ("DELETE", &at, Value::Null, &format!("{at} was removed")),
+        ("DELETE", &format!("keys/{}", text(&key["id"])), Value::Null, "an API key was removed"),
+        ("POST", "tenants/tn_a/keys", json!({ "name": "web" }), "an API key was added"),
+        ("PATCH", "tenants/tn_a", json!({ "payload_mode": "none" }), "tenant was changed"),
+        (
+            "POST",
+            "silences",
+            json!({ "matchers": ["rule=x"], "minutes": 4, "by": "ann", "reason": "known" }),
+            "",
+        ),
+        // What is refused changes nothing.
+        ("PUT", "rules/nothing", json!({ "enabled": false }), ""),
+    ] {
+        let noted = || watch.host.db.sql("SELECT title, kind, tenant_id FROM changes ORDER BY rowid", &[]);
+        let before = noted().len();
+        ask(&watch, method, path, body);
+        let after = noted();
+        assert_eq!(after.len() - before, usize::from(!expected.is_empty()), "{method} {path}");
+        if let Some(change) = after.last().filter(|_| !expected.is_empty()) {
+            let tenant = if path.starts_with("tenants/") { "tn_a" } else { "" };
+            assert_eq!(
+                *change,
+                json!({ "title": expected, "kind": "configuration", "tenant_id": tenant }),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_release_that_has_calls_for_the_first_time_is_a_change_once() {
+    let mut watch = Watch::new();
+    watch.webhook(None, HOOK);
+    watch.play("3s");
+    let releases = |watch: &Watch| {
+        let changes = ask(watch, "GET", "changes", Value::Null);
+        let titles =
+            changes["data"].as_array().unwrap().iter().map(|change| text(&change["title"]).to_owned());
+        titles.collect::<Vec<_>>()
+    };
+    // There was nothing before the first one.
+    assert!(releases(&watch).is_empty());
+    let served_by = |watch: &Watch, release: &str| {
+        let mut record = record("tn_a", watch.minute_ms() + 30_000);
+        record.release = release.to_owned();
+        block_on(journal::write(&*watch.host, &[record])).unwrap();
+    };
+    for release in ["2.0", "test", "2.0"] {
+        served_by(&watch, release);
+        watch.play("s");
+    }
+    assert_eq!(releases(&watch), ["release 2.0 of the gateway"]);
+    // An alert soon after is associated with it.
+    watch.play("e");
+    let facts = watch.host.upstream.sent_to(HOOK)[0].json()["data"]["facts"].to_string();
+    assert!(facts.contains("release 2.0 of the gateway (release), 3 min before"), "{facts}");
 }
 
 #[test]
@@ -421,9 +680,9 @@ fn a_warning_that_becomes_worse_is_said_to_be() {
         r#"{"min_count":1,"window_minutes":1,"for_minutes":0,"threshold":800,"warning_threshold":500}"#,
     );
     let slow = |watch: &mut Watch, wait_ms: i64| {
-        let record = tests::watch::record("tn_a", watch.minute_ms());
+        let record = record("tn_a", watch.minute_ms());
         let record = gateway::record::Record { wait_ms: Some(wait_ms), ..record };
-        block_on(gateway::journal::write(&*watch.host, &[record])).unwrap();
+        block_on(journal::write(&*watch.host, &[record])).unwrap();
         watch.tick();
     };
     slow(&mut watch, 600);

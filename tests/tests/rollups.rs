@@ -379,7 +379,8 @@ fn metrics_tell_apart_what_they_are_asked_to() {
 
     // One thing at a time, or of one tenant.
     type Of = fn(&Record) -> Option<String>;
-    let dimensions: [(&str, &str, Of); 6] = [
+    let dimensions: [(&str, &str, Of); 7] = [
+        ("country", "country", |record| record.country.clone()),
         ("key", "key_id", |record| Some(record.key_id.clone())),
         ("release", "release", |record| Some(record.release.clone())),
         ("region", "region", |record| record.region.clone()),
@@ -465,7 +466,7 @@ fn prometheus_counts_since_midnight() {
     for line in [
         "hypergate_info{release=\"test\"} 1".to_owned(),
         format!("hypergate_last_tick_timestamp_seconds {}", now_ms / 1000),
-        "hypergate_uncounted_minutes 0".to_owned(),
+        "hypergate_uncounted_buckets 0".to_owned(),
         "hypergate_records_lost_total 7".to_owned(),
         "hypergate_notices{status=\"pending\"} 0".to_owned(),
         format!("hypergate_calls_total{{{series},outcome=\"ok\"}} 2"),
@@ -564,6 +565,8 @@ fn mixed_calls(from_ms: i64, count: i64) -> Vec<Record> {
         record.upstream_ms = (!record.attempts.is_empty()).then(|| draw(700, 31));
         record.audio_output_tokens = (draw(5, 32) == 0).then(|| draw(90, 33) as u64);
         record.cache_status = ["none", "hit", "miss", "stale"][draw(4, 34) as usize].to_owned();
+        record.country = (draw(3, 35) > 0).then(|| ["BR", "DE"][draw(2, 36) as usize].to_owned());
+        record.status = [200, 401, 403, 500][draw(4, 37) as usize];
         record
     };
     (0..count).map(call).collect()
@@ -588,6 +591,7 @@ fn recount(records: &[Record], table: &str, grain: &str) -> BTreeMap<String, Val
         } else {
             let tags = record.tags.iter().flatten().map(|(name, value)| (format!("tag.{name}"), Some(value)));
             let named = [
+                ("country", record.country.as_ref()),
                 ("error_type", record.error_type.as_ref()),
                 ("key_id", Some(&record.key_id)),
                 ("prompt_version", record.prompt_version.as_ref()),
@@ -639,6 +643,7 @@ fn recount(records: &[Record], table: &str, grain: &str) -> BTreeMap<String, Val
             ("limited_tries", targets.len() as i64 / 2),
             ("retries", (targets.len() as i64 - 1).max(0)),
             ("fallbacks", i64::from(targets.windows(2).any(|pair| pair[0] != pair[1]))),
+            ("denied", i64::from(matches!(record.status, 401 | 403) && record.provider_name.is_empty())),
         ];
         if table == "breakdowns" {
             ints.extend([

@@ -231,7 +231,7 @@ fn rules_that_need_the_same_past_cost_no_more_than_one() {
     };
     assert_eq!(statements(0), statements(1));
     assert_eq!(statements(0), statements(10));
-    assert!(statements(10) < 35, "{}", statements(10));
+    assert!(statements(10) < 40, "{}", statements(10));
 }
 
 #[test]

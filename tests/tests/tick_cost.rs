@@ -19,8 +19,8 @@ use tests::{MemoryHost, block_on, database::Seen, host::NEW_YEAR_MS, watch::reco
 fn fifty_calls_a_second_in_forty_series_stay_within_the_free_plan() {
     let host = MemoryHost::new();
     let mut most = 0;
-    // The last of these ticks counts the hour and the day.
-    for minute in 0..3 {
+    // The third of these ticks counts the hour and the day; what has its turn every five minutes has it in one of them.
+    for minute in 0..5 {
         let at_ms = NEW_YEAR_MS + (62 + minute) * MINUTE_MS;
         play(&host, at_ms, 3_000);
         host.db.look();
@@ -33,11 +33,42 @@ fn fifty_calls_a_second_in_forty_series_stay_within_the_free_plan() {
 }
 
 #[test]
+fn what_is_looked_at_once_an_hour_is_a_statement_for_each_kind() {
+    let host = MemoryHost::new();
+    let mut ran = Vec::new();
+    for minute in 58..=72 {
+        let at_ms = NEW_YEAR_MS + minute * MINUTE_MS;
+        play(&host, at_ms, 300);
+        host.db.look();
+        ticked(&host, at_ms + MINUTE_MS + 30_000);
+        let seen = host.db.look();
+        let reads = |table: &str| {
+            let from = format!("FROM {table}");
+            seen.iter().filter(|(sql, _)| sql.contains(&from)).map(|(_, seen)| seen.runs).sum::<usize>()
+        };
+        let parts = seen.iter().filter(|(sql, _)| sql.contains("'provider=' ||")).count();
+        ran.push((
+            minute + 1,
+            reads("traits AS n"),
+            reads("faults WHERE hour_ms BETWEEN"),
+            parts,
+            runs(&seen),
+        ));
+    }
+    // The minute that is looked at is the one before; these are told from hours that were counted at :05 and :06.
+    for (minute, news, faults, parts, all) in &ran {
+        let is_hourly = usize::from(*minute == 70);
+        assert_eq!((*news, *faults, *parts), (is_hourly, is_hourly, is_hourly), "{minute}");
+        assert!(*all <= 50, "{minute}: {all}");
+    }
+}
+
+#[test]
 fn no_statement_looks_through_history() {
     let host = MemoryHost::new();
     play(&host, NEW_YEAR_MS + 8 * MINUTE_MS, 60);
     host.db.look();
-    for minute in [9, 10, 11, 12, 13, 14, 65] {
+    for minute in [9, 10, 11, 12, 13, 14, 65, 66, 70] {
         ticked(&host, NEW_YEAR_MS + minute * MINUTE_MS + 30_000);
     }
     block_on(prometheus::render(&host, NEW_YEAR_MS + HOUR_MS)).unwrap();
@@ -169,4 +200,5 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// What grows with time.
-const HISTORY: [&str; 6] = ["breakdowns", "call_payloads", "calls", "episodes", "journal_losses", "rollups"];
+const HISTORY: [&str; 8] =
+    ["breakdowns", "call_payloads", "calls", "episodes", "faults", "journal_losses", "rollups", "traits"];

@@ -111,6 +111,32 @@ fn every_setting_of_a_provider_can_be_given_on_spin() {
 }
 
 #[test]
+fn every_setting_of_an_outlet_is_the_ticks_on_spin_and_in_the_readme() {
+    let manifest = fs::read_to_string(root().join("spin.toml")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, tick) = manifest.split_once("[component.tick.variables]").unwrap();
+    let (tick, _) = tick.split_once("\n\n").unwrap();
+    let source = fs::read_to_string(root().join("shared/gateway/src/outlet.rs")).unwrap();
+    let (source, _) = source.split_once("#[cfg(test)]").unwrap();
+    let names = source.split('"').filter(|word| {
+        let is_name = word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        is_name && (word.starts_with("OTEL_") || word.starts_with("RECORDS_"))
+    });
+    let mut found = 0;
+    for name in names {
+        let small = name.to_ascii_lowercase();
+        assert!(manifest.contains(&format!("\n{small} = {{ default")), "{small} is no variable in spin.toml");
+        assert!(
+            tick.contains(&format!("\n{small} = \"{{{{ {small} }}}}\"")),
+            "{small} is not given to the tick"
+        );
+        assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+        found += 1;
+    }
+    assert!(found >= 10, "{found}");
+}
+
+#[test]
 fn the_openapi_document_lists_the_routes_there_are() {
     let text = fs::read_to_string(root().join("openapi.json")).unwrap();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();

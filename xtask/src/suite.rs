@@ -1,7 +1,7 @@
 //! Every test of the project, as steps that run in order and report at the end.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -243,6 +243,13 @@ const STEPS: &[Step] = &[
         work: oracles,
     },
     Step {
+        name: "collectors",
+        group: "sdk",
+        about: "Prometheus and a collector take what goes out",
+        needs: &[],
+        work: collectors,
+    },
+    Step {
         name: "sdk-node",
         group: "sdk",
         about: "the official JavaScript SDK against the gateway",
@@ -384,6 +391,73 @@ fn oracles(step: &str) -> Result<(), End> {
     Ok(())
 }
 
+fn collectors(step: &str) -> Result<(), End> {
+    let python = python()?;
+    let mut build = tools::cargo();
+    build.args(["build", "-p", "hypergate-tests", "--example", "watched"]);
+    process::run("watched", &mut build, "Its code is in tests/examples.")?;
+    let mut test = tools::command(&python);
+    test.arg("tests/collectors/out.py").env(
+        "HYPERGATE_WATCHED",
+        tools::root().join(format!("target/debug/examples/watched{}", std::env::consts::EXE_SUFFIX)),
+    );
+    let (prometheus, rotel) = (prometheus(), rotel(&python));
+    let found = [("HYPERGATE_PROMETHEUS", &prometheus), ("HYPERGATE_ROTEL", &rotel)];
+    test.envs(found.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?))));
+    finish(step, test)?;
+    let missing = [(prometheus, "Prometheus (Debian's package)"), (rotel, "Rotel (a wheel for Linux)")];
+    let missing: Vec<&str> =
+        missing.into_iter().filter(|(path, _)| path.is_none()).map(|(_, name)| name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(End::Skipped(format!("what there is here agrees, but there is no {}", missing.join(" and no "))))
+}
+
+/// The folder of Prometheus's programs, if they can be had. The package is unpacked: installed, it would start a server.
+fn prometheus() -> Option<PathBuf> {
+    if let Some(path) = tools::on_path("prometheus").filter(|_| tools::on_path("promtool").is_some()) {
+        return path.parent().map(Path::to_owned);
+    }
+    let folder = tools::root().join("target/prometheus");
+    let programs = folder.join("usr/bin");
+    if !programs.join("promtool").is_file() {
+        let (apt, dpkg) = (tools::on_path("apt-get")?, tools::on_path("dpkg-deb")?);
+        fs::create_dir_all(&folder).ok()?;
+        let apt = |words: &[&str]| {
+            let mut apt = Command::new(&apt);
+            apt.args(words).current_dir(&folder);
+            process::run("apt-get", &mut apt, "").is_ok()
+        };
+        // A list of packages that is old names files that are gone.
+        let mut is_there = apt(&["download", "prometheus"]);
+        is_there = is_there || (apt(&["update"]) && apt(&["download", "prometheus"]));
+        if !is_there {
+            return None;
+        }
+        let mut packages = fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path());
+        let package = packages.find(|path| path.extension().is_some_and(|ending| ending == "deb"))?;
+        let mut unpack = Command::new(dpkg);
+        unpack.arg("-x").arg(package).arg(&folder);
+        process::run("dpkg-deb", &mut unpack, "").ok()?;
+    }
+    programs.join("promtool").is_file().then_some(programs)
+}
+
+/// A collector for OpenTelemetry in a wheel, if there is one for this machine.
+fn rotel(python: &Path) -> Option<PathBuf> {
+    let mut install = tools::command(python);
+    install.args(["-m", "pip", "install", "--disable-pip-version-check", &format!("rotel=={ROTEL_VERSION}")]);
+    process::run("rotel", &mut install, "").ok()?;
+    let mut find = tools::command(python);
+    find.args([
+        "-c",
+        "import importlib.util as u; print(u.find_spec('rotel').submodule_search_locations[0])",
+    ]);
+    let path = PathBuf::from(process::output(&mut find)?).join("rotel-agent");
+    path.is_file().then_some(path)
+}
+
 fn python_test(step: &str, script: &str) -> Result<(), End> {
     let python = python()?;
     let mut test = tools::command(&python);
@@ -443,6 +517,7 @@ fn in_ci() -> bool {
 }
 
 const DENY_VERSION: &str = "0.20.2";
+const ROTEL_VERSION: &str = "0.0.1a15";
 
 #[cfg(test)]
 mod tests {
@@ -461,7 +536,7 @@ mod tests {
         let cases: [(&[&str], &[&str], &str); 4] = [
             (&[], &["fmt"], "fmt"),
             (&[], &["host-spin"], "build-spin spin-host host-spin"),
-            (&["sdk"], &[], "test build-workers oracles sdk-node sdk-python matrix"),
+            (&["sdk"], &[], "test build-workers oracles collectors sdk-node sdk-python matrix"),
             (&["native"], &["clippy"], "clippy"),
         ];
         for (groups, filters, expected) in cases {

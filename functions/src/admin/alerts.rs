@@ -298,13 +298,22 @@ pub(super) async fn create_change<H: Host>(incoming: &Incoming, host: &H) -> Ans
 /// the change undone.
 pub(super) async fn note_change<H: Host>(method: &str, parts: &[&str], host: &H) {
     let (what, tenant) = match parts {
-        ["tenants", tenant, "aliases" | "prices", ..] => (parts[2..].join("/"), *tenant),
+        // These are no settings.
+        ["baselines" | "changes" | "episodes" | "silences", ..]
+        | ["rules", "preview"]
+        | ["receivers", _, "deliveries" | "test", ..]
+        | ["receivers", _, "reports", _, "send"] => return,
+        ["tenants", tenant, "keys"] => ("an API key".to_owned(), *tenant),
+        ["tenants", tenant, rest @ ..] if !rest.is_empty() => (rest.join("/"), *tenant),
         ["tenants", tenant] => ("tenant".to_owned(), *tenant),
-        ["prices" | "rules", _, ..] => (parts.join("/"), ""),
         ["keys", _] => ("an API key".to_owned(), ""),
-        _ => return,
+        ["blocks", _] => ("a block".to_owned(), ""),
+        // One of them.
+        [list] => (format!("one of the {list}"), ""),
+        _ => (parts.join("/"), ""),
     };
     let how = match method {
+        "POST" => "was added",
         "PUT" => "was set",
         "PATCH" => "was changed",
         "DELETE" => "was removed",

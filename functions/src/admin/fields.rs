@@ -145,6 +145,11 @@ impl Query {
         query
     }
 
+    /// What a form says beside it.
+    pub(super) fn and(&mut self, form: &str) {
+        self.0.extend(Self::all(Some(form)).0);
+    }
+
     /// The format asked for.
     pub(super) fn format(query: Option<&str>) -> Option<String> {
         Self::all(query).text("format")

@@ -2,11 +2,14 @@
 
 mod alerts;
 mod baselines;
+mod blocks;
 mod csv;
 mod fields;
 mod identity;
 mod prices;
+mod prometheus;
 mod receivers;
+mod reports;
 mod rules;
 mod watch;
 
@@ -22,6 +25,10 @@ pub(crate) async fn answer<H: Host>(
     incoming: &Incoming,
     host: &H,
 ) -> Result<Response<Bytes>, Error> {
+    // What is asked with a POST there changes nothing.
+    if let Some(path) = path.strip_prefix("prometheus/api/v1/") {
+        return prometheus::answer(path, incoming, host).await;
+    }
     let wants_csv = csv::is_wanted(incoming)?;
     let answer = json_answer(path, incoming, host).await?;
     Ok(if wants_csv { csv::of(answer) } else { answer })
@@ -87,12 +94,27 @@ async fn find<H: Host>(parts: &[&str], incoming: &Incoming, host: &H) -> Result<
         ("DELETE", ["escalations", escalation]) => alerts::delete_escalation(escalation, host).await,
         ("GET", ["changes"]) => alerts::list_changes(incoming, host).await,
         ("POST", ["changes"]) => alerts::create_change(incoming, host).await,
+        ("GET", ["receivers", receiver, "reports"]) => reports::list_reports(receiver, host).await,
+        ("PUT", ["receivers", receiver, "reports", cadence]) => {
+            reports::put_report(receiver, cadence, incoming, host).await
+        }
+        ("DELETE", ["receivers", receiver, "reports", cadence]) => {
+            reports::delete_report(receiver, cadence, host).await
+        }
+        ("POST", ["receivers", receiver, "reports", cadence, "send"]) => {
+            reports::send_report(receiver, cadence, host).await
+        }
+        ("GET", ["reports", cadence]) => reports::preview_report(cadence, incoming, host).await,
         ("GET", ["receivers", receiver, "deliveries"]) => {
             receivers::list_deliveries(receiver, incoming, host).await
         }
         ("POST", ["receivers", receiver, "deliveries", delivery, "redeliver"]) => {
             receivers::redeliver(receiver, delivery, host).await
         }
+        ("GET", ["outlets"]) => watch::list_outlets(host).await,
+        ("GET", ["blocks"]) => blocks::list_blocks(incoming, host).await,
+        ("POST", ["blocks"]) => blocks::create_block(incoming, host).await,
+        ("DELETE", ["blocks", block]) => blocks::lift_block(block, incoming, host).await,
         ("GET", ["metrics"]) => watch::query_metrics(incoming, host).await,
         ("GET", ["baselines"]) => baselines::list_baselines(host).await,
         ("GET", ["baselines", name]) => baselines::find_baseline(name, host).await,

@@ -8,7 +8,7 @@ use gateway::{
     record::Outcome,
     store::{
         calls::{self, Filter},
-        rollups,
+        outlets, rollups,
     },
 };
 use http::Response;
@@ -73,6 +73,8 @@ pub(super) async fn list_calls<H: Host>(incoming: &Incoming, host: &H) -> Answer
         model: query.text("model"),
         trace_id: query.text("trace"),
         prompt_version: query.text("prompt_version"),
+        country: query.text("country"),
+        source: query.text("source"),
         tags: query.beginning("tag."),
         from_ms: query.time("from")?,
         to_ms: query.time("to")?,
@@ -121,6 +123,10 @@ pub(super) async fn find_call<H: Host>(id: &str, host: &H) -> Answer {
     Ok(json_response(200, &shown))
 }
 
+pub(super) async fn list_outlets<H: Host>(host: &H) -> Answer {
+    Ok(json_response(200, &list_of(outlets::list(host).await?)))
+}
+
 /// A page of a list, with where the next one begins if this one is full.
 pub(super) fn page<T: serde::Serialize>(data: Vec<T>, limit: i64, next: Option<(i64, String)>) -> Value {
     let is_full = data.len() as i64 == limit;
@@ -141,7 +147,8 @@ pub(super) fn limit(query: &mut Query) -> Result<i64, Error> {
 }
 
 /// What metrics can be taken from only, beside tags.
-const FILTERS: [&str; 10] = [
+const FILTERS: [&str; 11] = [
+    "country",
     "error",
     "key",
     "model",

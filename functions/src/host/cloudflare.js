@@ -38,8 +38,8 @@ function headerObject(lines) {
 const EMPTY = new Uint8Array(0);
 
 /**
- * Three values: the body's state (whole, too large, broken or unread), method, path, data centre and headers; the
- * body; the reader of one that is not read, because it is made of files.
+ * Three values: the body's state (whole, too large, broken or unread), method, path, data centre and country, and
+ * headers; the body; the reader of one that is not read, because it is made of files.
  */
 export async function readRequest(request, maxBytes) {
   let state = 'ok';
@@ -57,7 +57,8 @@ export async function readRequest(request, maxBytes) {
   }
   const { url } = request;
   const path = url.slice(url.indexOf('/', url.indexOf('://') + 3));
-  const head = `${state}\n${request.method}\n${path}\n${request.cf?.colo ?? ''}${headerLines(request.headers)}`;
+  const place = `${request.cf?.colo ?? ''} ${request.cf?.country ?? ''}`;
+  const head = `${state}\n${request.method}\n${path}\n${place}${headerLines(request.headers)}`;
   return [head, body, reader];
 }
 
@@ -487,6 +488,11 @@ export async function databaseBatch(env, statements) {
   const prepared = statements.map(([sql, ...params]) => env.DB.prepare(sql).bind(...params));
   const results = prepared.length === 1 ? [await prepared[0].all()] : await env.DB.batch(prepared);
   return JSON.stringify(results.map((result) => result.results ?? []));
+}
+
+/** How many bytes the database has. Its own functions for that may not be called. */
+export async function databaseSize(env) {
+  return (await env.DB.prepare('SELECT 1').run()).meta.size_after;
 }
 
 export async function keyValueGet(env, key) {

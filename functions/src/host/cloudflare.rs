@@ -104,7 +104,8 @@ struct Cloudflare {
     context: Option<Context>,
     /// Tells that the caller hung up.
     signal: JsValue,
-    region: OnceCell<String>,
+    /// Data centre and country, as far as they are known.
+    place: OnceCell<(String, String)>,
     /// What reads the body, where it is not read yet.
     unread: RefCell<Option<JsValue>>,
     statements: Cell<usize>,
@@ -124,7 +125,7 @@ impl Cloudflare {
             env,
             context,
             signal,
-            region: OnceCell::new(),
+            place: OnceCell::new(),
             unread: RefCell::default(),
             statements: Cell::new(0),
             memory: MEMORY.with(Rc::clone),
@@ -160,11 +161,10 @@ fn incoming(parts: JsValue, host: &Cloudflare) -> Result<Incoming, gateway::Erro
     let unreadable = || gateway::Error::BodyBroken;
     let mut lines = head.splitn(5, '\n');
     let mut line = || lines.next().unwrap_or_default();
-    let (state, method, path, region) = (line(), line(), line(), line());
-    if !region.is_empty() {
-        // Set once a request, before anything asks.
-        let _ = host.region.set(region.to_owned());
-    }
+    let (state, method, path, place) = (line(), line(), line(), line());
+    let (region, country) = place.split_once(' ').unwrap_or((place, ""));
+    // Set once a request, before anything asks.
+    let _ = host.place.set((region.to_owned(), country.to_owned()));
     let body = match state {
         "ok" => Ok(body),
         "unread" => {
@@ -250,6 +250,12 @@ impl Database for Cloudflare {
         let rows = database_batch(&self.env, list).await.map_err(|error| port_error("database", &error))?;
         let rows = rows.as_string().unwrap_or_default();
         serde_json::from_str(&rows).map_err(|error| PortError::new("database", error))
+    }
+
+    async fn size_bytes(&self) -> Result<i64, PortError> {
+        self.statements.set(self.statements.get() + 1);
+        let bytes = database_size(&self.env).await.map_err(|error| port_error("database", &error))?;
+        bytes.as_f64().map(|bytes| bytes as i64).ok_or_else(|| PortError::new("database", "no size"))
     }
 
     fn statements(&self) -> usize {
@@ -431,6 +437,10 @@ impl Receive for Cloudflare {
 }
 
 impl Host for Cloudflare {
+    const ADDRESS_HEADER: &'static str = "cf-connecting-ip";
+    /// On the free plan, and on the paid one.
+    const DATABASE_LIMITS_MB: &'static [i64] = &[500, 10_000];
+
     fn config(&self) -> Rc<Config> {
         config(self).expect("every event begins by reading the settings")
     }
@@ -440,7 +450,11 @@ impl Host for Cloudflare {
     }
 
     fn region(&self) -> Option<String> {
-        self.region.get().cloned()
+        self.place.get().map(|(region, _)| region.clone()).filter(|region| !region.is_empty())
+    }
+
+    fn country(&self) -> Option<String> {
+        self.place.get().map(|(_, country)| country.clone()).filter(|country| !country.is_empty())
     }
 
     fn log(&self, line: &str) {
@@ -506,6 +520,8 @@ extern "C" {
     fn version_id(env: &JsValue) -> Option<String>;
     #[wasm_bindgen(js_name = databaseBatch, catch)]
     async fn database_batch(env: &JsValue, statements: js_sys::Array) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = databaseSize, catch)]
+    async fn database_size(env: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = keyValueGet, catch)]
     async fn key_value_get(env: &JsValue, key: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = keyValuePut, catch)]

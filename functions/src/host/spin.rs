@@ -634,6 +634,10 @@ fn method_name(method: &Method) -> &str {
 }
 
 impl Host for Spin {
+    const ADDRESS_HEADER: &'static str = "spin-client-addr";
+    /// As large as the disk.
+    const DATABASE_LIMITS_MB: &'static [i64] = &[];
+
     fn config(&self) -> Rc<Config> {
         self.config.clone()
     }
@@ -643,6 +647,10 @@ impl Host for Spin {
     }
 
     fn region(&self) -> Option<String> {
+        None
+    }
+
+    fn country(&self) -> Option<String> {
         None
     }
 

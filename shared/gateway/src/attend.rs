@@ -4,12 +4,14 @@
 use hypercare::{
     attention::{self, Decision, Episode, Habits, Receiver, Situation, Telling, decide},
     change::{self, Change, Numbers, WINDOW_MS},
+    detect::load::{Segment, words, worse_segments},
     escalation::Policy,
     group,
     hours::Zone,
     inhibit::Dependence,
-    notice::{Kind, Notice},
-    rule::Severity,
+    measure::Measure,
+    notice::{Kind, Notice, name_of},
+    rule::{self, Rule, Severity},
     silence::{Silence, parse_matchers},
     time::{MINUTE_MS, minute_of},
 };
@@ -24,6 +26,7 @@ use crate::{
             Member, NewNotice, Share, StoredPolicy, StoredSilence,
         },
         changes::{self, Compared, Side},
+        watched,
     },
 };
 
@@ -93,9 +96,12 @@ async fn associate<H: Host>(
         .map(|live| Found::of(&changes, &live.id, &live.tenant_id, &live.route, live.opened_ms))
         .collect();
     let compared = compare(host, &found).await?;
+    let parts = worse_parts(host, &first).await?;
     let mut noted = Vec::new();
     for (live, found) in first.iter_mut().zip(&found) {
-        let facts = found.facts(&compared);
+        let mut facts = found.facts(&compared);
+        let worse = parts.iter().filter(|(id, _)| *id == live.id);
+        facts.extend(worse.map(|(_, words)| ("Associated with".to_owned(), words.clone())));
         let added = |text: &mut Option<String>, place: &str| {
             let mut notice: Value = serde_json::from_str(text.as_deref()?).ok()?;
             let list = notice.pointer_mut(place)?.as_array_mut()?;
@@ -110,6 +116,52 @@ async fn associate<H: Host>(
         }
     }
     Ok(noted)
+}
+
+/// Which parts of the calls fail more than the others, for alerts on errors: the episode, and a few words.
+async fn worse_parts(host: &impl Database, first: &[&mut Live]) -> Result<Vec<(String, String)>, Error> {
+    let is_about_errors = |live: &&&mut Live| {
+        let notice = live.notice.as_deref().or(live.end_notice.as_deref());
+        let notice: Option<Value> = notice.and_then(|notice| serde_json::from_str(notice).ok());
+        let facts = notice.as_ref().and_then(|notice| notice.get("facts")?.as_array());
+        let name = name_of(Measure::ErrorShare);
+        !live.labels.contains("\"part\"")
+            && facts.is_some_and(|facts| facts.iter().any(|fact| fact[0].as_str() == Some(&*name)))
+    };
+    let times: Vec<_> = first
+        .iter()
+        .filter(is_about_errors)
+        .map(|live| (live.id.clone(), live.tenant_id.clone(), live.opened_ms - PARTS_MS, live.opened_ms))
+        .collect();
+    if times.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = watched::parts_of(host, times.iter().cloned()).await?;
+    let rule = Rule { threshold: LEAST_DIFFERENCE, min_count: LEAST_CALLS, ..rule::on_errors() };
+    let mut worse = Vec::new();
+    for (id, ..) in times {
+        let (mut segments, mut all) = (Vec::<Segment>::new(), (0, 0));
+        for part in found.iter().filter(|part| part.side == id) {
+            if part.part.is_empty() {
+                all = (all.0 + part.errors, all.1 + part.calls);
+                continue;
+            }
+            // Of everybody's, if the alert is nobody's.
+            match segments.iter_mut().find(|segment| segment.name == part.part) {
+                Some(known) => (known.bad, known.calls) = (known.bad + part.errors, known.calls + part.calls),
+                None => {
+                    segments.push(Segment { name: part.part.clone(), bad: part.errors, calls: part.calls });
+                }
+            }
+        }
+        let named = worse_segments(&rule, &segments, all);
+        let named = named.iter().take(MOST_PARTS).filter_map(|(name, _)| {
+            let segment = segments.iter().find(|segment| segment.name == *name)?;
+            Some((id.clone(), words(segment, all)))
+        });
+        worse.extend(named);
+    }
+    Ok(worse)
 }
 
 /// The changes an episode is associated with.
@@ -355,6 +407,12 @@ fn end(group: &Ended, attended: &mut Attended, now_ms: i64) {
 
 /// How much before a change it is compared with what came after.
 const COMPARED_MS: i64 = 30 * MINUTE_MS;
+/// Over how long before an alert its calls are compared with each other.
+const PARTS_MS: i64 = 15 * MINUTE_MS;
+/// Of how many of them it takes notice, by how much they must differ, and how many are named.
+const LEAST_CALLS: i64 = 20;
+const LEAST_DIFFERENCE: f64 = 0.02;
+const MOST_PARTS: usize = 3;
 /// How many changes of an hour are considered.
 const MOST_CHANGES: i64 = 100;
 /// How long back it is looked for what depends on which provider.

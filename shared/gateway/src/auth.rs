@@ -12,7 +12,7 @@ use llm::operation::realtime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Host, payload,
+    Error, Host, origin, payload,
     price::Override,
     secret::{hex, is_key_shaped, same},
     store,
@@ -37,6 +37,10 @@ pub struct Caller {
     pub payload_cap_bytes: usize,
     /// Prices in place of the list prices, the tenant's and everybody's.
     pub prices: Vec<Override>,
+    /// Until when the key is refused, unix milliseconds.
+    pub blocked_ms: Option<i64>,
+    /// The networks from which it is refused, and until when.
+    pub blocked_sources: Vec<(String, i64)>,
 }
 
 /// The caller of a request to the model routes.
@@ -65,7 +69,24 @@ pub async fn authenticate<H: Host, B>(
     if caller.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
         return Err(Error::KeyExpired);
     }
+    if let Some(until_ms) = caller.blocked_ms.filter(|until_ms| now_ms < *until_ms) {
+        return Err(Error::Blocked { caller, is_network: false, until_ms });
+    }
+    if !caller.blocked_sources.is_empty()
+        && let Some(source) = origin::source(host, request.headers())
+        && let Some((_, until_ms)) =
+            caller.blocked_sources.iter().find(|(blocked, until_ms)| *blocked == source && now_ms < *until_ms)
+    {
+        return Err(Error::Blocked { until_ms: *until_ms, caller: caller.clone(), is_network: true });
+    }
     Ok(caller)
+}
+
+/// What tells the key of a request that was refused for it from others: the beginning of its hash.
+pub(crate) fn tried<H: Host, B>(host: &H, request: &Request<B>) -> Option<String> {
+    let config = host.config();
+    let hash = config.secrets.as_ref()?.key_hash(credential(request)?);
+    Some(hex(&hash[..TRIED_BYTES]))
 }
 
 async fn look_up<H: Host>(host: &H, hash: &str, now_ms: i64, epoch: u64) -> Result<Option<Caller>, Error> {
@@ -79,7 +100,7 @@ async fn look_up<H: Host>(host: &H, hash: &str, now_ms: i64, epoch: u64) -> Resu
         Ok(None) => {}
         Err(error) => host.log(&format!("identity cache: passed over: {error}")),
     }
-    let found = store::identity::find_caller(host, hash).await.map_err(Error::IdentityUnavailable)?;
+    let found = store::identity::find_caller(host, hash, now_ms).await.map_err(Error::IdentityUnavailable)?;
     if let Some(caller) = found.as_ref().filter(|_| epoch == host.memory().epoch()) {
         let value = serde_json::to_vec(caller).expect("a caller is JSON");
         if let Err(error) = host.put(&key, Bytes::from(value), now_ms + CACHE_MS).await {
@@ -154,7 +175,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn cache_key(hash: &str) -> String {
-    format!("caller/2/{hash}")
+    format!("caller/3/{hash}")
 }
 
 /// How long an isolate believes what it knows of a key.
@@ -162,6 +183,8 @@ pub const MEMORY_MS: i64 = 30_000;
 
 /// How long an isolate believes that a key is unknown; short, for a key may be made any moment.
 pub const UNKNOWN_MS: i64 = 5_000;
+
+const TRIED_BYTES: usize = 6;
 
 /// How long the cache keeps a key.
 pub const CACHE_MS: i64 = 60_000;

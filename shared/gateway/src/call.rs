@@ -23,6 +23,7 @@ use crate::{
     guard::Guard,
     live::Live,
     objects::PROVIDER,
+    origin,
     payload::Capture,
     plan::{self, Choice},
     ports::{Body, FetchError, Fetched, ForwardError, Limits},
@@ -121,16 +122,19 @@ pub async fn call<H: Host>(
 /// A record begins. `route` is the path's template.
 pub(crate) fn begin<H: Host>(host: &H, headers: &HeaderMap, operation: &str, route: &str) -> Draft {
     let started_ms = host.now_ms();
+    let (trace_id, parent_span_id) = trace::incoming(headers).unzip();
     let mut draft = Draft::begin(Opening {
         id: host.memory().new_id("call_", started_ms, host),
         operation,
         route,
-        trace_id: trace::incoming_id(headers).unwrap_or_else(|| trace::new_id(host)),
+        trace_id: trace_id.unwrap_or_else(|| trace::new_id(host)),
+        parent_span_id,
         started_ms,
         region: host.region(),
         release: &host.config().release,
     });
     draft.tagged(tags::read(headers));
+    draft.comes_from(host.country(), origin::source(host, headers));
     draft
 }
 
@@ -165,6 +169,9 @@ async fn serve<H: Host>(
     let caller = match auth::authenticate(host, incoming, draft.started_ms()).await {
         Ok(caller) => caller,
         Err(error) => {
+            if error.status() == StatusCode::UNAUTHORIZED {
+                draft.tried(auth::tried(host, incoming));
+            }
             // What a stranger asked for, where it takes little to see.
             if let Ok(body) = incoming.body().as_ref()
                 && operation.form().is_none()
@@ -613,7 +620,7 @@ async fn outgoing<H: Host>(
     if !call.operation.sorts_betas() {
         outgoing.sort_betas(call.headers, provider);
     }
-    let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), host)).ok();
+    let parent = HeaderValue::from_str(&trace::parent(draft.trace_id(), draft.id(), draft.attempts())).ok();
     for request in std::iter::once(&mut outgoing.request).chain(&mut outgoing.more) {
         let headers = request.headers_mut();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -691,12 +698,18 @@ pub(crate) fn stamp(headers: &mut HeaderMap, draft: &Draft, operation: &dyn Oper
 pub(crate) fn refuse<S, H: Host>(
     host: &H,
     operation: &dyn Operation,
-    draft: Draft,
+    mut draft: Draft,
     refusal: Refusal,
 ) -> Reply<S> {
     let Refusal { error, mut headers } = refusal;
+    if let Error::Upstream { error, .. } = &error {
+        draft.failed(error);
+    }
     if let Some(cause) = error.cause() {
         host.log(&format!("{}: {}: {cause}", draft.id(), error.code()));
+    }
+    if let Error::Blocked { caller, .. } = &error {
+        draft.caller(&caller.tenant_id, &caller.key_id);
     }
     // The wait may be told in the body only; callers look for it in the header.
     if let Error::Upstream { error: UpstreamError { retry_after_ms: Some(wait_ms), .. }, .. } = &error {

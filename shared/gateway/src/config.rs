@@ -3,7 +3,7 @@
 use hypercare::notify::Allowed;
 use llm::kept;
 
-use crate::{ports::Limits, secret::Secrets};
+use crate::{outlet::Outlets, ports::Limits, secret::Secrets};
 
 /// What a deployment can set. Provider keys are looked up when a call needs them, so that a provider
 /// nobody uses costs nothing.
@@ -31,6 +31,10 @@ pub struct Config {
     pub session_ms: i64,
     /// `MAX_RETRY_WAIT_MS`: a provider that asks for a longer wait is not tried again by this call.
     pub max_retry_wait_ms: i64,
+    /// `CLIENT_ADDRESS_HEADER`: where a proxy before the gateway says, last in it, whom it had a request from.
+    pub client_address_header: Option<String>,
+    /// `DATABASE_LIMIT_MB`: how large the database may become.
+    pub database_limit_mb: Option<i64>,
     /// `HEARTBEAT_URL`: asked for after each tick that did all its work.
     pub heartbeat_url: Option<String>,
     /// `CLOUD_FILES`: what callers may have read with the gateway's own identity in a cloud.
@@ -42,6 +46,8 @@ pub struct Config {
     pub allowed_receivers: Allowed,
     /// `RECEIVER_DNS`: a resolver that answers in JSON over https, asked what a receiver's name stands for.
     pub receiver_dns: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, `RECORDS_URL` and what belongs to them: where records go besides the database.
+    pub outlets: Outlets,
 }
 
 impl Config {
@@ -65,6 +71,7 @@ impl Config {
         if receiver_dns.as_ref().is_some_and(|url| !url.starts_with("https://") || url.contains(['?', '#'])) {
             return Err("RECEIVER_DNS must be an https URL without a query".to_owned());
         }
+        let release = lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         let places = lookup("CLOUD_FILES").unwrap_or_default();
         let places = places.split(',').map(str::trim).filter(|place| !place.is_empty()).map(str::to_owned);
         let cloud_files: Vec<String> = places.collect();
@@ -93,9 +100,14 @@ impl Config {
             session_idle_ms: number("SESSION_IDLE_MS", 300_000, 100..=3_600_000)?,
             session_ms: number("SESSION_MS", 3_600_000, 100..=86_400_000)?,
             max_retry_wait_ms: number("MAX_RETRY_WAIT_MS", 2_000, 0..=60_000)?,
+            client_address_header: lookup("CLIENT_ADDRESS_HEADER").map(|name| name.to_ascii_lowercase()),
+            database_limit_mb: lookup("DATABASE_LIMIT_MB")
+                .map(|_| number("DATABASE_LIMIT_MB", 0, 1..=100_000_000))
+                .transpose()?,
             heartbeat_url: lookup("HEARTBEAT_URL"),
+            outlets: Outlets::read(&lookup, &release)?,
             cloud_files,
-            release: lookup("RELEASE").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            release,
             receiver_dns,
             allowed_receivers: Allowed::parse(&lookup("ALLOW_LOCAL_RECEIVERS").unwrap_or_default()),
         })
@@ -141,6 +153,7 @@ mod tests {
             ("IDLE_TIMEOUT_MS", "0"),
             ("ANSWER_TIMEOUT_MS", "1e9"),
             ("MAX_RETRY_WAIT_MS", "3600000"),
+            ("DATABASE_LIMIT_MB", "0"),
             ("HYPERGATE_SECRET", "short"),
             ("RECEIVER_DNS", "http://dns.example/"),
             ("CLOUD_FILES", "gs://a/, *"),

@@ -76,9 +76,21 @@ pub struct TestResult {
 pub async fn test<H: Host>(host: &H, receiver_id: &str, now_ms: i64) -> Result<TestResult, Error> {
     let unknown = || Error::NotFound(format!("receiver {receiver_id}"));
     let receiver = receivers::find(host, receiver_id).await?.ok_or_else(unknown)?;
-    check_enabled(&receiver)?;
+    send_once(host, &receiver, &Notice::test(&receiver.name, now_ms), now_ms).await
+}
+
+/// Sends a receiver what somebody wants to see arrive, at once and once.
+pub async fn send_once<H: Host>(
+    host: &H,
+    receiver: &receivers::Stored,
+    notice: &Notice,
+    now_ms: i64,
+) -> Result<TestResult, Error> {
+    let receiver_id = &receiver.id;
+    let unknown = || Error::NotFound(format!("receiver {receiver_id}"));
+    check_enabled(receiver)?;
     let id = host.memory().new_id("test_", now_ms, host);
-    let notice = serde_json::to_string(&Notice::test(&receiver.name, now_ms)).expect("a notice is JSON");
+    let notice = serde_json::to_string(notice).expect("a notice is JSON");
     let claimed =
         outbox::claim_test(host, &id, receiver_id, &notice, now_ms, LEASE_MS).await?.ok_or_else(unknown)?;
     attempt_one(host, &claimed).await

@@ -112,15 +112,20 @@ pub async fn act<H: Host>(
 }
 
 /// Takes in what others report.
-pub async fn receive(db: &impl Database, reported: &[Inbound], now_ms: i64) -> Result<(), Error> {
-    let received: Vec<Received> = reported.iter().map(|one| received(one, now_ms)).collect();
+pub async fn receive(
+    db: &impl Database,
+    reported: &[Inbound],
+    resolve_minutes: i64,
+    now_ms: i64,
+) -> Result<(), Error> {
+    let received: Vec<Received> = reported.iter().map(|one| received(one, resolve_minutes, now_ms)).collect();
     if received.is_empty() {
         return Ok(());
     }
     Ok(alerts::receive(db, &received, now_ms).await?)
 }
 
-fn received(reported: &Inbound, now_ms: i64) -> Received {
+fn received(reported: &Inbound, resolve_minutes: i64, now_ms: i64) -> Received {
     let opened_ms = reported.starts_ms.or(reported.ended_ms).unwrap_or(now_ms);
     let id = episode_id(&reported.fingerprint, opened_ms);
     let firing = reported.firing(&id, opened_ms);
@@ -140,6 +145,7 @@ fn received(reported: &Inbound, now_ms: i64) -> Received {
         source: reported.source.clone(),
         opened_ms,
         ended_ms: reported.ended_ms,
+        expires_ms: reported.expires_ms(now_ms, resolve_minutes),
         notice: json!(firing).to_string(),
         end_notice: end.to_string(),
     }

@@ -1,10 +1,12 @@
 //! Every refusal, once: its status, its stable code, and a sentence that says what to do.
 
+use std::rc::Rc;
+
 use http::StatusCode;
-use hypercare::FieldError;
+use hypercare::{FieldError, time::rfc3339};
 use llm::UpstreamError;
 
-use crate::ports::PortError;
+use crate::{auth::Caller, ports::PortError};
 
 /// Why a request was refused or failed. `Display` is for the caller; the cause is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,20 @@ pub enum Error {
     /// The rest of the request did not come.
     #[error("Nothing more of the request's body came for too long. Send it again.")]
     BodySilent,
+    /// Who calls is refused for a while.
+    #[error(
+        "{} until {}. Ask the gateway's operator.",
+        if *.is_network { "Calls from this network are blocked" } else { "This API key is blocked" },
+        rfc3339(*.until_ms)
+    )]
+    Blocked {
+        /// Who it is.
+        caller: Rc<Caller>,
+        /// Whether that is for the network, not the key.
+        is_network: bool,
+        /// Until when, unix milliseconds.
+        until_ms: i64,
+    },
     /// A field of an admin request is wrong.
     #[error("{message}")]
     Field {
@@ -152,7 +168,7 @@ impl Error {
                 StatusCode::UNAUTHORIZED
             }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::Blocked { .. } | Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
             // To the caller a provider that is not set up is one there is not.
             Self::ModelUnknown(_)
             | Self::NotFound(_)
@@ -178,6 +194,7 @@ impl Error {
             Self::BodyBroken => "body_broken",
             Self::BodySilent => "body_timeout",
             Self::BodyTooLarge { .. } | Self::UploadTooLarge { .. } => "body_too_large",
+            Self::Blocked { .. } => "blocked",
             Self::Conflict(_) => "conflict",
             Self::Field { .. } => "invalid_field",
             Self::HungUp => "caller_hung_up",

@@ -17,6 +17,8 @@ pub use crate::store::rollups::Grain;
 /// What results may be told apart by, and taken from only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dimension {
+    /// The country the call came from.
+    Country,
     /// The stable code of what went wrong.
     Error,
     /// The key that was called with.
@@ -75,7 +77,8 @@ impl Dimension {
 }
 
 /// Words and columns.
-const NAMED: [(&str, &str, Dimension); 10] = [
+const NAMED: [(&str, &str, Dimension); 11] = [
+    ("country", "country", Dimension::Country),
     ("error", "error_type", Dimension::Error),
     ("key", "key_id", Dimension::Key),
     ("model", "model", Dimension::Model),
@@ -282,7 +285,7 @@ pub(crate) fn field(field: &'static str, message: impl Into<String>) -> Error {
 }
 
 /// Counts that are shown as they are.
-const COUNTS: [&str; 25] = [
+const COUNTS: [&str; 26] = [
     "aborted",
     "audio_input_tokens",
     "audio_output_tokens",
@@ -294,6 +297,7 @@ const COUNTS: [&str; 25] = [
     "calls",
     "client_errors",
     "cost_microusd",
+    "denied",
     "errors",
     "fallbacks",
     "image_input_tokens",

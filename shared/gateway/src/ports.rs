@@ -77,6 +77,16 @@ pub trait Database {
     /// How many statements were run so far through this, those that failed included: some hosts bound what an
     /// invocation may run.
     fn statements(&self) -> usize;
+
+    /// How many bytes the database has, free ones within it included. It costs one statement.
+    fn size_bytes(&self) -> impl Future<Output = Result<i64, PortError>> {
+        async {
+            let sql = "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()";
+            let rows = self.batch(vec![Statement::new(sql, [])]).await?;
+            let bytes = rows.first().and_then(|rows| rows.first()).and_then(|row| row["bytes"].as_i64());
+            bytes.ok_or_else(|| PortError::new("database", "no size"))
+        }
+    }
 }
 
 /// Runs one statement and reads its rows as `T`.
@@ -247,12 +257,19 @@ pub trait Fetch {
 
 /// All of it, for one request.
 pub trait Host: Clock + Random + Settings + Database + KeyValue + Fetch + Receive + Signer {
+    /// The header in which the host, last in it, says the address a request comes from.
+    const ADDRESS_HEADER: &'static str;
+    /// How large, in MB, the database can become on one plan or another, the smallest first; nothing where only the
+    /// disk is a limit.
+    const DATABASE_LIMITS_MB: &'static [i64];
     /// The settings, read once.
     fn config(&self) -> Rc<Config>;
     /// What this isolate remembers. On a host that keeps nothing between requests it is always empty.
     fn memory(&self) -> &Memory;
     /// Where this runs: a data centre's code, where the host knows it.
     fn region(&self) -> Option<String>;
+    /// The country a request comes from, in two letters, where the host knows it.
+    fn country(&self) -> Option<String>;
     /// A line for the operator.
     fn log(&self, line: &str);
 }

@@ -57,11 +57,11 @@ pub async fn render<H: Host>(host: &H, now_ms: i64) -> Result<String, Error> {
     page.family("hypergate_series_cut", "gauge", help);
     page.sample("hypergate_series_cut", &[], i64::from(is_cut));
     page.family(
-        "hypergate_uncounted_minutes",
+        "hypergate_uncounted_buckets",
         "gauge",
         "Minutes with calls that are not in these numbers yet.",
     );
-    page.sample("hypergate_uncounted_minutes", &[], health.backlog.dirty_minutes);
+    page.sample("hypergate_uncounted_buckets", &[], health.backlog.dirty_minutes);
     page.family("hypergate_alerts_firing", "gauge", "Open alert episodes.");
     for firing in &health.firing {
         let labels = [("rule_id", firing.rule_id.as_str()), ("severity", &firing.severity)];
@@ -196,16 +196,13 @@ impl Page {
 
     fn histogram(&mut self, name: &str, labels: &[(&str, &str)], spread: &Spread) {
         let bucket_name = format!("{name}_bucket");
-        for ms in BOUNDS_MS {
-            // The bound of the bucket the round number lies in, so that the count is exact.
-            let bucket = histogram::bucket(ms);
+        for (bucket, le) in bounds() {
             let below: u64 = spread
                 .histogram
                 .buckets()
                 .filter(|(other, _)| *other <= bucket)
                 .map(|(_, count)| count)
                 .sum();
-            let le = format!("{:.4}", histogram::bound_ms(bucket) / 1000.0);
             self.sample(&bucket_name, &[labels, &[("le", &le)]].concat(), below);
         }
         let count = spread.histogram.count();
@@ -219,13 +216,22 @@ impl Page {
     }
 }
 
+/// The buckets up to which a histogram is shown, each with its bound: that of the bucket a round number lies in, so that
+/// the count is exact.
+pub(crate) fn bounds() -> impl Iterator<Item = (u16, String)> {
+    BOUNDS_MS.into_iter().map(|ms| {
+        let bucket = histogram::bucket(ms);
+        (bucket, format!("{:.4}", histogram::bound_ms(bucket) / 1000.0))
+    })
+}
+
 /// A label's value, as the format wants it.
 fn escape(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
 /// Counters: their names, what they are, and the counts they show.
-const COUNTERS: [(&str, &str, &str); 10] = [
+pub(crate) const COUNTERS: [(&str, &str, &str); 9] = [
     ("hypergate_streams_total", "Streamed calls", "streams"),
     (
         "hypergate_streams_without_usage_total",
@@ -233,11 +239,6 @@ const COUNTERS: [(&str, &str, &str); 10] = [
         "without_usage",
     ),
     ("hypergate_calls_without_cost_total", "Calls whose price is not known", "without_cost"),
-    (
-        "hypergate_overhead_milliseconds_total",
-        "Time that was not spent waiting for providers",
-        "overhead_sum_ms",
-    ),
     ("hypergate_cache_hits_total", "Calls answered from the cache", "cache_hits"),
     ("hypergate_cache_misses_total", "Calls looked up in the cache in vain", "cache_misses"),
     ("hypergate_limited_calls_total", "Calls refused here because there were too many", "limited_here"),
@@ -250,7 +251,7 @@ const COUNTERS: [(&str, &str, &str); 10] = [
     ("hypergate_fallbacks_total", "Calls whose tries went to more than one target", "fallbacks"),
 ];
 /// Histograms: their names, what they are, and which of the spreads they show.
-const HISTOGRAMS: [(&str, &str, usize); 5] = [
+pub(crate) const HISTOGRAMS: [(&str, &str, usize); 5] = [
     ("hypergate_call_duration_seconds", "From the first byte in to the last byte out", 0),
     ("hypergate_call_overhead_seconds", "What of that was not spent waiting for providers", 1),
     ("hypergate_call_time_to_first_chunk_seconds", "Until the first bytes of a stream went out", 2),
@@ -262,8 +263,8 @@ const HISTOGRAMS: [(&str, &str, usize); 5] = [
     ),
 ];
 const SINCE_MIDNIGHT: &str = "Since midnight UTC.";
-const LABELS: [&str; 4] = ["tenant_id", "route", "provider_name", "model"];
-const TOKENS: [&str; 10] = [
+pub(crate) const LABELS: [&str; 4] = ["tenant_id", "route", "provider_name", "model"];
+pub(crate) const TOKENS: [&str; 10] = [
     "input",
     "cache_read_input",
     "cache_write_input",

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use hypercare::detect::{Pace, wait_ms};
-use llm::{ServiceTier, Usage, relay::Summary};
+use hypercare::detect::{Pace, errors::template, wait_ms};
+use llm::{ServiceTier, UpstreamError, Usage, relay::Summary};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -45,6 +45,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// Stable code of what went wrong.
     pub error_type: Option<String>,
+    /// What the provider said went wrong, without what differs from call to call.
+    pub error_template: Option<String>,
     /// Unix milliseconds.
     pub started_ms: i64,
     /// From when the request was read until its last byte was handed over to be sent.
@@ -110,10 +112,18 @@ pub struct Record {
     pub cache_status: String,
     /// Data centre, where the host knows it.
     pub region: Option<String>,
+    /// Where the call came from: a country's two letters, where the host knows it.
+    pub country: Option<String>,
+    /// Keyed hash of the caller's network.
+    pub source: Option<String>,
+    /// Of a call refused for its key: the beginning of the key's hash.
+    pub tried: Option<String>,
     /// What was deployed.
     pub release: String,
     /// W3C trace id.
     pub trace_id: String,
+    /// The span of the caller's that this is part of, where it said so.
+    pub parent_span_id: Option<String>,
     /// The version of its prompt, as the caller says.
     pub prompt_version: Option<String>,
     /// What the caller says the call is for.
@@ -199,6 +209,8 @@ pub struct Opening<'a> {
     pub route: &'a str,
     /// W3C trace id.
     pub trace_id: String,
+    /// The span of the caller's that this is part of, where it said so.
+    pub parent_span_id: Option<String>,
     /// Unix milliseconds.
     pub started_ms: i64,
     /// Where this runs.
@@ -236,6 +248,7 @@ impl Draft {
             status: 0,
             outcome: Outcome::Error,
             error_type: None,
+            error_template: None,
             started_ms: opening.started_ms,
             duration_ms: 0,
             upstream_first_byte_ms: None,
@@ -268,8 +281,12 @@ impl Draft {
             stream: false,
             cache_status: "none".to_owned(),
             region: opening.region,
+            country: None,
+            source: None,
+            tried: None,
             release: opening.release.to_owned(),
             trace_id: opening.trace_id,
+            parent_span_id: opening.parent_span_id,
             prompt_version: None,
             tags: None,
             payload: None,
@@ -309,6 +326,17 @@ impl Draft {
         self.record.key_id = key_id.to_owned();
     }
 
+    /// Where the call comes from.
+    pub fn comes_from(&mut self, country: Option<String>, source: Option<String>) {
+        self.record.country = country;
+        self.record.source = source;
+    }
+
+    /// The key it is refused for.
+    pub fn tried(&mut self, hash: Option<String>) {
+        self.record.tried = hash;
+    }
+
     /// What the caller says the call is for.
     pub fn tagged(&mut self, tags: Tags) {
         self.record.prompt_version = tags.prompt_version;
@@ -345,6 +373,11 @@ impl Draft {
         self.record.provider_name = provider.telemetry_name.to_owned();
         self.record.target_model = short(&attempt.model);
         self.record.attempts.push(Attempt { model: self.record.target_model.clone(), ..attempt });
+    }
+
+    /// What the provider said went wrong.
+    pub fn failed(&mut self, error: &UpstreamError) {
+        self.record.error_template = Some(short(&template(&error.message))).filter(|said| !said.is_empty());
     }
 
     /// The target that was tried was turned to, whatever became of it.
@@ -398,6 +431,9 @@ impl Draft {
 
     /// A stream ended, well or not. The caller saw its status either way.
     pub fn finish_stream(mut self, now_ms: i64, summary: Summary) -> Record {
+        if let Some(error) = &summary.error {
+            self.failed(error);
+        }
         let failure = summary.error.as_ref().map(|error| error.class);
         self.record.error_type = failure.map(|class| class.code().to_owned());
         let outcome = match failure {
@@ -553,6 +589,7 @@ mod tests {
             id: "call_1".to_owned(),
             route: "/v1/audio/speech",
             trace_id: String::new(),
+            parent_span_id: None,
             started_ms: 1_795_435_200_000,
             region: None,
             release: "test",
@@ -586,6 +623,40 @@ mod tests {
             let record = record("gpt-4.1", Usage { provider_cost_microusd: said, ..usage });
             assert_eq!((record.cost_microusd, record.price_version.as_str()), (cost, version), "{said:?}");
         }
+    }
+
+    #[test]
+    fn what_a_provider_said_is_kept_without_what_differs_from_call_to_call() {
+        let mut draft = Draft::begin(Opening {
+            operation: "chat",
+            id: "call_1".to_owned(),
+            route: "/v1/chat/completions",
+            trace_id: String::new(),
+            parent_span_id: None,
+            started_ms: 0,
+            region: None,
+            release: "test",
+        });
+        let said = "Rate limit of org-4711 reached for \"secret words\". Retry in 20s.";
+        draft.failed(&UpstreamError::new(llm::ErrorClass::Rate, said));
+        let record = draft.finish_whole(1, 429, Some("rate_limited"), Summary::default(), b"");
+        assert_eq!(
+            record.error_template.as_deref(),
+            Some("rate limit of <id> reached for <text> retry in <id>")
+        );
+        let draft = Draft::begin(Opening {
+            operation: "chat",
+            id: "call_2".to_owned(),
+            route: "/v1/chat/completions",
+            trace_id: String::new(),
+            parent_span_id: None,
+            started_ms: 0,
+            region: None,
+            release: "test",
+        });
+        let error = Some(UpstreamError::new(llm::ErrorClass::Overloaded, "Overloaded"));
+        let record = draft.finish_stream(1, Summary { error, ..Summary::default() });
+        assert_eq!(record.error_template.as_deref(), Some("overloaded"));
     }
 
     #[test]

@@ -158,9 +158,9 @@ pub struct Preview {
 /// An alert there would have been.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Told {
-    /// Whose calls; none for the gateway as a whole.
+    /// Whose calls; none if it is no one tenant's.
     pub tenant_id: Option<String>,
-    /// Which route; none for the gateway as a whole.
+    /// Which route, or what else the rule looks at one by one; none for the gateway as a whole.
     pub route: Option<String>,
     /// When it would have fired, unix milliseconds.
     pub fired_ms: i64,
@@ -175,7 +175,7 @@ pub struct Told {
 }
 
 /// Runs a rule over the minutes from `from_ms` to `to_ms`, which must not be more than a day.
-pub async fn preview(db: &impl Database, rule: &Rule, from_ms: i64, to_ms: i64) -> Result<Preview, Error> {
+pub async fn preview<H: Host>(host: &H, rule: &Rule, from_ms: i64, to_ms: i64) -> Result<Preview, Error> {
     let (first_ms, to_ms) = (minute_of(from_ms), minute_of(to_ms));
     if to_ms < first_ms || to_ms - first_ms > MOST_PREVIEW_MS {
         return Err(
@@ -183,7 +183,7 @@ pub async fn preview(db: &impl Database, rule: &Rule, from_ms: i64, to_ms: i64) 
         );
     }
     let rule = Rule { enabled: true, ..rule.clone() };
-    let sight = Sight::read(db, &[Look { rule: &rule, first_ms, to_ms }]).await?;
+    let sight = Sight::read(host, &[Look { rule: &rule, first_ms, to_ms }]).await?;
     let keys = sight.keys(&rule);
     let mut preview = Preview {
         rule: rule.clone(),
@@ -220,7 +220,7 @@ fn replay(rule: &Rule, sight: &Sight, key: &Key, preview: &mut Preview, values: 
         match change {
             Some(Change::Fired(fired, ..)) => {
                 open = Some(Told {
-                    tenant_id: name(&key.0),
+                    tenant_id: name(&key.0).filter(|_| rule.scope.has_tenant()),
                     route: name(&key.1),
                     fired_ms: fired.opened_ms,
                     resolved_ms: None,

@@ -16,6 +16,7 @@ pub struct Secrets {
     api_key: Hmac<Sha256>,
     key_check: Hmac<Sha256>,
     end_user: Hmac<Sha256>,
+    source: Hmac<Sha256>,
     seal: [u8; 32],
 }
 
@@ -37,6 +38,7 @@ impl Secrets {
             api_key: keyed(&derive("hypergate api key v1")),
             key_check: keyed(&derive("hypergate api key check v1")),
             end_user: keyed(&derive("hypergate end user v1")),
+            source: keyed(&derive("hypergate source v1")),
             seal: derive("hypergate seal v1"),
         }
     }
@@ -74,6 +76,13 @@ impl Secrets {
         mac.update(&[0]);
         mac.update(user.as_bytes());
         hex(&mac.finalize().into_bytes()[..16])
+    }
+
+    /// A caller's network, not recognisable but countable. Short, for people compare it by eye.
+    pub fn source_hash(&self, network: &[u8]) -> String {
+        let mut mac = self.source.clone();
+        mac.update(network);
+        hex(&mac.finalize().into_bytes()[..6])
     }
 
     /// Encrypts a text for the row `context`: moved to another row, it does not open.

@@ -14,14 +14,14 @@ use hypercare::time::MINUTE_MS;
 use serde::Serialize;
 
 use crate::{
-    Error, Host, attend, deliver, heartbeat,
+    Error, Host, attend, deliver, heartbeat, notes, outlet, report,
     store::{
-        self,
+        self, alerts, faults,
         retention::{self, delete_calls, delete_turn},
         rollups::{self, count_coarse},
         schedule::{self, Begun, CLOCK_ERROR_MS},
     },
-    watch,
+    watch::{self, Counted},
 };
 
 /// Work that need not be done every minute. What it does is done for good or done again: it may be cut off anywhere.
@@ -41,7 +41,7 @@ struct Chore<H> {
 }
 
 /// The rota.
-fn chores<H: Host>() -> [Chore<H>; 2 + retention::TURNS] {
+fn chores<H: Host>() -> Vec<Chore<H>> {
     /// Without requests.
     fn chore<H>(
         name: &'static str,
@@ -62,19 +62,36 @@ fn chores<H: Host>() -> [Chore<H>; 2 + retention::TURNS] {
             )
         };
     }
-    [
+    vec![
         // In a minute when the last calls of the hour before had time to arrive.
         chore(HOURS, (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
         }),
+        chore("expiry", (1, 0), alerts::EXPIRE_STATEMENTS, |host, now_ms| {
+            Box::pin(async move { Ok(alerts::expire(host, now_ms).await?) })
+        }),
+        chore("reports", (1, 0), report::STATEMENTS, |host, now_ms| Box::pin(report::send_due(host, now_ms))),
         chore("retention-calls", (1, 0), retention::MOST_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),
+        Chore {
+            requests: outlet::MOST_REQUESTS,
+            ..chore(OUTLETS, (1, 0), outlet::MOST_STATEMENTS, |host, _| Box::pin(outlet::send_waiting(host)))
+        },
         turn!(0),
         turn!(1),
         turn!(2),
         turn!(3),
         turn!(4),
+        // The same, for the errors of the hour and the answers of providers.
+        chore("faults", (60, 6), faults::STATEMENTS, |host, now_ms| {
+            Box::pin(async move { Ok(faults::count(host, now_ms).await.map(|()| 0)?) })
+        }),
+        // The tick after looks at what there is new.
+        chore("sources", (5, 2), notes::SOURCES_STATEMENTS, |host, now_ms| {
+            Box::pin(notes::sources(host, now_ms))
+        }),
+        chore("size", (60, 34), notes::SIZE_STATEMENTS, |host, now_ms| Box::pin(notes::size(host, now_ms))),
     ]
 }
 
@@ -101,6 +118,8 @@ pub struct Report {
     pub delivered: usize,
     /// Attempts that did not deliver.
     pub undelivered: usize,
+    /// Records that collectors accepted, once for each.
+    pub sent_out: usize,
     /// Rows that were too old.
     pub deleted: usize,
     /// Chores that were done.
@@ -135,6 +154,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         resolved: 0,
         delivered: 0,
         undelivered: 0,
+        sent_out: 0,
         deleted: 0,
         chores: Vec::new(),
         failed_steps: Vec::new(),
@@ -142,10 +162,11 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     let Some(begun) = schedule::claim(host, minute_ms).await? else { return Ok(report) };
     report.did = Did::Work;
     let rota = chores();
-    // Rules by hours look at those that are counted: a tick that comes late counts them before it looks.
-    let (hours, due): (Vec<_>, Vec<_>) = due(&rota, &begun, minute_ms)
-        .into_iter()
-        .partition(|due| due.chore.name == HOURS && due.begun_ms.is_some());
+    let mut due = due(&rota, &begun, minute_ms);
+    if host.config().outlets.is_empty() {
+        due.retain(|due| due.chore.name != OUTLETS);
+    }
+    let hours_wait = due.iter().any(|due| due.chore.name == HOURS && due.begun_ms.is_some());
 
     // A step that fails does not stop the others: a rule that cannot be evaluated must not hold up a notice.
     let mut failed = |step: &'static str, error: Error| {
@@ -159,18 +180,8 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     }
     report.rolled_up = rolled_up.buckets;
     report.rolled_up_too_late = rolled_up.too_late;
-    for due in hours.iter().filter(|due| left() >= due.chore.cost() + FINISH) {
-        match due.work(host, minute_ms, now_ms).await {
-            Ok(None) => {}
-            Ok(Some(done)) => {
-                report.chores.push(due.chore.name);
-                report.rolled_up += done;
-            }
-            Err(error) => failed(due.chore.name, error),
-        }
-    }
     // Minutes that are not counted look like minutes without calls.
-    match watch::evaluate(host, now_ms, rolled_up.newest).await {
+    match watch::evaluate(host, now_ms, Counted { minutes: rolled_up.newest, hours: !hours_wait }).await {
         Ok(evaluation) => {
             report.evaluated_minutes = evaluation.minutes;
             report.skipped_minutes = evaluation.skipped;
@@ -209,6 +220,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
                 report.chores.push(due.chore.name);
                 match due.chore.name.split('-').next() {
                     Some(HOURS) => report.rolled_up += done,
+                    Some(OUTLETS) => report.sent_out += done,
                     Some("retention") => report.deleted += done,
                     _ => {}
                 }
@@ -230,6 +242,16 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
     }
     Ok(report)
+}
+
+/// Why nobody keeps watch, where the newest tick that did all its work is long ago.
+pub fn lateness(last_tick_ms: Option<i64>, now_ms: i64) -> Option<String> {
+    let Some(last_tick_ms) = last_tick_ms else {
+        return Some("no tick has done all its work yet: is there a schedule?".to_owned());
+    };
+    let late_ms = now_ms - last_tick_ms;
+    (late_ms > LATE_MS)
+        .then(|| format!("the last tick that did all its work was {} minutes ago", late_ms / MINUTE_MS))
 }
 
 impl<H> Chore<H> {
@@ -311,6 +333,9 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
 
 /// The chore that counts hours and days.
 const HOURS: &str = "hours";
+/// A schedule may leave out a minute or two.
+const LATE_MS: i64 = 5 * MINUTE_MS;
+const OUTLETS: &str = "outlets";
 const MINUTES_AT_ONCE: usize = 20;
 /// What an invocation on Cloudflare's free plan may run,
 const MOST_STATEMENTS: usize = 50;

@@ -1,14 +1,16 @@
-//! W3C trace context: the caller's trace goes on to the provider.
+//! W3C trace context: the caller's trace goes on to the provider. The spans of a call have ids that follow from its own,
+//! so that what the provider is told is what is sent to a collector later, however often.
 
 use http::{HeaderMap, HeaderName};
+use sha2::{Digest, Sha256};
 
 use crate::{Host, secret::hex};
 
 /// The header, in and out.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The trace id of the caller's `traceparent`, if it is one.
-pub fn incoming_id(headers: &HeaderMap) -> Option<String> {
+/// The trace of the caller's `traceparent`, and the span in it, if it is one.
+pub fn incoming(headers: &HeaderMap) -> Option<(String, String)> {
     let mut fields = headers.get(TRACEPARENT)?.to_str().ok()?.split('-');
     let (version, trace_id, parent_id, flags) =
         (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -26,7 +28,7 @@ pub fn incoming_id(headers: &HeaderMap) -> Option<String> {
         && is_hex(flags, 2)
         // Only later versions may say more.
         && (version != "00" || fields.next().is_none());
-    is_valid.then(|| trace_id.to_owned())
+    is_valid.then(|| (trace_id.to_owned(), parent_id.to_owned()))
 }
 
 /// A new trace id, for a caller without one.
@@ -36,9 +38,18 @@ pub fn new_id<H: Host>(host: &H) -> String {
     hex(halves.as_flattened())
 }
 
-/// A `traceparent` for a request made on behalf of a trace.
-pub fn parent<H: Host>(trace_id: &str, host: &H) -> String {
-    format!("00-{trace_id}-{}-01", hex(&host.memory().unique(host).max(1).to_be_bytes()))
+/// A `traceparent` for a call's try with this number.
+pub fn parent(trace_id: &str, call_id: &str, attempt: usize) -> String {
+    format!("00-{trace_id}-{}-01", span_id(call_id, Some(attempt)))
+}
+
+/// The span of a call, or of one of its tries.
+pub fn span_id(call_id: &str, attempt: Option<usize>) -> String {
+    let mut digest = Sha256::new_with_prefix(call_id);
+    if let Some(attempt) = attempt {
+        digest.update(format!("/{attempt}"));
+    }
+    hex(&digest.finalize()[..8])
 }
 
 #[cfg(test)]
@@ -63,7 +74,15 @@ mod tests {
         for (value, valid) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, value.parse().expect("a header value"));
-            assert_eq!(incoming_id(&headers).as_deref(), valid.then_some(trace), "{value}");
+            let expected = valid.then(|| (trace.to_owned(), span.to_owned()));
+            assert_eq!(incoming(&headers), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn spans_follow_from_the_call() {
+        let spans = [None, Some(0), Some(1)].map(|attempt| span_id("call_1", attempt));
+        assert_eq!(spans, ["74196fe72e4cdc13", "bf24aa39d47d8830", "69f530784576a8a4"]);
+        assert_eq!(parent("t", "call_1", 1), format!("00-t-{}-01", spans[2]));
     }
 }

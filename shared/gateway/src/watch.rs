@@ -14,18 +14,19 @@ use hypercare::{
     detect::{Level, Observation},
     notice::{Kind, Notice, Subject},
     rule::{Measure, NoData, Rule, Scope, Severity},
-    time::{MINUTE_MS, minute_of},
+    time::{MINUTE_MS, minute_of, rfc3339},
 };
 use serde_json::json;
 
 pub use crate::rules::{RuleView, list as rules, put_override};
 use crate::{
-    Error, Host,
+    Error, Host, blocks,
     ports::Database,
     rules::in_force,
     sight::{Key, Look, SYSTEM, Sight},
     store::{
-        alerts::{self, Advance, Alert, Closed, Inactive, Opened, Outcome, Standing, Worsened},
+        alerts::{self, Advance, Alert, Closed, Inactive, NewBlock, Opened, Outcome, Standing, Worsened},
+        blocks::Block,
         identity,
         schedule::CLOCK_ERROR_MS,
     },
@@ -44,9 +45,18 @@ pub struct Evaluation {
     pub resolved: usize,
 }
 
+/// What there is to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Whether the newest minutes are counted.
+    pub minutes: bool,
+    /// Whether the hours that are over are.
+    pub hours: bool,
+}
+
 /// Evaluates every rule for every minute that is complete and was not evaluated yet. If the newest minutes
-/// are not `counted`, the rules on calls stay where they are.
-pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<Evaluation, Error> {
+/// are not counted, the rules on calls stay where they are; if hours are not, those that look once an hour or a day do.
+pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: Counted) -> Result<Evaluation, Error> {
     let Standing { overrides, rules: own, evaluated, alerts } = alerts::standing(host).await?;
     let (rules, unreadable) = in_force(&overrides, &own);
     for (rule_id, error) in unreadable {
@@ -56,7 +66,8 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let oldest_ms = to_ms - (MOST_MINUTES - 1) * MINUTE_MS;
     let due: Vec<Due<'_>> = rules
         .iter()
-        .filter(|rule| counted || rule.scope == Scope::System)
+        .filter(|rule| counted.minutes || rule.scope == Scope::System)
+        .filter(|rule| counted.hours || !rule.looks_back())
         .filter_map(|rule| {
             let stood = evaluated.iter().find(|evaluated| evaluated.rule_id == rule.id);
             let from_ms = stood.map_or(to_ms - MINUTE_MS, |stood| stood.minute_ms);
@@ -97,8 +108,12 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
             host.log(&format!("rule {}: {broken}", due.rule.id));
         }
     }
-    tell(host, &changes, &mut outcome).await?;
+    tell(host, &changes, &seen, now_ms, &mut outcome).await?;
     let advanced = alerts::write(host, &outcome, now_ms).await?;
+    if !outcome.blocks.is_empty() {
+        let made: Vec<Block> = outcome.blocks.iter().map(|made| made.block.clone()).collect();
+        blocks::make_seen(host, &made).await;
+    }
 
     let counts = |rule_id: &String| advanced.contains(rule_id);
     let looked_at = due.iter().filter(|due| counts(&due.rule.id.to_string()));
@@ -143,7 +158,8 @@ struct Changed<'a> {
 
 enum What {
     Fired(Fired, How),
-    Worsened(Fired, How),
+    /// Also: at which minute.
+    Worsened(Fired, How, i64),
     Resolved(Resolved),
     /// The rule could not look, and why.
     Broken(Fired, String),
@@ -206,7 +222,7 @@ fn evaluate_rule<'a>(
                 match change {
                     None => {}
                     Some(Change::Fired(fired, how)) => changed(What::Fired(fired, how)),
-                    Some(Change::Worsened(fired, how)) => changed(What::Worsened(fired, how)),
+                    Some(Change::Worsened(fired, how)) => changed(What::Worsened(fired, how, minute_ms)),
                     Some(Change::Resolved(resolved)) => changed(What::Resolved(resolved)),
                 }
             }
@@ -296,25 +312,44 @@ fn look_at_itself<'a>(
 /// Whether a rule still looks at a series that has a state.
 fn is_concerned(rule: &Rule, key: &Key) -> bool {
     match rule.scope {
-        Scope::Route => *key != SYSTEM && rule.concerns(&key.0, &key.1),
         Scope::System => *key == SYSTEM,
+        _ => *key != SYSTEM && rule.concerns(&key.0, &key.1),
     }
 }
 
 /// Puts changes into words.
-async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome) -> Result<(), Error> {
+async fn tell(
+    db: &impl Database,
+    changes: &[Changed<'_>],
+    seen: &Sight,
+    now_ms: i64,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
+    let keys: BTreeSet<&str> = changes
+        .iter()
+        .filter(|changed| changed.rule.scope == Scope::Key && changed.key != itself())
+        .map(|changed| changed.key.1.as_str())
+        .collect();
+    let keys: Vec<&str> = keys.into_iter().collect();
+    let key_names = if keys.is_empty() { BTreeMap::new() } else { identity::key_names(db, &keys).await? };
     let names: BTreeMap<String, String> =
         identity::tenants(db).await?.into_iter().map(|tenant| (tenant.id, tenant.name)).collect();
     for Changed { rule, key, fingerprint, what } in changes {
         let (tenant_id, route) = key;
+        let name = match rule.scope {
+            Scope::Key => {
+                key_names.get(route).map_or_else(|| route.clone(), |name| format!("{name} ({route})"))
+            }
+            _ => route.clone(),
+        };
         let tenant_name = match tenant_id.as_str() {
             "" => "callers without a key",
             id => names.get(id).map_or(id, String::as_str),
         };
-        let subject = Subject { tenant_id, tenant_name, route };
+        let subject = Subject { tenant_id, tenant_name, route, name: &name };
         let subject = (*key != SYSTEM && *key != itself()).then_some(&subject);
         let mut close = |id: &str, resolved_ms: i64, told: &Notice, untold: &Notice| {
             let mut notice = json!(told);
@@ -337,7 +372,12 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
                 fingerprint: fingerprint.clone(),
                 rule_id: rule.id.to_string(),
                 tenant_id: tenant_id.clone(),
-                route: route.clone(),
+                // What else a series can be is in the labels.
+                route: if matches!(rule.scope, Scope::Route | Scope::System) {
+                    route.clone()
+                } else {
+                    String::new()
+                },
                 severity: notice.severity.word().to_owned(),
                 summary: notice.summary.clone(),
                 labels: json!(labels).to_string(),
@@ -349,16 +389,26 @@ async fn tell(db: &impl Database, changes: &[Changed<'_>], outcome: &mut Outcome
         match what {
             What::Fired(fired, how) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
-                open(firing(rule, &id, subject, fired, how), fired.opened_ms, how.flapping);
+                let mut notice = firing(rule, &id, subject, fired, how);
+                if !how.absent {
+                    notice = notice.with_detail(&seen.detail(rule, key, fired.opened_ms));
+                }
+                if let Some(made) = block(rule, key, &notice, now_ms).filter(|_| !how.absent) {
+                    notice.summary += &format!(". {}", made.note);
+                    notice.facts.push(("Blocked until".to_owned(), rfc3339(made.block.until_ms)));
+                    outcome.blocks.push(made);
+                }
+                open(notice, fired.opened_ms, how.flapping);
             }
             What::Broken(fired, message) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
                 let notice = broken(rule, &id, fired, message);
                 open(notice, fired.opened_ms, false);
             }
-            What::Worsened(fired, how) => {
+            What::Worsened(fired, how, at_ms) => {
                 let id = episode_id(fingerprint, fired.opened_ms);
-                let notice = firing(rule, &id, subject, fired, how);
+                let notice =
+                    firing(rule, &id, subject, fired, how).with_detail(&seen.detail(rule, key, *at_ms));
                 outcome.worsened.push(Worsened {
                     id,
                     rule_id: rule.id.to_string(),
@@ -407,10 +457,10 @@ fn firing(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, fired: &Fired, h
         notice = notice.with_baseline(&rule, baseline);
     }
     if how.absent {
-        let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
-        let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
+        let whose = subject.map(|subject| subject.whose(rule.scope)).unwrap_or_default();
+        let on = subject.map(|subject| subject.place(rule.scope)).unwrap_or_default();
         notice.summary = format!("{whose}no data for {} min{on}, which {} needs", fired.value, rule.id);
-        notice.facts.truncate(if subject.is_some() { 2 } else { 0 });
+        notice.facts.truncate(leading(&rule, subject));
         notice.facts.push(("Without data".to_owned(), format!("{} min", fired.value)));
     }
     if how.flapping {
@@ -449,9 +499,9 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
     // For the labels and the heading; what was measured is of no interest any more.
     let fired = Fired { since_ms: opened_ms, opened_ms, value: 0.0, count: 0 };
     let mut notice = Notice::firing(rule, id, subject, &fired);
-    notice.facts.truncate(if subject.is_some() { 2 } else { 0 });
-    let whose = subject.map(|subject| format!("{}: ", subject.tenant_name)).unwrap_or_default();
-    let on = subject.map(|subject| format!(" on {}", subject.route)).unwrap_or_default();
+    notice.facts.truncate(leading(rule, subject));
+    let whose = subject.map(|subject| subject.whose(rule.scope)).unwrap_or_default();
+    let on = subject.map(|subject| subject.place(rule.scope)).unwrap_or_default();
     Notice {
         kind: Kind::Resolved,
         summary: format!("{whose}the rule {} was switched off while its alert{on} was open", rule.id),
@@ -461,10 +511,41 @@ fn switched_off(rule: &Rule, id: &str, subject: Option<&Subject<'_>>, opened_ms:
     }
 }
 
+/// How many facts say what a notice is about, before those that say what was seen.
+fn leading(rule: &Rule, subject: Option<&Subject<'_>>) -> usize {
+    subject.map_or(0, |_| 1 + usize::from(rule.scope.has_tenant()))
+}
+
+/// Whom the rule refuses, if it refuses anybody.
+fn block(rule: &Rule, (tenant_id, subject): &Key, notice: &Notice, now_ms: i64) -> Option<NewBlock> {
+    let minutes = rule.block_minutes?;
+    let (kind, what) = match rule.scope {
+        Scope::Key => ("key", "key"),
+        Scope::Source => ("source", "network"),
+        _ => return None,
+    };
+    let until_ms = now_ms + minutes * MINUTE_MS;
+    let block = Block {
+        id: format!("blk_{}", notice.episode_id.trim_start_matches("ep_")),
+        kind: kind.to_owned(),
+        tenant_id: tenant_id.clone(),
+        subject: subject.clone(),
+        reason: notice.summary.clone(),
+        rule_id: Some(rule.id.to_string()),
+        episode_id: Some(notice.episode_id.clone()),
+        actor: None,
+        created_ms: now_ms,
+        until_ms,
+        lifted_ms: None,
+        lifted_by: None,
+    };
+    Some(NewBlock { block, note: format!("The {what} {subject} is refused until {}", rfc3339(until_ms)) })
+}
+
 fn fingerprint_of(rule: &Rule, (tenant_id, route): &(String, String)) -> String {
     match rule.scope {
-        Scope::Route => fingerprint(&rule.id, &[("tenant_id", tenant_id), ("route", route)]),
         Scope::System => fingerprint(&rule.id, &[]),
+        scope => fingerprint(&rule.id, &[("tenant_id", tenant_id), (scope.label(), route)]),
     }
 }
 

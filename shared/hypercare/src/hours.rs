@@ -81,6 +81,16 @@ impl Zone {
         is_on.then(|| self.corrected(now_ms, (to - minute).rem_euclid(DAY_MINUTES)))
     }
 
+    /// When the day there began.
+    pub fn day_start(&self, now_ms: i64) -> i64 {
+        self.corrected(now_ms, -self.minute_of_day(now_ms))
+    }
+
+    /// This many minutes on, or back, by the clock on the wall.
+    pub fn later(&self, now_ms: i64, minutes: i64) -> i64 {
+        self.corrected(now_ms, minutes)
+    }
+
     /// This many minutes on by the clock on the wall, which may be turned meanwhile.
     fn corrected(&self, now_ms: i64, minutes: i64) -> i64 {
         let then_ms = (now_ms.div_euclid(MINUTE_MS) + minutes) * MINUTE_MS;

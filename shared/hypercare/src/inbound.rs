@@ -7,7 +7,7 @@ use crate::alert::fingerprint;
 use crate::notice::{Kind, Notice, plain};
 use crate::rule::Severity;
 use crate::silence::Labels;
-use crate::time::parse_rfc3339;
+use crate::time::{MINUTE_MS, parse_rfc3339};
 
 /// An alert somebody else raised or lowered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Inbound {
     pub starts_ms: Option<i64>,
     /// When it ended, if it has.
     pub ended_ms: Option<i64>,
+    /// Until when it fires at most, as its sender says.
+    pub ends_ms: Option<i64>,
 }
 
 /// Reads the body an Alertmanager posts, version 4 of it.
@@ -100,6 +102,11 @@ impl Inbound {
         notice
     }
 
+    /// When it is over unless it is repeated: at the end its sender names, or after this long.
+    pub fn expires_ms(&self, now_ms: i64, resolve_minutes: i64) -> i64 {
+        self.ends_ms.unwrap_or(now_ms + resolve_minutes * MINUTE_MS)
+    }
+
     /// The notice that it is over.
     pub fn resolved(&self, episode_id: &str, started_ms: i64, ended_ms: i64) -> Notice {
         let firing = self.firing(episode_id, started_ms);
@@ -155,6 +162,7 @@ impl Raw {
             url: self.url.filter(|url| url.starts_with("https://") || url.starts_with("http://")),
             starts_ms: self.starts_ms.filter(|ms| *ms <= now_ms),
             ended_ms,
+            ends_ms: self.ends_ms.filter(|ms| *ms > now_ms),
         })
     }
 }
@@ -190,6 +198,9 @@ fn time(value: Option<&Value>) -> Option<i64> {
     (ms > 0).then_some(ms)
 }
 
+/// How long an alert holds that its sender does not repeat and names no end of: three times as long as an Alertmanager
+/// takes to repeat one by default (`repeat_interval`, four hours), so that one repetition may get lost.
+pub const RESOLVE_MINUTES: i64 = 720;
 const MOST_ALERTS: usize = 500;
 const MOST_LABELS: usize = 50;
 
@@ -246,6 +257,18 @@ mod tests {
             generic(br#"{"severity":"page","provider":"openai","name":"status","status":"resolved"}"#, 9)
                 .unwrap();
         assert_eq!((&again[0].fingerprint, again[0].ended_ms), (&one[0].fingerprint, Some(9)));
+    }
+
+    #[test]
+    fn an_alert_that_is_not_repeated_ends_when_its_sender_says_or_after_a_while() {
+        for (body, expected) in [
+            (r#"{"name":"a"}"#, 10 + 30 * MINUTE_MS),
+            (r#"{"name":"a","ends_at":99}"#, 99),
+            // Over already, but it is said to fire.
+            (r#"{"name":"a","ends_at":9}"#, 10 + 30 * MINUTE_MS),
+        ] {
+            assert_eq!(generic(body.as_bytes(), 10).unwrap()[0].expires_ms(10, 30), expected, "{body}");
+        }
     }
 
     #[test]

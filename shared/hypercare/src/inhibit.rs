@@ -30,7 +30,12 @@ pub struct Dependence {
 impl Open<'_> {
     /// Whether it says that a provider is out: urgent, and about a provider as a whole or one model of it.
     pub fn is_outage(&self) -> bool {
-        self.severity == Severity::Page && self.provider().is_some() && !self.labels.contains_key("route")
+        self.severity == Severity::Page && self.provider().is_some() && !self.is_narrow()
+    }
+
+    /// Whether it is about a route, an error, a part of the calls or a way to answer.
+    fn is_narrow(&self) -> bool {
+        ["change", "error", "part", "route"].iter().any(|name| self.labels.contains_key(*name))
     }
 
     fn provider(&self) -> Option<&str> {
@@ -51,8 +56,7 @@ pub fn inhibited_by<'a>(
         let model = outage.labels.get("model").filter(|model| !model.is_empty());
         let is_dependent = if alert.provider().is_some() {
             // A model's alert depends on its provider, and a route's on the model it is about.
-            let is_narrower =
-                alert.labels.contains_key("route") || (model.is_none() && !label("model").is_empty());
+            let is_narrower = alert.is_narrow() || (model.is_none() && !label("model").is_empty());
             alert.provider() == Some(provider)
                 && is_narrower
                 && model.is_none_or(|model| model == label("model"))
@@ -95,6 +99,8 @@ mod tests {
             ("provider=openai model=gpt-5", Some("ep_out")),
             ("provider=openai route=/v1/chat/completions", Some("ep_out")),
             ("provider=anthropic model=claude", None),
+            ("provider=openai error=openai-503", Some("ep_out")),
+            ("tenant_id=tn_a part=model=openai/gpt-5 provider=openai", Some("ep_out")),
             // Another alert about all of the provider is no lesser one.
             ("provider=openai", None),
         ] {
@@ -129,6 +135,7 @@ mod tests {
             (Severity::Ticket, "provider=openai", false),
             (Severity::Page, "provider=", false),
             (Severity::Page, "provider=openai route=/v1", false),
+            (Severity::Page, "provider=openai error=openai-503", false),
             (Severity::Page, "route=/v1", false),
         ] {
             let labels = labels(alert);

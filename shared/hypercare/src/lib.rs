@@ -20,6 +20,8 @@ pub mod inhibit;
 pub mod measure;
 pub mod notice;
 pub mod notify;
+pub mod promql;
+pub mod report;
 pub mod rule;
 pub mod silence;
 pub mod stats;

@@ -8,14 +8,26 @@ use serde::{Serialize, Serializer};
 /// as `cost_microusd`, `output_tokens/calls` or `p95(wait)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
+    /// In how many days the database reaches its limit, at the trend of its days.
+    DatabaseDaysLeft,
     /// The share of calls that ended in an error: a 5xx, or a stream cut short.
     ErrorShare,
+    /// The calls of an hour that ended in the same error.
+    Faults,
+    /// How many times as much a key is called in a day as on its middle day.
+    KeyVolume,
     /// The number of records known to be lost. No calls are no reason to doubt a zero.
     Lost,
     /// The mean wait in milliseconds; `detect::wait_ms` says what counts as wait.
     MeanWait,
     /// In how many days the first of the models in use is switched off by its provider.
     ModelDaysLeft,
+    /// How many calls were answered by a provider in a way that was not seen before.
+    News,
+    /// How many countries a key is called from that it was not called from before.
+    NewCountries,
+    /// How many networks.
+    NewNetworks,
     /// How many days old the price table is.
     PriceTableAge,
     /// So many in a thousand took no longer, in milliseconds.
@@ -25,6 +37,10 @@ pub enum Measure {
     /// No calls in the window, where there used to be: breached if at least the threshold's share of
     /// the `BASELINE_MINUTES` before the window had calls. Calls, and nothing else, end it.
     Silence,
+    /// How many calls from one network were refused for their key or for what it may do.
+    SourceDenied,
+    /// How many different keys, or things a key may not do, these tried.
+    SourceTargets,
     /// A count.
     Sum(Column),
 }
@@ -120,12 +136,21 @@ impl Measure {
         };
         match self {
             Measure::ErrorShare | Measure::Silence => Unit::Share,
-            Measure::Lost => Unit::Count,
-            Measure::ModelDaysLeft | Measure::PriceTableAge => Unit::Days,
+            Measure::Faults
+            | Measure::Lost
+            | Measure::News
+            | Measure::NewCountries
+            | Measure::NewNetworks
+            | Measure::SourceDenied
+            | Measure::SourceTargets => Unit::Count,
+            Measure::DatabaseDaysLeft | Measure::ModelDaysLeft | Measure::PriceTableAge => Unit::Days,
+            Measure::KeyVolume => Unit::Times,
             Measure::MeanWait | Measure::Quantile(..) => Unit::Milliseconds,
             Measure::Sum(column) => of(column),
             // Of calls, or tokens, of one kind among those of all.
             Measure::Ratio(over, under) if over.is_part_of(under) => Unit::Share,
+            // Less than one, as a rule.
+            Measure::Ratio(Column::RETRIES, _) => Unit::Plain,
             Measure::Ratio(over, _) => of(over),
         }
     }
@@ -138,9 +163,7 @@ impl Measure {
             Measure::MeanWait => Some((Column::WAIT_SUM_MS, Some(Column::WAIT_COUNT))),
             Measure::Ratio(over, under) => Some((over, Some(under))),
             Measure::Sum(column) => Some((column, None)),
-            Measure::ModelDaysLeft | Measure::PriceTableAge | Measure::Quantile(..) | Measure::Silence => {
-                None
-            }
+            _ => None,
         }
     }
 }
@@ -170,6 +193,10 @@ impl Column {
     pub const WITHOUT_USAGE: Column = Column(9);
     /// What of the durations was the gateway's.
     pub const OVERHEAD_SUM_MS: Column = Column(12);
+    /// Calls whose tries went to more than one target.
+    pub const FALLBACKS: Column = named("fallbacks");
+    /// Tries after the first.
+    pub const RETRIES: Column = named("retries");
     /// Every column there is.
     pub const ALL: [Column; COLUMNS.len()] = {
         let mut all = [Column(0); COLUMNS.len()];
@@ -197,6 +224,11 @@ impl Column {
 
     fn label(self) -> String {
         self.name().trim_end_matches("_ms").trim_end_matches("_microusd").replace('_', " ")
+    }
+
+    /// Whether it counts calls by how they ended.
+    pub(crate) fn is_outcome(self) -> bool {
+        matches!(self.name(), "aborted" | "client_errors" | "errors" | "rate_limited")
     }
 
     fn is_part_of(self, whole: Column) -> bool {
@@ -231,25 +263,35 @@ const fn share_of_calls(column: u8) -> Measure {
 }
 
 /// Measures that have a word, and what a notice calls them.
-const NAMED: [(&str, Measure, &str); 14] = [
+const NAMED: [(&str, Measure, &str); 24] = [
     ("aborted_share", share_of_calls(5), "aborted share"),
     ("calls", Measure::Sum(Column::CALLS), "calls"),
     ("client_error_share", share_of_calls(6), "4xx share"),
+    ("database_days_left", Measure::DatabaseDaysLeft, "time until the database is full"),
+    ("denied_share", share_of_calls(19), "401 and 403 share"),
     ("error_share", Measure::ErrorShare, "5xx share"),
+    ("fallback_share", Measure::Ratio(Column::FALLBACKS, Column::CALLS), "fallback share"),
+    ("fault_calls", Measure::Faults, "calls with the same error"),
+    ("key_volume", Measure::KeyVolume, "calls of a day against the middle day"),
     ("lost", Measure::Lost, "call records lost"),
     ("mean_duration", share_of_calls(11), "mean duration"),
     ("mean_overhead", share_of_calls(12), "mean gateway overhead"),
     ("mean_wait", Measure::MeanWait, "mean wait"),
     ("model_days_left", Measure::ModelDaysLeft, "time until a model in use is switched off"),
+    ("news", Measure::News, "calls answered in a way not seen before"),
+    ("new_countries", Measure::NewCountries, "new countries"),
+    ("new_networks", Measure::NewNetworks, "new networks"),
     ("price_table_age", Measure::PriceTableAge, "age of the price table"),
     ("rate_limited_share", share_of_calls(7), "429 share"),
     ("silence", Measure::Silence, "silence"),
+    ("source_denied", Measure::SourceDenied, "calls refused with 401 or 403"),
+    ("source_targets", Measure::SourceTargets, "different keys or models refused"),
     ("without_cost_share", share_of_calls(10), "share of calls without a price"),
     ("without_usage_share", Measure::Ratio(Column(9), Column(8)), "share of streams without usage"),
 ];
 
 /// In the order of `Column`.
-pub(crate) const COLUMNS: [&str; 19] = [
+pub(crate) const COLUMNS: [&str; 22] = [
     "calls",
     "errors",
     "wait_count",
@@ -269,12 +311,35 @@ pub(crate) const COLUMNS: [&str; 19] = [
     "output_tokens",
     "reasoning_output_tokens",
     "cost_microusd",
+    "denied",
+    "fallbacks",
+    "retries",
 ];
 
-const PARTS_OF_CALLS: [&str; 8] = [
+/// The column of this name, which there is.
+const fn named(name: &str) -> Column {
+    let name = name.as_bytes();
+    let mut at = 0;
+    while at < COLUMNS.len() {
+        let column = COLUMNS[at].as_bytes();
+        let mut same = 0;
+        while same < name.len() && same < column.len() && name[same] == column[same] {
+            same += 1;
+        }
+        if same == name.len() && same == column.len() {
+            return Column(at as u8);
+        }
+        at += 1;
+    }
+    panic!("no such column")
+}
+
+const PARTS_OF_CALLS: [&str; 10] = [
     "aborted",
     "client_errors",
+    "denied",
     "errors",
+    "fallbacks",
     "rate_limited",
     "streams",
     "wait_count",
@@ -297,6 +362,9 @@ mod tests {
             ("lost", "lost", "call records lost", Unit::Count),
             ("silence", "silence", "silence", Unit::Share),
             ("price_table_age", "price_table_age", "age of the price table", Unit::Days),
+            ("denied/calls", "denied_share", "401 and 403 share", Unit::Share),
+            ("source_denied", "source_denied", "calls refused with 401 or 403", Unit::Count),
+            ("key_volume", "key_volume", "calls of a day against the middle day", Unit::Times),
             ("calls", "calls", "calls", Unit::Count),
             ("cost_microusd", "cost_microusd", "cost", Unit::Microusd),
             ("cost_microusd/calls", "cost_microusd/calls", "cost by calls", Unit::Microusd),
@@ -307,6 +375,10 @@ mod tests {
                 "cache read input tokens by input tokens",
                 Unit::Share,
             ),
+            ("fallbacks/calls", "fallback_share", "fallback share", Unit::Share),
+            ("retries/calls", "retries/calls", "retries by calls", Unit::Plain),
+            ("fault_calls", "fault_calls", "calls with the same error", Unit::Count),
+            ("news", "news", "calls answered in a way not seen before", Unit::Count),
             ("p95(wait)", "p95(wait)", "p95 wait", Unit::Milliseconds),
             ("p99.9(duration)", "p99.9(duration)", "p99.9 duration", Unit::Milliseconds),
         ] {
@@ -333,5 +405,7 @@ mod tests {
         assert_eq!((over.name(), under.map(Column::name)), ("overhead_sum_ms", Some("calls")));
         let (over, _) = Measure::parse("mean_duration").unwrap().parts().unwrap();
         assert_eq!(over.name(), "duration_sum_ms");
+        let (over, _) = Measure::parse("denied_share").unwrap().parts().unwrap();
+        assert_eq!(over.name(), "denied");
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{Fired, Reason, Resolved};
 use crate::measure::Unit;
-use crate::rule::{BASELINE_MINUTES, Measure, Method, Rule, Severity, Side};
+use crate::rule::{BASELINE_MINUTES, Measure, Method, Rule, Scope, Severity, Side};
 use crate::time::MINUTE_MS;
 
 /// One message to people or their tools. Stored as JSON until it is delivered.
@@ -53,6 +53,8 @@ pub enum Kind {
     Firing,
     /// Something about the watch itself wants looking after.
     Health,
+    /// What a day or a week was like.
+    Report,
     /// It resolved.
     Resolved,
     /// Nothing happened; somebody wants to see whether notices arrive.
@@ -66,8 +68,48 @@ pub struct Subject<'a> {
     pub tenant_id: &'a str,
     /// The tenant's name.
     pub tenant_name: &'a str,
-    /// The route.
+    /// The route; of a rule on something else, what that is called.
     pub route: &'a str,
+    /// What people call it.
+    pub name: &'a str,
+}
+
+impl Subject<'_> {
+    /// Where in a sentence: ` on /v1/chat/completions`, ` of provider openai`.
+    pub fn place(&self, scope: Scope) -> String {
+        let word = match scope {
+            Scope::Fault => " for the error",
+            Scope::Key => " by key",
+            Scope::Part => " for",
+            Scope::Provider => " of provider",
+            Scope::Route | Scope::System => " on",
+            Scope::Source => " from network",
+            Scope::Trait => ":",
+        };
+        format!("{word} {}", plain(self.name))
+    }
+
+    /// With whom a sentence begins.
+    pub fn whose(&self, scope: Scope) -> String {
+        if scope.has_tenant() { plain(self.tenant_name) + ": " } else { String::new() }
+    }
+}
+
+/// What is known of what a rule saw beside its numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// The end of a sentence.
+    pub text: String,
+    /// Names and values worth reading at a glance.
+    pub facts: Vec<(String, String)>,
+}
+
+impl Detail {
+    /// A fact as well.
+    pub fn fact(mut self, name: &str, value: impl ToString) -> Detail {
+        self.facts.push((name.to_owned(), value.to_string()));
+        self
+    }
 }
 
 impl Notice {
@@ -75,7 +117,7 @@ impl Notice {
     pub fn firing(rule: &Rule, episode_id: &str, subject: Option<&Subject<'_>>, fired: &Fired) -> Notice {
         let mut notice = about(rule, Kind::Firing, episode_id, subject, fired.since_ms, fired.opened_ms);
         let Fired { value, count, .. } = *fired;
-        let (window, on) = (rule.window_minutes, on(subject));
+        let (window, on) = (rule.window_minutes, on(rule, subject));
         let (shown, threshold) = shown(rule, value);
         let label = rule.measure.label();
         notice.summary += &match rule.measure {
@@ -83,7 +125,23 @@ impl Notice {
                 format!("{label} {} {shown}{on} (limit {threshold}, {count} calls)", judged(rule))
             }
             Measure::ModelDaysLeft => format!("{label}{on} is {shown} ({count} calls within a day)"),
+            Measure::Faults => format!("{label} {shown}{on} ({count} calls)"),
+            Measure::News => format!("not seen before{on} ({count} calls)"),
+            Measure::DatabaseDaysLeft => format!("{label} is {shown}, by {count} days"),
+            Measure::KeyVolume => format!("{label} {shown} > {threshold}{on} ({count} calls)"),
+            Measure::NewCountries | Measure::NewNetworks => {
+                let new = match (rule.measure, value <= 1.0) {
+                    (Measure::NewCountries, true) => "a new country".to_owned(),
+                    (_, true) => "a new network".to_owned(),
+                    _ => format!("{shown} {label}"),
+                };
+                format!("calls from {new}{on} ({count} calls)")
+            }
             Measure::PriceTableAge => format!("{label} is {shown}, more than {threshold}"),
+            Measure::SourceDenied => format!("{label} {shown} > {threshold}{on} ({window} min)"),
+            Measure::SourceTargets => {
+                format!("{label} {shown} > {threshold}{on} ({window} min, {count} calls)")
+            }
             Measure::ErrorShare => {
                 format!("5xx share {shown} > {threshold}{on} ({window} min, {count} calls)")
             }
@@ -103,27 +161,51 @@ impl Notice {
         let mut fact = |name: &str, value: String| notice.facts.push((name.to_owned(), value));
         fact(&name_of(rule.measure), shown);
         fact("Threshold", threshold);
-        if rule.method != Method::Threshold || rule.measure == Measure::ModelDaysLeft {
-            fact("Calls", count.to_string());
-        } else if !matches!(rule.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence) {
-            fact("Calls", format!("{count} in {window} min"));
+        match rule.measure {
+            _ if rule.method != Method::Threshold => fact("Calls", count.to_string()),
+            Measure::KeyVolume
+            | Measure::ModelDaysLeft
+            | Measure::NewCountries
+            | Measure::NewNetworks
+            | Measure::News => {
+                fact("Calls", count.to_string());
+            }
+            Measure::DatabaseDaysLeft => fact("Days seen", count.to_string()),
+            Measure::Lost | Measure::PriceTableAge | Measure::Silence => {}
+            _ => fact("Calls", format!("{count} in {window} min")),
         }
         notice
     }
 
     /// The notice with what the value was compared with, where that is not the threshold.
     pub fn with_baseline(mut self, rule: &Rule, baseline: f64) -> Notice {
-        let name = match rule.method {
-            Method::Anomaly | Method::Shift => "Usual",
-            Method::BurnRate { .. } => "Rate allowed",
-            Method::Drop => "Expected",
-            Method::Surge => "Limit of the hour",
-            Method::Trend { .. } => "Now",
-            Method::Drift | Method::Threshold => return self,
+        let name = match (rule.method, rule.measure) {
+            (Method::Anomaly | Method::Shift, _) => "Usual",
+            (Method::BurnRate { .. }, _) => "Rate allowed",
+            (Method::Drop, _) => "Expected",
+            (Method::Knee, _) => "Load at the bend",
+            (Method::Segments, _) => "All other calls",
+            (Method::Surge, _) => "Limit of the hour",
+            (Method::Trend { .. }, _) => "Now",
+            (Method::Threshold, Measure::KeyVolume) => "Middle day",
+            (Method::Threshold, Measure::NewCountries | Measure::NewNetworks) => "Known before",
+            (Method::Drift | Method::Threshold, _) => return self,
         };
-        let unit =
-            if matches!(rule.method, Method::BurnRate { .. }) { Unit::Times } else { rule.measure.unit() };
+        let unit = match rule.method {
+            Method::BurnRate { .. } => Unit::Times,
+            Method::Knee | Method::Threshold => Unit::Count,
+            _ => rule.measure.unit(),
+        };
         self.facts.push((name.to_owned(), write(unit, baseline, 1)));
+        self
+    }
+
+    /// The notice with what else is known: the end of its sentence, and facts. Texts of others are made plain.
+    pub fn with_detail(mut self, detail: &Detail) -> Notice {
+        if !detail.text.is_empty() {
+            self.summary = format!("{}: {}", self.summary, plain(&detail.text));
+        }
+        self.facts.extend(detail.facts.iter().map(|(name, value)| (name.clone(), plain(value))));
         self
     }
 
@@ -222,10 +304,16 @@ impl Kind {
             Kind::Combined => "combined",
             Kind::Firing => "firing",
             Kind::Health => "health",
+            Kind::Report => "report",
             Kind::Resolved => "resolved",
             Kind::Test => "test",
         }
     }
+}
+
+/// What the summary of an acknowledged alert begins with.
+pub fn acknowledgement(actor: &str) -> String {
+    format!("{} looks after it: ", plain(actor))
 }
 
 /// Text of somebody else, to stand in a sentence of ours: what is written from right to left does not turn
@@ -282,7 +370,7 @@ fn closed(
 ) -> Notice {
     let mut notice = about(rule, kind, episode_id, subject, resolved.since_ms, resolved.resolved_ms);
     notice.ended_ms = Some(resolved.resolved_ms);
-    let on = on(subject);
+    let on = on(rule, subject);
     let lasted = (resolved.resolved_ms - resolved.since_ms) / MINUTE_MS;
     let (now, threshold) = shown(rule, resolved.value.unwrap_or_default());
     let (worst, _) = shown(rule, resolved.worst);
@@ -299,6 +387,7 @@ fn closed(
                 judged(rule)
             )
         }
+        (Reason::Recovered, Measure::News) => format!("known by now{on}"),
         (Reason::Recovered, Measure::Lost) => {
             format!("no call records lost any more, {lasted} min after the first")
         }
@@ -327,26 +416,33 @@ fn about(
 ) -> Notice {
     let pair = |name: &str, value: &str| (name.to_owned(), plain(value));
     let label = |name: &str, value: &str| (name.to_owned(), line(value));
+    let has_tenant = rule.scope.has_tenant();
     Notice {
         kind,
         episode_id: episode_id.to_owned(),
         rule_id: rule.id.to_string(),
         severity: rule.severity,
         title: rule.title.to_string(),
-        summary: subject.map(|subject| plain(subject.tenant_name) + ": ").unwrap_or_default(),
-        facts: subject
-            .map(|subject| vec![pair("Tenant", subject.tenant_name), pair("Route", subject.route)])
-            .unwrap_or_default(),
-        labels: subject
-            .map(|subject| vec![label("tenant_id", subject.tenant_id), label("route", subject.route)])
-            .unwrap_or_default(),
+        summary: subject.map(|subject| subject.whose(rule.scope)).unwrap_or_default(),
+        facts: subject.map_or(Vec::new(), |subject| {
+            let tenant = has_tenant.then(|| pair("Tenant", subject.tenant_name));
+            tenant.into_iter().chain([pair(rule.scope.title(), subject.name)]).collect()
+        }),
+        labels: subject.map_or(Vec::new(), |subject| {
+            let tenant = has_tenant.then(|| label("tenant_id", subject.tenant_id));
+            let provider = rule.scope.provider_of(subject.route).filter(|_| rule.scope != Scope::Provider);
+            let provider = provider.map(|provider| label("provider", provider));
+            let series = label(rule.scope.label(), subject.route);
+            tenant.into_iter().chain([series]).chain(provider).collect()
+        }),
         started_ms,
         ended_ms: None,
         occurred_ms,
     }
 }
 
-fn name_of(measure: Measure) -> Cow<'static, str> {
+/// What a fact with the measure is called.
+pub fn name_of(measure: Measure) -> Cow<'static, str> {
     match measure {
         Measure::ErrorShare => "5xx share".into(),
         Measure::Lost => "Records lost".into(),
@@ -356,8 +452,8 @@ fn name_of(measure: Measure) -> Cow<'static, str> {
     }
 }
 
-fn on(subject: Option<&Subject<'_>>) -> String {
-    subject.map(|subject| format!(" on {}", plain(subject.route))).unwrap_or_default()
+fn on(rule: &Rule, subject: Option<&Subject<'_>>) -> String {
+    subject.map(|subject| subject.place(rule.scope)).unwrap_or_default()
 }
 
 /// The measure and the rule's threshold in the measure's unit, with as many decimals as it takes to
@@ -397,6 +493,8 @@ fn judged(rule: &Rule) -> String {
         }
         Method::Drift => "is spread differently from the week before, by an index of".to_owned(),
         Method::Drop => "against the hour before:".to_owned(),
+        Method::Knee => "grows faster beyond a certain load, of which an hour had".to_owned(),
+        Method::Segments => "less that of all other calls is".to_owned(),
         Method::Shift => "differs little but steadily from what was usual, in sum".to_owned(),
         Method::Surge => "in an hour against what the week before allows:".to_owned(),
         Method::Threshold => "is".to_owned(),
@@ -507,6 +605,41 @@ mod tests {
                 "demo: time until a model in use is switched off on /v1/chat/completions is 12 days (412 calls within a day)",
                 ("Calls", "412"),
             ),
+            (
+                r#"{"title":"t","measure":"source_denied","threshold":100}"#,
+                412.0,
+                None,
+                "demo: calls refused with 401 or 403 412 > 100 from network /v1/chat/completions (5 min)",
+                ("Calls", "412 in 5 min"),
+            ),
+            (
+                r#"{"title":"t","measure":"source_targets","threshold":20}"#,
+                35.0,
+                None,
+                "demo: different keys or models refused 35 > 20 from network /v1/chat/completions (5 min, 412 calls)",
+                ("Calls", "412 in 5 min"),
+            ),
+            (
+                r#"{"title":"t","measure":"new_countries","threshold":0}"#,
+                2.0,
+                Some(3.0),
+                "demo: calls from 2 new countries by key /v1/chat/completions (412 calls)",
+                ("Known before", "3"),
+            ),
+            (
+                r#"{"title":"t","measure":"key_volume","threshold":10}"#,
+                20.6,
+                Some(20.0),
+                "demo: calls of a day against the middle day 20.6 times > 10 times by key /v1/chat/completions (412 calls)",
+                ("Middle day", "20"),
+            ),
+            (
+                r#"{"title":"t","measure":"database_days_left","threshold":14}"#,
+                9.0,
+                None,
+                "demo: time until the database is full is 9 days, by 412 days",
+                ("Days seen", "412"),
+            ),
         ] {
             let rule = own(rule);
             let mut notice = Notice::firing(&rule, "ep_1", Some(&DEMO), &fired(value, 412));
@@ -517,6 +650,18 @@ mod tests {
             let (name, value) = notice.facts.last().unwrap();
             assert_eq!((name.as_str(), value.as_str()), fact);
         }
+    }
+
+    #[test]
+    fn what_else_is_known_ends_the_sentence() {
+        let rule = shipped("key-new-country").unwrap();
+        let detail = Detail { text: "BR".to_owned(), ..Detail::default() }.fact("New", "BR\u{202e}");
+        let key = Subject { route: "key_1", name: "laptop", ..DEMO };
+        let notice = Notice::firing(&rule, "ep_1", Some(&key), &fired(1.0, 12)).with_detail(&detail);
+        assert_eq!(notice.summary, "demo: calls from a new country by key laptop (12 calls): BR");
+        assert_eq!(notice.facts[1], ("Key".to_owned(), "laptop".to_owned()));
+        assert_eq!(notice.facts.last(), Some(&("New".to_owned(), "BR".to_owned())));
+        assert_eq!(notice.labels, pairs(&[("tenant_id", "tn_1"), ("key", "key_1")]));
     }
 
     #[test]
@@ -655,8 +800,12 @@ mod tests {
         assert_eq!(Notice::together(&[resolved.clone(), resolved]).kind, Kind::Resolved);
     }
 
-    const DEMO: Subject<'_> =
-        Subject { tenant_id: "tn_1", tenant_name: "demo", route: "/v1/chat/completions" };
+    const DEMO: Subject<'_> = Subject {
+        tenant_id: "tn_1",
+        tenant_name: "demo",
+        route: "/v1/chat/completions",
+        name: "/v1/chat/completions",
+    };
 
     fn firing(rule: &str, value: f64, count: i64) -> Notice {
         Notice::firing(&shipped(rule).unwrap(), "ep_1", Some(&DEMO), &fired(value, count))

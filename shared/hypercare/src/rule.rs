@@ -52,6 +52,8 @@ pub struct Rule {
     pub tenant_id: Option<String>,
     /// Only calls to this route; nothing means all.
     pub route: Option<String>,
+    /// For how long what it fires on, a key or a network, is refused; nothing means not at all.
+    pub block_minutes: Option<i64>,
 }
 
 /// How a rule judges what it measures.
@@ -71,6 +73,12 @@ pub enum Method {
     Drift,
     /// By its share of what the hour before the window would make of it.
     Drop,
+    /// How near an hour's load is to that from which on, in the week before, the measure grew faster: thresholds are in
+    /// multiples of that load.
+    Knee,
+    /// By how much it is greater in a part of the calls (of one model, key, region, release, tag) than in all others of
+    /// the tenant, in an hour; differences that chance makes are left out.
+    Segments,
     /// Whether small differences from what is usual add up (CUSUM): thresholds are in spreads.
     Shift,
     /// Against the limit that a count of the week before sets for an hour: thresholds are in multiples of it.
@@ -141,10 +149,69 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
+    /// Each error that is the same one, whoever meets it.
+    Fault,
+    /// Each part of each tenant's calls.
+    Part,
+    /// Each provider, whoever calls it.
+    Provider,
+    /// Each key.
+    Key,
     /// Each tenant's calls to each route.
     Route,
+    /// Each network that a tenant's calls come from.
+    Source,
     /// The gateway as a whole; alerts carry no tenant.
     System,
+    /// Each way in which a provider answers.
+    Trait,
+}
+
+impl Scope {
+    /// What a series is called, as a label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Scope::Fault => "error",
+            Scope::Key => "key",
+            Scope::Part => "part",
+            Scope::Provider => "provider",
+            Scope::Route | Scope::System => "route",
+            Scope::Source => "source",
+            Scope::Trait => "change",
+        }
+    }
+
+    /// The same to people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Scope::Fault => "Error",
+            Scope::Key => "Key",
+            Scope::Part => "Part",
+            Scope::Provider => "Provider",
+            Scope::Route | Scope::System => "Route",
+            Scope::Source => "Network",
+            Scope::Trait => "Answers",
+        }
+    }
+
+    /// Whether a series is one tenant's.
+    pub fn has_tenant(self) -> bool {
+        matches!(self, Scope::Key | Scope::Part | Scope::Route | Scope::Source)
+    }
+
+    /// The provider that a series is about.
+    pub(crate) fn provider_of(self, series: &str) -> Option<&str> {
+        match self {
+            Scope::Provider => Some(series),
+            Scope::Fault | Scope::Trait => series.split(' ').next().filter(|name| *name != "gateway"),
+            Scope::Part => match series.split_once('=')? {
+                ("model", model) => model.split('/').next(),
+                ("provider", provider) => Some(provider),
+                _ => None,
+            },
+            Scope::Key | Scope::Route | Scope::Source | Scope::System => None,
+        }
+    }
 }
 
 /// What of the rollups a rule looks at.
@@ -154,18 +221,51 @@ pub enum Past {
     Activity(i64),
     /// What was counted on these days, today left out.
     Days(i64),
+    /// What was refused, network by network, in these minutes.
+    Denied(i64),
     /// The histograms of the day that is over and of the week before it.
     Distribution(Timing),
+    /// Errors that were the same one, in these hours.
+    Faults(i64),
     /// The histogram of these minutes.
     Histogram(Timing, i64),
     /// What was counted in these hours, the one that goes on among them.
     Hours(i64),
+    /// How often each key was called: in the day that is over, hour by hour, and on these days before it.
+    Keys(i64),
     /// The records lost in these minutes.
     Losses(i64),
     /// What was counted in these minutes.
     Minutes(i64),
     /// Which models were called within a day.
     Models,
+    /// What was seen of providers for the first time in the hour that is over.
+    News,
+    /// The parts of the calls of the hour that is over.
+    Parts,
+    /// How large the database was, day by day.
+    Sizes,
+    /// Where keys are called from.
+    Sources(Origin),
+}
+
+/// By what a place is told from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The country.
+    Country,
+    /// The network.
+    Network,
+}
+
+impl Origin {
+    /// As stored.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Country => "country",
+            Origin::Network => "network",
+        }
+    }
 }
 
 /// A rule to begin with.
@@ -189,7 +289,13 @@ fn common() -> Rule {
         scope: Scope::Route,
         tenant_id: None,
         route: None,
+        block_minutes: None,
     }
+}
+
+/// A rule on the share of errors, to compare parts of the calls by.
+pub fn on_errors() -> Rule {
+    common()
 }
 
 /// The shipped rules.
@@ -306,6 +412,129 @@ pub fn default_pack() -> Vec<Rule> {
             keep_firing_minutes: 0,
             severity: Severity::Ticket,
             scope: Scope::System,
+            ..common.clone()
+        },
+        Rule {
+            id: "provider-outage".into(),
+            title: "A provider fails".into(),
+            threshold: 0.5,
+            min_count: 20,
+            for_minutes: 2,
+            // What it silences must be over first.
+            keep_firing_minutes: 15,
+            scope: Scope::Provider,
+            ..common.clone()
+        },
+        Rule {
+            id: "fallback-share".into(),
+            title: "Fallbacks are at work".into(),
+            measure: Measure::Ratio(Column::FALLBACKS, Column::CALLS),
+            threshold: 0.1,
+            min_count: 50,
+            window_minutes: 10,
+            for_minutes: 5,
+            // The callers get their answers.
+            severity: Severity::Ticket,
+            ..common.clone()
+        },
+        Rule {
+            id: "retries".into(),
+            title: "Calls take more than one try".into(),
+            measure: Measure::Ratio(Column::RETRIES, Column::CALLS),
+            threshold: 0.25,
+            min_count: 50,
+            window_minutes: 10,
+            for_minutes: 5,
+            severity: Severity::Ticket,
+            ..common.clone()
+        },
+        Rule {
+            id: "error-surge".into(),
+            title: "A known error has become frequent".into(),
+            measure: Measure::Faults,
+            method: Method::Surge,
+            threshold: 1.0,
+            min_count: 20,
+            // Looked at once an hour.
+            keep_firing_minutes: 1,
+            severity: Severity::Ticket,
+            scope: Scope::Fault,
+            ..common.clone()
+        },
+        Rule {
+            id: "part-worse".into(),
+            title: "Part of the calls fails more than the others".into(),
+            method: Method::Segments,
+            threshold: 0.05,
+            min_count: 100,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Part,
+            ..common.clone()
+        },
+        Rule {
+            id: "provider-change".into(),
+            title: "A provider answers differently".into(),
+            measure: Measure::News,
+            min_count: 3,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Trait,
+            ..common.clone()
+        },
+        Rule {
+            id: "denied-burst".into(),
+            title: "Many refused calls from one network".into(),
+            measure: Measure::SourceDenied,
+            threshold: 100.0,
+            window_minutes: 10,
+            // Looked at every five minutes.
+            keep_firing_minutes: 2,
+            severity: Severity::Ticket,
+            scope: Scope::Source,
+            ..common.clone()
+        },
+        Rule {
+            id: "denied-spray".into(),
+            title: "One network tries many keys".into(),
+            measure: Measure::SourceTargets,
+            threshold: 20.0,
+            window_minutes: 10,
+            keep_firing_minutes: 2,
+            severity: Severity::Ticket,
+            scope: Scope::Source,
+            ..common.clone()
+        },
+        Rule {
+            id: "key-new-country".into(),
+            title: "A key is used from a new country".into(),
+            measure: Measure::NewCountries,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::Key,
+            ..common.clone()
+        },
+        Rule {
+            id: "key-volume".into(),
+            title: "A key is used far more than usual".into(),
+            measure: Measure::KeyVolume,
+            threshold: 10.0,
+            min_count: 1_000,
+            // Looked at once an hour.
+            keep_firing_minutes: 1,
+            severity: Severity::Ticket,
+            scope: Scope::Key,
+            ..common.clone()
+        },
+        Rule {
+            id: "database-full".into(),
+            title: "The database will be full".into(),
+            measure: Measure::DatabaseDaysLeft,
+            side: Side::Below,
+            threshold: 14.0,
+            keep_firing_minutes: 0,
+            severity: Severity::Ticket,
+            scope: Scope::System,
             ..common
         },
     ]
@@ -321,7 +550,10 @@ impl Rule {
     /// was chosen for the old one.
     pub fn with(&self, overrides: &Override) -> Result<Rule, FieldError> {
         let silence = self.measure == Measure::Silence;
-        let counts = !matches!(self.measure, Measure::Lost | Measure::PriceTableAge | Measure::Silence);
+        let counts = !matches!(
+            self.measure,
+            Measure::DatabaseDaysLeft | Measure::Lost | Measure::PriceTableAge | Measure::Silence
+        );
         let (lowest, highest) = self.limits();
         let mut rule = self.clone();
         if let Some(enabled) = overrides.enabled {
@@ -380,6 +612,10 @@ impl Rule {
             }
             rule.no_data = no_data;
         }
+        if let Some(minutes) = overrides.block_minutes {
+            let limits = matches!(self.scope, Scope::Key | Scope::Source).then_some((1, LONGEST_BLOCK));
+            rule.block_minutes = Some(within("block_minutes", minutes, limits)?);
+        }
         Ok(rule)
     }
 
@@ -390,7 +626,8 @@ impl Rule {
             (Method::BurnRate { .. }, _) => (0.1, 100.0),
             (Method::Drift, _) => (0.01, 10.0),
             (Method::Drop, _) => (0.0, 1.0),
-            (Method::Surge, _) => (0.1, 100.0),
+            (Method::Knee | Method::Surge, _) => (0.1, 100.0),
+            (Method::Segments, _) => (0.0, 1.0),
             (Method::Trend { .. }, _) => (0.0, 365.0),
             // A series without a single call never had a habit to break.
             (Method::Threshold, Measure::Silence) => (0.01, 1.0),
@@ -421,11 +658,19 @@ impl Rule {
         match (self.method, self.measure) {
             (Method::Anomaly, _) => vec![Past::Hours(ANOMALY_HOURS)],
             (Method::Drift, Measure::Quantile(timing, _)) => vec![Past::Distribution(timing)],
+            (Method::Segments, _) => vec![Past::Parts],
+            (_, Measure::Faults) => vec![Past::Faults(SURGE_HOURS)],
+            (_, Measure::News) => vec![Past::News],
             (Method::Shift, _) => vec![Past::Hours(SHIFT_HOURS)],
-            (Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
+            (Method::Knee | Method::Surge, _) => vec![Past::Hours(SURGE_HOURS)],
             (Method::BurnRate { .. }, _) => vec![Past::Minutes(minutes), Past::Hours(BURN_HOURS)],
             (Method::Trend { .. }, _) => vec![Past::Days(TREND_DAYS)],
+            (_, Measure::DatabaseDaysLeft) => vec![Past::Sizes],
+            (_, Measure::KeyVolume) => vec![Past::Keys(KEY_DAYS)],
+            (_, Measure::NewCountries) => vec![Past::Sources(Origin::Country)],
+            (_, Measure::NewNetworks) => vec![Past::Sources(Origin::Network)],
             (_, Measure::Silence) => vec![Past::Activity(minutes)],
+            (_, Measure::SourceDenied | Measure::SourceTargets) => vec![Past::Denied(minutes)],
             (_, Measure::Lost) => vec![Past::Losses(minutes)],
             (_, Measure::ModelDaysLeft) => vec![Past::Models],
             (_, Measure::PriceTableAge) => Vec::new(),
@@ -435,25 +680,41 @@ impl Rule {
     }
 
     /// Whether the rule looks at this minute. What is counted in hours and days is looked at once they are
-    /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth.
-    /// Durations of such a rule are in times that it looked.
+    /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth. So are keys and
+    /// networks, each kind in a minute of its own: what they need is read for them alone. Durations of such a rule are in times that it looked.
     pub fn looks_at(&self, minute_ms: i64) -> bool {
-        let (every, offset) = match (self.method, self.measure) {
+        let (every, offset) = self.rhythm();
+        minute_ms.div_euclid(MINUTE_MS).rem_euclid(every) == offset
+    }
+
+    /// Whether it looks at hours or days that are over.
+    pub fn looks_back(&self) -> bool {
+        self.rhythm().0 >= 60
+    }
+
+    /// Every how many minutes it looks, and in which of them.
+    fn rhythm(&self) -> (i64, i64) {
+        match (self.method, self.measure) {
+            (_, Measure::SourceDenied | Measure::SourceTargets) => (5, 3),
+            (_, Measure::NewCountries | Measure::NewNetworks) => (5, 2),
+            (_, Measure::KeyVolume) => (60, 8),
+            (_, Measure::DatabaseDaysLeft) => (24 * 60, 36),
             (Method::Trend { .. }, _) | (_, Measure::ModelDaysLeft | Measure::PriceTableAge) => (24 * 60, 5),
-            (Method::Drop | Method::Threshold, _) => return true,
+            // Once these were counted as well.
+            (Method::Knee | Method::Segments, _) | (_, Measure::Faults | Measure::News) => (60, 9),
+            (Method::Drop | Method::Threshold, _) => (1, 0),
             (Method::BurnRate { .. }, _) => (5, 0),
             (Method::Anomaly | Method::Drift | Method::Shift | Method::Surge, _) => (60, 5),
-        };
-        minute_ms.div_euclid(MINUTE_MS).rem_euclid(every) == offset
+        }
     }
 
     /// In what its value and its thresholds are written.
     pub fn unit(&self) -> Unit {
         match self.method {
             Method::Anomaly | Method::Shift => Unit::Spreads,
-            Method::BurnRate { .. } | Method::Surge => Unit::Times,
+            Method::BurnRate { .. } | Method::Knee | Method::Surge => Unit::Times,
             Method::Drift => Unit::Plain,
-            Method::Drop => Unit::Share,
+            Method::Drop | Method::Segments => Unit::Share,
             Method::Threshold => self.measure.unit(),
             Method::Trend { .. } => Unit::Days,
         }
@@ -495,19 +756,24 @@ impl Rule {
             Some(_) => return Err(FieldError::new("severity", "must be `page` or `ticket`")),
         };
         let side = match text("side", take("side"))?.as_deref() {
-            None if measure == Measure::ModelDaysLeft => Side::Below,
+            None if matches!(measure, Measure::DatabaseDaysLeft | Measure::ModelDaysLeft) => Side::Below,
             None => method.side(),
             Some("above") => Side::Above,
             Some("below") => Side::Below,
             Some(_) => return Err(FieldError::new("side", "must be `above` or `below`")),
         };
-        let whole_only = matches!(measure, Measure::Lost | Measure::PriceTableAge);
-        let parts_only = matches!(measure, Measure::ModelDaysLeft | Measure::Silence);
+        let only = if method == Method::Segments { Some(Scope::Part) } else { measure.scope() };
         let scope = match text("scope", take("scope"))?.as_deref() {
-            None if whole_only => Scope::System,
-            None | Some("route") => Scope::Route,
+            None => only.unwrap_or(Scope::Route),
+            Some("key") => Scope::Key,
+            Some("provider") => Scope::Provider,
+            Some("route") => Scope::Route,
+            Some("source") => Scope::Source,
             Some("system") => Scope::System,
-            Some(_) => return Err(FieldError::new("scope", "must be `route` or `system`")),
+            Some(_) => {
+                let words = "must be `key`, `provider`, `route`, `source` or `system`";
+                return Err(FieldError::new("scope", words));
+            }
         };
         let rule = Rule {
             id: id.to_owned().into(),
@@ -521,15 +787,32 @@ impl Rule {
             route: text("route", take("route"))?,
             ..common()
         };
-        let is_whole = matches!(rule.scope, Scope::System);
-        if if is_whole { parts_only } else { whole_only } {
+        let is_choice = match scope {
+            Scope::Route | Scope::System => true,
+            Scope::Provider => measure.parts().is_some(),
+            _ => false,
+        };
+        if only.map_or(!is_choice, |only| only != scope) {
             return Err(FieldError::new("scope", "does not go with this measure"));
         }
-        if is_whole && (rule.tenant_id.is_some() || rule.route.is_some()) {
+        if scope == Scope::System && (rule.tenant_id.is_some() || rule.route.is_some()) {
             return Err(FieldError::new("scope", "of the gateway as a whole has no tenant and no route"));
         }
+        for (field, chosen, applies) in [
+            ("tenant_id", &rule.tenant_id, scope.has_tenant()),
+            ("route", &rule.route, scope == Scope::Route),
+        ] {
+            if chosen.is_some() && !applies {
+                return Err(FieldError::new(field, "does not apply to this rule"));
+            }
+        }
         let fits = match method {
-            Method::Threshold => true,
+            Method::Threshold => measure != Measure::Faults,
+            Method::Surge if measure == Measure::Faults => true,
+            Method::Knee => matches!(measure.parts(), Some((_, Some(_)))),
+            Method::Segments => {
+                matches!(measure.parts(), Some((over, Some(Column::CALLS))) if over.is_outcome())
+            }
             Method::Drift => matches!(measure, Measure::Quantile(..)),
             Method::Drop | Method::Surge => {
                 matches!(measure.parts(), Some((_, None))) && measure != Measure::Lost
@@ -548,6 +831,21 @@ impl Rule {
             return Err(FieldError::new("threshold", "is missing"));
         }
         rule.with(&overrides)
+    }
+}
+
+impl Measure {
+    /// What it is measured of, where that is not for a rule to choose.
+    fn scope(self) -> Option<Scope> {
+        match self {
+            Measure::Faults => Some(Scope::Fault),
+            Measure::News => Some(Scope::Trait),
+            Measure::DatabaseDaysLeft | Measure::Lost | Measure::PriceTableAge => Some(Scope::System),
+            Measure::KeyVolume | Measure::NewCountries | Measure::NewNetworks => Some(Scope::Key),
+            Measure::ModelDaysLeft | Measure::Silence => Some(Scope::Route),
+            Measure::SourceDenied | Measure::SourceTargets => Some(Scope::Source),
+            _ => None,
+        }
     }
 }
 
@@ -572,6 +870,8 @@ impl Method {
             },
             "drift" => Ok(Method::Drift),
             "drop" => Ok(Method::Drop),
+            "knee" => Ok(Method::Knee),
+            "segments" => Ok(Method::Segments),
             "shift" => Ok(Method::Shift),
             "surge" => Ok(Method::Surge),
             "threshold" => Ok(Method::Threshold),
@@ -581,7 +881,7 @@ impl Method {
             },
             _ => Err(FieldError::new(
                 "method",
-                "must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`",
+                "must be `anomaly`, `burn_rate`, `drift`, `drop`, `knee`, `segments`, `shift`, `surge`, `threshold` or `trend`",
             )),
         }
     }
@@ -625,6 +925,9 @@ pub struct Override {
     /// `Rule::no_data`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_data: Option<NoData>,
+    /// `Rule::block_minutes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_minutes: Option<i64>,
 }
 
 impl Override {
@@ -648,6 +951,7 @@ impl Override {
             "resolve_threshold",
             "keep_firing_minutes",
             "no_data",
+            "block_minutes",
         ];
         if let Some(unknown) = fields.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(FieldError::new("body", format!("has an unknown field {unknown:?}")));
@@ -670,6 +974,7 @@ impl Override {
                 NoData::parse,
                 r#"must be "last", "show", "zero" or {"notify": minutes}"#,
             )?,
+            block_minutes: whole("block_minutes")?,
         })
     }
 }
@@ -726,6 +1031,10 @@ const SURGE_HOURS: i64 = WEEK as i64 + 2;
 /// The longest window of `SEVEN_DAYS`, and the hour that goes on.
 const BURN_HOURS: i64 = 73;
 const TREND_DAYS: i64 = 30;
+/// The days of which the middle one is what is usual for a key.
+const KEY_DAYS: i64 = 28;
+/// A week: whoever is to be refused for longer should have no key.
+const LONGEST_BLOCK: i64 = 7 * 24 * 60;
 
 const LONGEST_TEXT: usize = 200;
 
@@ -749,6 +1058,17 @@ mod tests {
             "gateway-overhead",
             "model-ends",
             "price-table-old",
+            "provider-outage",
+            "fallback-share",
+            "retries",
+            "error-surge",
+            "part-worse",
+            "provider-change",
+            "denied-burst",
+            "denied-spray",
+            "key-new-country",
+            "key-volume",
+            "database-full",
         ];
         assert_eq!(ids, expected);
         for rule in &pack {
@@ -761,7 +1081,8 @@ mod tests {
     #[test]
     fn the_shipped_numbers_would_pass_as_overrides() {
         for rule in default_pack() {
-            let counted = !["no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
+            let counted =
+                !["database-full", "no-calls", "price-table-old", "records-lost"].contains(&&*rule.id);
             let same = Override {
                 enabled: Some(true),
                 threshold: Some(rule.threshold),
@@ -779,7 +1100,7 @@ mod tests {
     #[test]
     fn a_rule_sees_its_window_and_silence_also_the_hour_before() {
         let minutes: Vec<i64> = default_pack().iter().map(Rule::history_minutes).collect();
-        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5]);
+        assert_eq!(minutes, [5, 70, 5, 5, 5, 60, 5, 15, 15, 5, 5, 5, 10, 10, 5, 5, 5, 10, 10, 5, 5, 5]);
     }
 
     #[test]
@@ -861,6 +1182,9 @@ mod tests {
             ("error-share", r#"{"no_data":{"notify":0}}"#, "`no_data` must be from 1 to 1440."),
             ("no-calls", r#"{"no_data":"zero"}"#, "`no_data` does not apply to this rule."),
             ("error-share", r#"{"enabled":1}"#, "`enabled` must be true or false."),
+            ("error-share", r#"{"block_minutes":60}"#, "`block_minutes` does not apply to this rule."),
+            ("key-volume", r#"{"block_minutes":10081}"#, "`block_minutes` must be from 1 to 10080."),
+            ("database-full", r#"{"min_count":9}"#, "`min_count` does not apply to this rule."),
             ("error-share", r#"{"treshold":1}"#, r#"`body` has an unknown field "treshold"."#),
             ("error-share", "[]", "`body` must be a JSON object."),
             ("error-share", "", "`body` must be a JSON object."),
@@ -893,6 +1217,12 @@ mod tests {
             ..common()
         };
         assert_eq!(rule, Ok(expected));
+        let spray = Rule::parse(
+            "ru_1",
+            br#"{"title":"t","measure":"source_targets","threshold":9,"block_minutes":30}"#,
+        )
+        .unwrap();
+        assert_eq!((spray.scope, spray.block_minutes), (Scope::Source, Some(30)));
         let side = |json: &str| Rule::parse("ru_1", json.as_bytes()).unwrap().side;
         assert_eq!(side(r#"{"title":"t","measure":"calls","method":"drop","threshold":0.5}"#), Side::Below);
         assert_eq!(side(r#"{"title":"t","measure":"calls","side":"below","threshold":5}"#), Side::Below);
@@ -927,6 +1257,22 @@ mod tests {
                 "`scope` does not go with this measure.",
             ),
             (
+                r#"{"title":"t","measure":"calls","threshold":1,"scope":"key"}"#,
+                "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"new_networks","threshold":0,"scope":"route"}"#,
+                "scope does not go with this measure",
+            ),
+            (
+                r#"{"title":"t","measure":"key_volume","threshold":5,"route":"/v1"}"#,
+                "route does not apply to this rule",
+            ),
+            (
+                r#"{"title":"t","measure":"source_denied","method":"surge","threshold":5}"#,
+                "method does not go with this measure",
+            ),
+            (
                 r#"{"title":"t","measure":"calls","threshold":1,"scope":"system","route":"/v1"}"#,
                 "`scope` of the gateway as a whole has no tenant and no route.",
             ),
@@ -940,7 +1286,7 @@ mod tests {
             ),
             (
                 r#"{"title":"t","measure":"calls","method":"magic","threshold":1}"#,
-                "`method` must be `anomaly`, `burn_rate`, `drift`, `drop`, `shift`, `surge`, `threshold` or `trend`.",
+                "`method` must be `anomaly`, `burn_rate`, `drift`, `drop`, `knee`, `segments`, `shift`, `surge`, `threshold` or `trend`.",
             ),
             (
                 r#"{"title":"t","measure":"calls","method":{"kind":"shift","limit":3},"threshold":1}"#,
@@ -964,6 +1310,14 @@ mod tests {
         let daily = Rule { measure: Measure::PriceTableAge, ..common() };
         assert_eq!((0..1_440).filter(|minute| daily.looks_at(minute * MINUTE_MS)).collect::<Vec<_>>(), [5]);
         assert_eq!(looks(Method::Trend { limit: 1.0 }), [5, 1_445, 2_885]);
+        let first = |id: &str| {
+            let rule = shipped(id).unwrap();
+            (0..3_000).filter(|minute| rule.looks_at(minute * MINUTE_MS)).take(2).collect::<Vec<i64>>()
+        };
+        assert_eq!(first("denied-spray"), [3, 8]);
+        assert_eq!(first("key-new-country"), [2, 7]);
+        assert_eq!(first("key-volume"), [8, 68]);
+        assert_eq!(first("database-full"), [36, 1_476]);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Alerts: what a deployment changed about the rules, how far each rule was evaluated, where its series
 //! stand, and the episodes there were.
 
+use hypercare::notice::acknowledgement;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    attention, outbox,
+    attention,
+    blocks::{self, Block},
+    outbox,
     rules::{self, StoredRule},
 };
 use crate::ports::{Database, PortError, Statement, read_all, rows};
@@ -110,6 +113,18 @@ pub struct Outcome {
     pub worsened: Vec<Worsened>,
     /// Episodes that closed.
     pub closed: Vec<Closed>,
+    /// Who is refused because of those that opened.
+    pub blocks: Vec<NewBlock>,
+}
+
+/// A block a rule makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewBlock {
+    /// The block.
+    #[serde(flatten)]
+    pub block: Block,
+    /// What its episode says of it.
+    pub note: String,
 }
 
 /// A rule was evaluated.
@@ -212,6 +227,8 @@ pub async fn write(db: &impl Database, outcome: &Outcome, now_ms: i64) -> Result
     add(standing_still(CLOSE_EPISODES), json!(outcome.closed), &[]);
     add(standing_still(outbox::RESOLVED), json!(outcome.closed), &[json!(now_ms)]);
     add(standing_still(outbox::DROP_AGAIN), json!(outcome.closed), &[]);
+    add(standing_still(blocks::CREATE), json!(outcome.blocks), &[]);
+    add(standing_still(blocks::NOTE), json!(outcome.blocks), &[]);
     if !(outcome.opened.is_empty() && outcome.closed.is_empty() && outcome.worsened.is_empty()) {
         statements.push(Statement::new(attention::STIR, []));
     }
@@ -435,8 +452,16 @@ pub async fn act(db: &impl Database, action: &Action, event: &attention::Event) 
         Statement::new(format!("UPDATE episodes SET {change} WHERE id = ?1 {which} RETURNING id"), params),
         Statement::new(attention::STIR, []),
     ];
-    if *action == Action::Resolve {
-        statements.extend(ends_of(&json!([event.episode_id]), "e.id", event.at_ms));
+    match action {
+        Action::Acknowledge => {
+            let words = acknowledgement(event.actor.as_deref().unwrap_or_default());
+            statements.push(Statement::new(ACKNOWLEDGED, [json!(event.episode_id), at(), json!(words)]));
+        }
+        Action::Resolve => statements.extend(ends_of(&json!([event.episode_id]), "e.id", event.at_ms)),
+        Action::Unacknowledge => {
+            statements.push(Statement::new(DROP_ACKNOWLEDGED, [json!(event.episode_id)]));
+        }
+        Action::Note | Action::Snooze(_) => {}
     }
     let results = db.batch(statements).await?;
     Ok(results.get(1).is_some_and(|rows| !rows.is_empty()))
@@ -467,6 +492,8 @@ pub struct Received {
     pub opened_ms: i64,
     /// When it ended, if it has.
     pub ended_ms: Option<i64>,
+    /// When it is over unless it is repeated.
+    pub expires_ms: i64,
     /// The notice that says it fires, JSON.
     pub notice: String,
     /// The one that it is over.
@@ -478,15 +505,15 @@ pub async fn receive(db: &impl Database, received: &[Received], now_ms: i64) -> 
     let list = json!(json!(received).to_string());
     let open = "
         INSERT OR IGNORE INTO episodes (id, fingerprint, rule_id, tenant_id, route, severity, summary, labels, source,
-                                        opened_ms, seen_ms, notice, end_notice)
+                                        opened_ms, seen_ms, expires_ms, notice, end_notice)
         SELECT value ->> 'id', value ->> 'fingerprint', value ->> 'rule_id', value ->> 'tenant_id', value ->> 'route',
                value ->> 'severity', value ->> 'summary', value ->> 'labels', value ->> 'source',
-               value ->> 'opened_ms', ?2, value ->> 'notice', value ->> 'end_notice'
+               value ->> 'opened_ms', ?2, value ->> 'expires_ms', value ->> 'notice', value ->> 'end_notice'
         FROM json_each(?1)
         WHERE value ->> 'ended_ms' IS NULL AND NOT EXISTS (
             SELECT 1 FROM episodes WHERE fingerprint = value ->> 'fingerprint' AND resolved_ms IS NULL)";
     let seen = "
-        UPDATE episodes SET seen_ms = ?2 FROM json_each(?1) AS item
+        UPDATE episodes SET seen_ms = ?2, expires_ms = item.value ->> 'expires_ms' FROM json_each(?1) AS item
         WHERE episodes.fingerprint = item.value ->> 'fingerprint' AND episodes.resolved_ms IS NULL";
     let close = "
         UPDATE episodes SET resolved_ms = max(opened_ms, item.value ->> 'ended_ms'),
@@ -507,6 +534,42 @@ pub async fn receive(db: &impl Database, received: &[Received], now_ms: i64) -> 
     db.batch(statements).await?;
     Ok(())
 }
+
+/// Ends alerts of others that nobody has repeated in time; returns how many. It takes [`EXPIRE_STATEMENTS`] at most.
+pub async fn expire(db: &impl Database, now_ms: i64) -> Result<usize, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+    }
+    let due =
+        "SELECT id FROM episodes WHERE resolved_ms IS NULL AND expires_ms <= ?1 ORDER BY opened_ms LIMIT 200";
+    let due: Vec<Row> = rows(db, Statement::new(due, [json!(now_ms)])).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let due = json!(due.into_iter().map(|row| row.id).collect::<Vec<_>>());
+    // Unless it was repeated meanwhile.
+    let note = "
+        INSERT OR IGNORE INTO episode_events (id, episode_id, at_ms, kind, detail)
+        SELECT id || '/expired', id, ?2, 'expired', 'nobody has repeated it' FROM episodes
+        WHERE id IN (SELECT value FROM json_each(?1)) AND resolved_ms IS NULL AND expires_ms <= ?2";
+    let close = "
+        UPDATE episodes SET resolved_ms = max(opened_ms, expires_ms),
+               end_notice = json_set(end_notice, '$.ended_ms', expires_ms, '$.occurred_ms', expires_ms,
+                   '$.summary', (end_notice ->> '$.summary') || ' (nobody has repeated it)',
+                   '$.combined.ended_ms', expires_ms, '$.combined.occurred_ms', expires_ms,
+                   '$.combined.summary', (end_notice ->> '$.combined.summary') || ' (nobody has repeated it)')
+        WHERE id IN (SELECT value FROM json_each(?1)) AND resolved_ms IS NULL AND expires_ms <= ?2
+        RETURNING id";
+    let params = || [json!(due.to_string()), json!(now_ms)];
+    let mut statements = vec![Statement::new(note, params()), Statement::new(close, params())];
+    statements.extend(ends_of(&due, "e.id", now_ms));
+    let results = db.batch(statements).await?;
+    Ok(results.get(1).map_or(0, Vec::len))
+}
+
+/// What [`expire`] takes.
+pub const EXPIRE_STATEMENTS: usize = 6;
 
 /// The notices of the ends of these episodes, to those who know of the beginnings.
 fn ends_of(values: &Value, column: &str, now_ms: i64) -> Vec<Statement> {
@@ -544,6 +607,32 @@ pub async fn timeline(
     let (notice, end_notice) = row.map_or((None, None), |row| (row.notice, row.end_notice));
     Ok((read_all(events)?, notice, end_notice))
 }
+
+/// That somebody (?3, in words) looks after an episode (?1), once to each who was told of it. Of a group, once somebody
+/// looks after all of it that is open.
+const ACKNOWLEDGED: &str = "
+    INSERT OR IGNORE INTO outbox (id, episode_id, receiver_id, kind, notice, status, next_ms, created_ms)
+    SELECT told.episode_id || '_' || told.receiver_id || '_acknowledged', told.episode_id || '/acknowledged', told.receiver_id,
+           'acknowledged',
+           json_set(told.notice, '$.kind', 'acknowledged', '$.summary', ?3 || (told.notice ->> '$.summary'), '$.occurred_ms', ?2),
+           'pending', ?2, ?2
+    FROM outbox AS told
+         JOIN episodes AS e ON e.id = ?1 AND e.acknowledged_ms IS NOT NULL AND e.resolved_ms IS NULL
+         JOIN receivers AS r ON r.id = told.receiver_id AND r.disabled_ms IS NULL
+    WHERE told.kind = 'firing' AND told.status IN ('delivered', 'pending')
+      AND (told.episode_id = ?1
+           OR told.episode_id IN (
+               SELECT mine.group_id FROM notice_group_members AS mine
+               WHERE mine.episode_id = ?1 AND NOT EXISTS (
+                   SELECT 1 FROM notice_group_members AS m JOIN episodes AS other ON other.id = m.episode_id
+                   WHERE m.group_id = mine.group_id AND other.resolved_ms IS NULL AND other.acknowledged_ms IS NULL)))";
+
+/// Nobody looks after it any more, and nobody was told that somebody did.
+const DROP_ACKNOWLEDGED: &str = "
+    DELETE FROM outbox
+    WHERE status = 'pending' AND attempts = 0 AND kind = 'acknowledged'
+      AND (episode_id = ?1 || '/acknowledged'
+           OR episode_id IN (SELECT group_id || '/acknowledged' FROM notice_group_members WHERE episode_id = ?1))";
 
 /// A statement over the rows `item` of ?2, those whose rule still stands where evaluation began.
 fn standing_still(sql: &str) -> String {

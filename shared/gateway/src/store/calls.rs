@@ -153,6 +153,10 @@ pub struct Filter {
     pub trace_id: Option<String>,
     /// Only with this version of the prompt.
     pub prompt_version: Option<String>,
+    /// Only from this country.
+    pub country: Option<String>,
+    /// Only from this network.
+    pub source: Option<String>,
     /// Only with these tags, by name.
     pub tags: Vec<(String, String)>,
     /// Not before this, unix milliseconds.
@@ -203,6 +207,8 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         ("{} IN (request_model, target_model, response_model)", &filter.model),
         ("trace_id = {}", &filter.trace_id),
         ("prompt_version = {}", &filter.prompt_version),
+        ("country = {}", &filter.country),
+        ("source = {}", &filter.source),
     ];
     for (condition, value) in texts {
         if let Some(value) = value {
@@ -225,13 +231,13 @@ pub async fn list(db: &impl Database, filter: &Filter) -> Result<Vec<Call>, Port
         also("(started_ms, id) < ({}, {})", vec![json!(started_ms), json!(id)]);
     }
     sql.push_str(&format!(" ORDER BY started_ms DESC, id DESC LIMIT {}", filter.limit));
-    rows::<Value>(db, Statement::new(sql, params)).await?.into_iter().map(call).collect()
+    rows::<Value>(db, Statement::new(sql, params)).await?.into_iter().map(shown).collect()
 }
 
 /// One call.
 pub async fn find(db: &impl Database, id: &str) -> Result<Option<Call>, PortError> {
     let found = row::<Value>(db, Statement::new("SELECT * FROM calls WHERE id = ?1", [json!(id)])).await?;
-    found.map(call).transpose()
+    found.map(shown).transpose()
 }
 
 /// What is kept of a call's content.
@@ -245,7 +251,8 @@ pub async fn payload(db: &impl Database, id: &str) -> Result<Option<Value>, Port
     }))
 }
 
-fn call(mut row: Value) -> Result<Call, PortError> {
+/// A row, as the admin API shows it.
+pub(super) fn shown(mut row: Value) -> Result<Call, PortError> {
     #[derive(Deserialize)]
     struct Texts {
         attempts: String,
@@ -320,7 +327,8 @@ const INSERT_CALLS: &str = "
      cache_status, region, release, trace_id, cache_write_1h_input_tokens, audio_input_tokens,
      image_input_tokens, audio_output_tokens, image_output_tokens, images, searches, file_searches, search_units,
      audio_ms, characters, service_tier, native_finish_reason, prompt_version, tags, upstream_ms, tries,
-     tries_limited, fell_back, first_chunk_bucket, upstream_bucket, overhead_bucket, rate_bucket)
+     tries_limited, fell_back, first_chunk_bucket, upstream_bucket, overhead_bucket, rate_bucket, country, source,
+     tried, error_template, parent_span_id)
     SELECT value ->> 'id', value ->> 'tenant_id', value ->> 'key_id', value ->> 'end_user_hash',
            value ->> 'operation', value ->> 'route', value ->> 'request_model', value ->> 'response_model',
            value ->> 'provider_name', value ->> 'target_model', value ->> 'attempts', value ->> 'status',
@@ -337,7 +345,8 @@ const INSERT_CALLS: &str = "
            value ->> 'characters', value ->> 'service_tier', value ->> 'native_finish_reason',
            value ->> 'prompt_version', value ->> 'tags', value ->> 'upstream_ms', value ->> 'tries',
            value ->> 'tries_limited', value ->> 'fell_back', value ->> 'first_chunk_bucket',
-           value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket'
+           value ->> 'upstream_bucket', value ->> 'overhead_bucket', value ->> 'rate_bucket', value ->> 'country',
+           value ->> 'source', value ->> 'tried', value ->> 'error_template', value ->> 'parent_span_id'
     FROM item
     WHERE is_known OR in_a_minute <= 600 AND in_a_minute + (SELECT count(*) FROM (
         SELECT 1 FROM calls

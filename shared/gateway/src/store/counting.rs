@@ -269,7 +269,7 @@ pub fn nothing() -> Map<String, Value> {
 }
 
 /// What is added up, and what of it a call is. Calls come first.
-const SUMS: [(&str, &str); 31] = [
+const SUMS: [(&str, &str); 32] = [
     ("calls", "1"),
     ("streams", "stream"),
     (
@@ -312,6 +312,7 @@ const SUMS: [(&str, &str); 31] = [
     ("limited_tries", "coalesce(tries_limited, 0)"),
     ("retries", "max(coalesce(tries, 0) - 1, 0)"),
     ("fallbacks", "coalesce(fell_back, 0)"),
+    ("denied", "status IN (401, 403) AND provider_name = ''"),
 ];
 
 /// How calls ended, beside well.
@@ -333,4 +334,4 @@ const HISTOGRAMS: [(&str, &str); 6] = [
 ];
 
 /// What breakdowns tell apart beside tags, as columns of calls.
-const DIMENSIONS: [&str; 5] = ["error_type", "key_id", "prompt_version", "region", "release"];
+const DIMENSIONS: [&str; 6] = ["country", "error_type", "key_id", "prompt_version", "region", "release"];

@@ -50,7 +50,7 @@ pub struct ApiKey {
 }
 
 /// The caller behind a key's hash, unless the key was revoked or its tenant disabled.
-pub async fn find_caller(db: &impl Database, hash: &str) -> Result<Option<Caller>, PortError> {
+pub async fn find_caller(db: &impl Database, hash: &str, now_ms: i64) -> Result<Option<Caller>, PortError> {
     #[derive(Deserialize)]
     struct Row {
         tenant_id: String,
@@ -61,16 +61,26 @@ pub async fn find_caller(db: &impl Database, hash: &str) -> Result<Option<Caller
         payload_cap_bytes: usize,
         aliases: String,
         prices: String,
+        blocked_ms: Option<i64>,
+        blocked_sources: String,
     }
     let sql = "
         SELECT k.tenant_id, k.id AS key_id, k.models, k.expires_ms, t.payload_mode, t.payload_cap_bytes,
                (SELECT json_group_object(a.name, json(a.targets)) FROM aliases a WHERE a.tenant_id = t.id) AS aliases,
                (SELECT json_group_array(json_array(p.model, p.from_ms, p.prices, iif(p.tenant_id = '', 'global:', 'tenant:')
                        || date(p.updated_ms / 1000, 'unixepoch')))
-                FROM prices p WHERE p.tenant_id IN (t.id, '')) AS prices
+                FROM prices p WHERE p.tenant_id IN (t.id, '')) AS prices,
+               (SELECT max(b.until_ms) FROM blocks b
+                WHERE b.kind = 'key' AND b.until_ms > ?2 AND b.lifted_ms IS NULL AND b.subject = k.id) AS blocked_ms,
+               (SELECT json_group_array(json_array(subject, until_ms)) FROM
+                    (SELECT b.subject, b.until_ms FROM blocks b
+                     WHERE b.kind = 'source' AND b.until_ms > ?2 AND b.lifted_ms IS NULL AND b.tenant_id IN (t.id, '')
+                     ORDER BY b.until_ms DESC LIMIT 100)) AS blocked_sources
         FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
         WHERE k.hash = ?1 AND k.revoked_ms IS NULL AND t.disabled_ms IS NULL";
-    let Some(found) = row::<Row>(db, Statement::new(sql, [json!(hash)])).await? else { return Ok(None) };
+    let Some(found) = row::<Row>(db, Statement::new(sql, [json!(hash), json!(now_ms)])).await? else {
+        return Ok(None);
+    };
     Ok(Some(Caller {
         tenant_id: found.tenant_id,
         key_id: found.key_id,
@@ -80,6 +90,8 @@ pub async fn find_caller(db: &impl Database, hash: &str) -> Result<Option<Caller
         payload_mode: found.payload_mode,
         payload_cap_bytes: found.payload_cap_bytes,
         prices: serde_json::from_str(&found.prices).map_err(unreadable)?,
+        blocked_ms: found.blocked_ms,
+        blocked_sources: serde_json::from_str(&found.blocked_sources).map_err(unreadable)?,
     }))
 }
 
@@ -131,6 +143,36 @@ pub async fn key_hashes(db: &impl Database, tenant_id: &str) -> Result<Vec<Strin
     }
     let sql = "SELECT hash FROM api_keys WHERE tenant_id = ?1 AND revoked_ms IS NULL";
     let found: Vec<Row> = rows(db, Statement::new(sql, [json!(tenant_id)])).await?;
+    Ok(found.into_iter().map(|row| row.hash).collect())
+}
+
+/// The names of these keys, by id.
+pub async fn key_names(db: &impl Database, ids: &[&str]) -> Result<BTreeMap<String, String>, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+        name: String,
+    }
+    let sql = "SELECT id, name FROM api_keys WHERE id IN (SELECT value FROM json_each(?1))";
+    let found: Vec<Row> = rows(db, Statement::new(sql, [json!(json!(ids).to_string())])).await?;
+    Ok(found.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// Whose key this is.
+pub async fn key_owner(db: &impl Database, id: &str) -> Result<Option<String>, PortError> {
+    let sql = "SELECT tenant_id FROM api_keys WHERE id = ?1";
+    let found: Option<Value> = row(db, Statement::new(sql, [json!(id)])).await?;
+    Ok(found.and_then(|row| Some(row["tenant_id"].as_str()?.to_owned())))
+}
+
+/// The hashes of these keys, to drop them from the cache.
+pub async fn hashes_of(db: &impl Database, ids: &[&str]) -> Result<Vec<String>, PortError> {
+    #[derive(Deserialize)]
+    struct Row {
+        hash: String,
+    }
+    let sql = "SELECT hash FROM api_keys WHERE id IN (SELECT value FROM json_each(?1))";
+    let found: Vec<Row> = rows(db, Statement::new(sql, [json!(json!(ids).to_string())])).await?;
     Ok(found.into_iter().map(|row| row.hash).collect())
 }
 

@@ -19,6 +19,10 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0011_add_own_rules", include_str!("../../migrations/0011_add_own_rules.sql")),
     ("0012_add_breakdowns", include_str!("../../migrations/0012_add_breakdowns.sql")),
     ("0013_widen_alerts", include_str!("../../migrations/0013_widen_alerts.sql")),
+    ("0015_watch_access", include_str!("../../migrations/0015_watch_access.sql")),
+    ("0016_watch_errors_and_traits", include_str!("../../migrations/0016_watch_errors_and_traits.sql")),
+    ("0017_add_outlets", include_str!("../../migrations/0017_add_outlets.sql")),
+    ("0018_add_reports", include_str!("../../migrations/0018_add_reports.sql")),
 ];
 
 /// Applies what is missing; returns how many that were. Each takes effect as a whole.

@@ -139,6 +139,10 @@ pub async fn claim(
               AND (o.kind <> 'resolved' OR EXISTS (
                 SELECT 1 FROM outbox AS f
                 WHERE f.episode_id = o.episode_id AND f.receiver_id = o.receiver_id AND f.kind = 'firing' AND f.status = 'delivered'))
+              AND (o.kind <> 'acknowledged' OR NOT EXISTS (
+                SELECT 1 FROM outbox AS f
+                WHERE f.episode_id = substr(o.episode_id, 1, instr(o.episode_id, '/') - 1) AND f.receiver_id = o.receiver_id
+                  AND f.kind = 'firing' AND f.status = 'pending'))
             WINDOW mine AS (PARTITION BY +o.receiver_id)),
         slots AS (SELECT *, iif(bundled, place / {MOST_TOGETHER}, place) AS slot FROM due),
         chosen AS (

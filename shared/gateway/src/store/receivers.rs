@@ -70,6 +70,7 @@ pub async fn delete(db: &impl Database, id: &str) -> Result<bool, PortError> {
                 DROP_OF_RECEIVERS,
                 [json!(json!([id]).to_string()), json!("the receiver was deleted")],
             ),
+            Statement::new("DELETE FROM reports WHERE receiver_id = ?1", [json!(id)]),
         ])
         .await?;
     Ok(results.first().is_some_and(|rows| !rows.is_empty()))

@@ -63,6 +63,10 @@ const NOTICES_MS: i64 = 30 * DAY_MS;
 const EPISODES_MS: i64 = 400 * DAY_MS;
 /// Reports of lost records.
 const LOSSES_MS: i64 = DAYS_MS;
+/// Errors by the hour: a week is what an hour is compared with.
+const FAULTS_MS: i64 = 9 * DAY_MS;
+/// What answers were like, after it was seen for the last time.
+const TRAITS_MS: i64 = HOURS_MS;
 
 const DAY_MS: i64 = 86_400_000;
 const CHUNK: i64 = 1_000;
@@ -75,7 +79,7 @@ const BY_CALL: usize = 2;
 
 /// Each with how long it is kept, first what grows with each call. ?1 is the moment before which things are too old,
 /// ?2 how many go.
-const DELETIONS: [(&str, i64); 17] = [
+const DELETIONS: [(&str, i64); 21] = [
     (
         "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE started_ms < ?1 ORDER BY started_ms LIMIT ?2)
          RETURNING 1 AS gone",
@@ -188,4 +192,26 @@ const DELETIONS: [(&str, i64); 17] = [
          RETURNING 1 AS gone",
         EPISODES_MS,
     ),
+    (
+        "DELETE FROM faults WHERE (fault, hour_ms) IN
+             (SELECT fault, hour_ms FROM faults WHERE hour_ms < ?1 ORDER BY hour_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        FAULTS_MS,
+    ),
+    (
+        "DELETE FROM traits WHERE (provider_name, model, kind, value) IN
+             (SELECT provider_name, model, kind, value FROM traits WHERE last_ms < ?1 ORDER BY last_ms LIMIT ?2)
+         RETURNING 1 AS gone",
+        TRAITS_MS,
+    ),
+    // Nobody waits for it, or nobody can get it any more.
+    (
+        "DELETE FROM stored_calls WHERE seq IN
+             (SELECT seq FROM (SELECT seq, call_id FROM stored_calls ORDER BY seq LIMIT ?2) AS oldest
+              WHERE seq <= (SELECT coalesce(min(mark), ?1) FROM outlets)
+                    OR NOT EXISTS (SELECT 1 FROM calls WHERE id = oldest.call_id))
+         RETURNING 1 AS gone",
+        0,
+    ),
+    ("DELETE FROM outlets WHERE wanted_ms < ?1 AND ?2 > 0 RETURNING 1 AS gone", CALLS_MS),
 ];

@@ -103,6 +103,10 @@ pub async fn count(db: &impl Database, minutes: &[i64], now_ms: i64) -> Result<C
     for family in [&ROLLUPS, &BREAKDOWNS] {
         run(&mut statements, family.count_calls(Grain::Minute), &fresh_minutes);
     }
+    if !fresh_minutes.is_empty() {
+        statements.push(Statement::new(NOTE_RELEASES, [list(&fresh_minutes)]));
+        statements.push(Statement::new(KEEP_RELEASES, [list(&fresh_minutes)]));
+    }
     let marked: Vec<i64> = fresh.iter().chain(&late).copied().collect();
     statements.push(Statement::new(MARK_HOURS, [list(&marked)]));
     statements.push(Statement::new(clean(Grain::Minute), [list(minutes)]));
@@ -288,6 +292,22 @@ fn list(buckets: &[i64]) -> Value {
 
 const MARK_HOURS: &str =
     "INSERT OR IGNORE INTO dirty_buckets (grain, bucket_ms) SELECT 'hour', value FROM json_each(?1)";
+
+/// A release that has calls for the first time is a change, unless it is the first of all.
+const NOTE_RELEASES: &str = "
+    INSERT OR IGNORE INTO changes (id, at_ms, kind, title, tenant_id, provider, model)
+    SELECT 'chg_release_' || label, min(bucket_ms), 'release', 'release ' || label || ' of the gateway', '', '', ''
+    FROM json_each(?1) AS minute CROSS JOIN breakdowns
+         ON grain = 'minute' AND bucket_ms = minute.value AND dimension = 'release'
+    WHERE label <> 'other' AND label NOT IN (SELECT name FROM releases) AND EXISTS (SELECT 1 FROM releases)
+    GROUP BY label";
+
+const KEEP_RELEASES: &str = "
+    INSERT OR IGNORE INTO releases (name, first_ms)
+    SELECT label, min(bucket_ms)
+    FROM json_each(?1) AS minute CROSS JOIN breakdowns
+         ON grain = 'minute' AND bucket_ms = minute.value AND dimension = 'release'
+    WHERE label <> 'other' GROUP BY label";
 
 /// More than a tick sees in ordinary times, and more than are evaluated at once.
 const NEWEST_MINUTES: i64 = 20;

@@ -1,12 +1,12 @@
 //! What will happen on a day that can be named: something is used up, withdrawn, or too old.
 
-use super::history::NEVER_DAYS;
+use super::history::{CERTAIN, NEVER_DAYS};
 use super::{Observation, enough, judge, nothing};
 use crate::rule::Rule;
-use crate::stats::exhaustion::exhaustion;
+use crate::stats::trend::trend;
 
-/// In how many days a budget, a quota or a database is used up. `points` are day and use, in order; the
-/// value is in days from the newest, the baseline is the newest use.
+/// In how many days a budget, a quota or a database is used up, by the median growth of its days if they certainly
+/// grow. `points` are day and use, in order; the value is in days from the newest, the baseline is the newest use.
 pub fn used_up(rule: &Rule, limit: f64, points: &[(f64, f64)], firing: bool) -> Observation {
     let count = points.len() as i64;
     let Some((_, used)) = points.last() else { return nothing(rule, 0, firing) };
@@ -15,7 +15,12 @@ pub fn used_up(rule: &Rule, limit: f64, points: &[(f64, f64)], firing: bool) -> 
     } else if points.len() < LEAST_POINTS {
         return nothing(rule, count, firing);
     } else {
-        exhaustion(points, limit).map_or(NEVER_DAYS, |found| found.expected.min(NEVER_DAYS))
+        match trend(points) {
+            Some(found) if found.p < CERTAIN && found.slope > 0.0 => {
+                ((limit - used) / found.slope).min(NEVER_DAYS)
+            }
+            _ => NEVER_DAYS,
+        }
     };
     enough(rule, days, count, Some(*used), firing)
 }
@@ -60,6 +65,11 @@ mod tests {
             format!("??????{}{}{}", ".".repeat(16), "w".repeat(23), "!".repeat(16))
         );
         assert_eq!(play(vec![40.0; 10], NoData::Show), "??????.....");
+        // Up and down is no growth.
+        assert_eq!(
+            play((0..12).map(|day| f64::from(day % 3) + 40.0).collect(), NoData::Show),
+            "??????......."
+        );
         assert_eq!(play(vec![200.0], NoData::Show), "?!");
         assert_eq!(play(grows[..3].to_vec(), NoData::Zero), "!!!!");
     }

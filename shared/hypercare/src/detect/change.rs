@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Observation, enough};
+use super::{Observation, enough, judge};
 use crate::rule::Rule;
 
 /// The shape of JSON: where which type of value was seen. Lists count as one element of all of theirs, so
@@ -90,9 +90,13 @@ impl Shape {
     }
 }
 
-/// What a rule on changes sees: how many there are, against how many calls.
-pub fn changed(rule: &Rule, news: usize, calls: i64, firing: bool) -> Observation {
-    enough(rule, news as f64, calls, None, firing)
+/// What a rule on changes sees: how many calls were answered in a way that was not seen before. None is no lack of data.
+pub fn changed(rule: &Rule, calls: i64, firing: bool) -> Observation {
+    if calls == 0 {
+        judge(rule, 0.0, 0, None, firing)
+    } else {
+        enough(rule, calls as f64, calls, None, firing)
+    }
 }
 
 const DEEPEST: usize = 8;
@@ -136,10 +140,12 @@ mod tests {
     #[test]
     fn one_change_is_told() {
         let judged = Rule { threshold: 0.0, ..rule() };
-        let play = timeline([(0, 5), (1, 5), (0, 5), (1, 0)].map(|(news, calls)| {
+        let judged = Rule { min_count: 3, ..judged };
+        let play = timeline([0, 5, 0, 2].map(|calls| {
             let judged = judged.clone();
-            move |firing| changed(&judged, news, calls, firing)
+            move |firing| changed(&judged, calls, firing)
         }));
+        // Nothing new is not a lack of data; what happened once or twice says too little.
         assert_eq!(play, ".!.?");
     }
 }

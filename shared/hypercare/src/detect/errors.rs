@@ -66,6 +66,7 @@ pub fn template(message: &str) -> String {
                 }
             }
             None if bare.contains(['=', '_']) && bare.len() > LONG_WORD => "<id>",
+            None if bare.len() > LONGEST_WORD => "<id>",
             None => bare,
         });
     }
@@ -91,6 +92,7 @@ pub fn surge(
 }
 
 const LONG_WORD: usize = 16;
+const LONGEST_WORD: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -136,7 +136,7 @@ const FLOOR: Floor = Floor { absolute: 0.0, relative: 0.1 };
 const LEAST_VALUES: usize = 5;
 const MOST_SPREADS: f64 = 1_000.0;
 /// How likely a trend may be to be none.
-const CERTAIN: f64 = 0.01;
+pub(super) const CERTAIN: f64 = 0.01;
 /// Fewer days have no trend that could be certain.
 const LEAST_DAYS: usize = 7;
 /// Ten years.

@@ -56,6 +56,45 @@ pub fn worse_segments(rule: &Rule, segments: &[Segment], all: (i64, i64)) -> Vec
     worse
 }
 
+/// What a rule sees of one segment, given those that are worse. One that is not worse is healthy, by however much it
+/// differs.
+pub fn segment(
+    rule: &Rule,
+    worse: &[(String, Observation)],
+    segment: Option<&Segment>,
+    all: (i64, i64),
+    firing: bool,
+) -> Observation {
+    let Some(segment) = segment.filter(|segment| segment.calls > 0) else { return nothing(rule, 0, firing) };
+    if let Some((_, seen)) = worse.iter().find(|(name, _)| *name == segment.name) {
+        return seen.clone();
+    }
+    let others = (all.0 - segment.bad, all.1 - segment.calls);
+    match compare((segment.bad, segment.calls), others) {
+        Some(found) => Observation::Healthy {
+            value: found.difference,
+            count: segment.calls,
+            baseline: Some(others.0 as f64 / others.1 as f64),
+        },
+        // There are no others.
+        None => nothing(rule, segment.calls, firing),
+    }
+}
+
+/// One line of what an alert is associated with: a segment that fares worse than the others.
+pub fn words(segment: &Segment, all: (i64, i64)) -> String {
+    let Segment { name, bad, calls } = segment;
+    let percent =
+        |part: i64, whole: i64| format!("{} %", (part as f64 / whole as f64 * 1_000.0).round() / 10.0);
+    let others = (all.0 - bad, all.1 - calls);
+    format!(
+        "{name}: {} of {calls} calls failed, {} of the {} others",
+        percent(*bad, *calls),
+        percent(others.0, others.1),
+        others.1
+    )
+}
+
 /// How near the load is to where things get worse. `points` are load and latency of like times; the value
 /// is the share of the knee's load, the baseline is that load.
 pub fn load_knee(rule: &Rule, points: &[(f64, f64)], load: f64, count: i64, firing: bool) -> Observation {

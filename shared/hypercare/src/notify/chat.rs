@@ -185,7 +185,7 @@ pub(super) fn color(notice: &Notice) -> u32 {
         (Kind::Combined | Kind::Resolved, _) => GREEN,
         (Kind::Firing, Severity::Page) => RED,
         (Kind::Firing | Kind::Health, _) => AMBER,
-        (Kind::Acknowledged | Kind::Change | Kind::Test, _) => GREY,
+        (Kind::Acknowledged | Kind::Change | Kind::Report | Kind::Test, _) => GREY,
     }
 }
 

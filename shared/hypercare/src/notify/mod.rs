@@ -489,7 +489,8 @@ pub fn next_attempt_ms(attempts: u32, now_ms: i64, retry_after_ms: Option<i64>, 
     Some(now_ms + wait_ms.max(asked_ms) + jitter_ms)
 }
 
-fn retry_after_ms(headers: &HeaderMap, now_ms: i64) -> Option<i64> {
+/// How long an answer asks to wait, at most an hour.
+pub fn retry_after_ms(headers: &HeaderMap, now_ms: i64) -> Option<i64> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let after_ms = match text.parse::<u32>() {
         Ok(seconds) => i64::from(seconds) * 1000,

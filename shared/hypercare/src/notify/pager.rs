@@ -21,7 +21,7 @@ pub(super) fn pagerduty(letter: &Letter<'_>) -> Result<Wire, Error> {
     let notice = letter.notice;
     let (path, action) = match notice.kind {
         Kind::Acknowledged => ("enqueue", "acknowledge"),
-        Kind::Change => ("change/enqueue", ""),
+        Kind::Change | Kind::Report => ("change/enqueue", ""),
         Kind::Combined | Kind::Resolved => ("enqueue", "resolve"),
         Kind::Firing | Kind::Health | Kind::Test => ("enqueue", "trigger"),
     };
@@ -62,7 +62,7 @@ pub(super) fn opsgenie(letter: &Letter<'_>) -> Result<Wire, Error> {
     let action = match notice.kind {
         Kind::Acknowledged => "acknowledge",
         Kind::Combined | Kind::Resolved => "close",
-        Kind::Change | Kind::Firing | Kind::Health | Kind::Test => "",
+        Kind::Change | Kind::Firing | Kind::Health | Kind::Report | Kind::Test => "",
     };
     let mut wire = if action.is_empty() {
         let body = json!({
@@ -74,7 +74,7 @@ pub(super) fn opsgenie(letter: &Letter<'_>) -> Result<Wire, Error> {
             "source": SOURCE,
             "tags": [PLAIN.fit(notice_class(notice), 50)],
             "priority": match (notice.kind, notice.severity) {
-                (Kind::Test, _) => "P5",
+                (Kind::Report | Kind::Test, _) => "P5",
                 (_, Severity::Page) => "P1",
                 (_, Severity::Ticket) => "P3",
             },
@@ -91,7 +91,8 @@ pub(super) fn opsgenie(letter: &Letter<'_>) -> Result<Wire, Error> {
 /// incident.io: an alert source of the kind HTTP.
 pub(super) fn incident_io(letter: &Letter<'_>) -> Result<Wire, Error> {
     let notice = letter.notice;
-    let resolved = matches!(notice.kind, Kind::Combined | Kind::Resolved);
+    // A report is nothing to look after.
+    let resolved = matches!(notice.kind, Kind::Combined | Kind::Report | Kind::Resolved);
     let mut metadata = details(notice);
     metadata.insert("severity".to_owned(), json!(notice.severity.word()));
     let event = json!({
@@ -139,9 +140,9 @@ fn alert(notice: &Notice) -> (BTreeMap<String, String>, Value) {
     // What tells this alert from others: its labels, as in Alertmanager.
     let hash = Sha256::digest(json!(labels).to_string());
     let fingerprint: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let resolved = matches!(notice.kind, Kind::Combined | Kind::Resolved);
+    let resolved = matches!(notice.kind, Kind::Combined | Kind::Report | Kind::Resolved);
     let ends_ms = if resolved { notice.ended_ms.unwrap_or(notice.occurred_ms) } else { NEVER_MS };
-    let alert = json!({
+    let mut alert = json!({
         "status": if resolved { "resolved" } else { "firing" },
         "labels": labels,
         "annotations": {
@@ -154,6 +155,14 @@ fn alert(notice: &Notice) -> (BTreeMap<String, String>, Value) {
         "generatorURL": "",
         "fingerprint": fingerprint,
     });
+    if notice.kind == Kind::Report {
+        let lines: Vec<String> = DETAILS
+            .facts(notice, DETAILS.most, DETAILS.room)
+            .into_iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        alert["annotations"]["description"] = json!(lines.join("\n"));
+    }
     (labels, alert)
 }
 

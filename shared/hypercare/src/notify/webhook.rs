@@ -113,6 +113,7 @@ fn body(notice: &Notice) -> Vec<u8> {
             Kind::Combined | Kind::Resolved => "alert.resolved",
             Kind::Firing => "alert.firing",
             Kind::Health => "watch.health",
+            Kind::Report => "report.created",
             Kind::Test => "receiver.test",
         },
         timestamp: rfc3339(notice.occurred_ms),
@@ -292,7 +293,12 @@ mod tests {
     }
 
     fn firing() -> Notice {
-        let subject = Subject { tenant_id: "tn_1", tenant_name: "demo", route: "/v1/chat/completions" };
+        let subject = Subject {
+            tenant_id: "tn_1",
+            tenant_name: "demo",
+            route: "/v1/chat/completions",
+            name: "/v1/chat/completions",
+        };
         let since_ms = 1_767_225_600_000;
         let fired = Fired { since_ms, opened_ms: since_ms + 300_000, value: 0.032, count: 412 };
         Notice::firing(&shipped("error-share").unwrap(), "ep_1", Some(&subject), &fired)
