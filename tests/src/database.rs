@@ -3,6 +3,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    path::Path,
+    rc::Rc,
+    time::{Duration, Instant},
 };
 
 use gateway::{
@@ -12,11 +15,16 @@ use gateway::{
 use rusqlite::{Connection, StatementStatus, limits::Limit, types::ValueRef};
 use serde_json::{Map, Value, json};
 
-/// SQLite in memory.
+use crate::Life;
+
+/// SQLite in memory, or in a file.
 pub struct MemoryDatabase {
+    /// Whoever uses it may die under it.
+    pub life: Rc<Life>,
     connection: RefCell<Connection>,
     batches: Cell<usize>,
     statements: Cell<usize>,
+    spent: Cell<Duration>,
     planned: RefCell<Vec<(usize, Event)>>,
     down: Cell<bool>,
     reals: Cell<bool>,
@@ -70,27 +78,50 @@ impl MemoryDatabase {
     /// A database with all tables and no rows.
     pub fn new() -> Self {
         let database = Self::empty();
+        database.migrate();
+        database
+    }
+
+    fn migrate(&self) {
         for (name, sql) in MIGRATIONS {
             for sql in statements(sql) {
-                let applied = database.connection.borrow().execute_batch(sql);
+                let applied = self.connection.borrow().execute_batch(sql);
                 applied.unwrap_or_else(|error| panic!("{name}: {error}"));
             }
+        }
+    }
+
+    /// The database in this file, which is made if it is not there.
+    pub fn file(path: &Path) -> Self {
+        let is_new = !path.exists();
+        let connection = Connection::open(path).unwrap();
+        // Whoever dies closes it; the machine goes on.
+        connection.pragma_update(None, "journal_mode", "memory").unwrap();
+        connection.pragma_update(None, "synchronous", "off").unwrap();
+        let database = Self::over(connection);
+        if is_new {
+            database.migrate();
         }
         database
     }
 
     /// A database without tables.
     pub fn empty() -> Self {
-        let connection = Connection::open_in_memory().unwrap();
+        Self::over(Connection::open_in_memory().unwrap())
+    }
+
+    fn over(connection: Connection) -> Self {
         connection.pragma_update(None, "foreign_keys", true).unwrap();
         connection.set_prepared_statement_cache_capacity(100);
         for (limit, value) in D1_LIMITS {
             connection.set_limit(limit, value).unwrap();
         }
         Self {
+            life: Rc::default(),
             connection: RefCell::new(connection),
             batches: Cell::new(0),
             statements: Cell::new(0),
+            spent: Cell::default(),
             planned: RefCell::default(),
             down: Cell::new(false),
             reals: Cell::new(false),
@@ -106,6 +137,11 @@ impl MemoryDatabase {
     /// Statements run so far, those of failed batches included.
     pub fn statements(&self) -> usize {
         self.statements.get()
+    }
+
+    /// How long all batches so far took.
+    pub fn spent(&self) -> Duration {
+        self.spent.get()
     }
 
     /// Looks at every statement from now on. Returns those seen since this was asked before, by their SQL.
@@ -149,6 +185,11 @@ impl MemoryDatabase {
     /// Something else happens before the `n`th batch from now.
     pub fn before_batch(&self, n: usize, meanwhile: impl FnOnce() + 'static) {
         self.planned.borrow_mut().push((self.batches.get() + n, Event::Meanwhile(Box::new(meanwhile))));
+    }
+
+    /// What was to happen before batches to come does not.
+    pub fn forget_planned(&self) {
+        self.planned.borrow_mut().clear();
     }
 
     /// From now on numbers go in as floating point and whole ones come out as integers, as in JavaScript.
@@ -195,19 +236,30 @@ impl Database for MemoryDatabase {
         if fault == Some(Fault::BeforeBegin) {
             return Err(unavailable());
         }
-        let mut connection = self.connection.borrow_mut();
-        let transaction = connection.transaction().unwrap();
-        let rows = statements
-            .iter()
-            .map(|statement| {
-                let rows = run(&transaction, statement, self.reals.get()).map_err(|error| {
-                    PortError::new("database", format!("{error} in {}", statement.sql.trim()))
-                })?;
-                self.note(&transaction, &statement.sql);
-                Ok(rows)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        transaction.commit().unwrap();
+        let began = Instant::now();
+        let rows = {
+            let mut connection = self.connection.borrow_mut();
+            let transaction = connection.transaction().unwrap();
+            let rows = statements
+                .iter()
+                .map(|statement| {
+                    let rows = run(&transaction, statement, self.reals.get()).map_err(|error| {
+                        PortError::new("database", format!("{error} in {}", statement.sql.trim()))
+                    })?;
+                    self.note(&transaction, &statement.sql);
+                    Ok(rows)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            // What is not committed is undone when the connection is gone.
+            if self.life.goes_on() {
+                transaction.commit().unwrap();
+            }
+            rows
+        };
+        self.spent.set(self.spent.get() + began.elapsed());
+        self.life.lived().await;
+        self.life.goes_on();
+        self.life.lived().await;
         if fault == Some(Fault::AfterCommit) { Err(unavailable()) } else { Ok(rows) }
     }
 

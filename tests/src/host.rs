@@ -25,7 +25,7 @@ use ring::{
     signature::{RSA_PKCS1_SHA256, RsaKeyPair},
 };
 
-use crate::MemoryDatabase;
+use crate::{Life, MemoryDatabase};
 
 /// A host made of memory.
 pub struct MemoryHost {
@@ -72,6 +72,11 @@ impl MemoryHost {
 
     /// A host with [`SETTINGS`] and these; an empty value takes one away.
     pub fn with(settings: &[(&str, &str)]) -> Self {
+        Self::on(MemoryDatabase::new(), settings)
+    }
+
+    /// A host on this database, with [`SETTINGS`] and these.
+    pub fn on(db: MemoryDatabase, settings: &[(&str, &str)]) -> Self {
         let mut all: HashMap<String, String> = HashMap::new();
         for (name, value) in SETTINGS.iter().chain(settings) {
             all.insert((*name).to_owned(), (*value).to_owned());
@@ -79,14 +84,21 @@ impl MemoryHost {
         all.retain(|_, value| !value.is_empty());
         let config = Config::read(|name| all.get(name).cloned()).unwrap();
         let clock = Rc::new(Cell::new(NEW_YEAR_MS));
+        let life = db.life.clone();
         Self {
-            db: MemoryDatabase::new(),
+            db,
             kv: MemoryKeyValue {
                 clock: clock.clone(),
                 entries: RefCell::default(),
                 failing: Cell::new(false),
             },
-            upstream: Upstream { clock: clock.clone(), script: RefCell::default(), sent: RefCell::default() },
+            upstream: Upstream {
+                life,
+                clock: clock.clone(),
+                script: RefCell::default(),
+                sent: RefCell::default(),
+                listener: RefCell::default(),
+            },
             clock,
             unread: RefCell::default(),
             waits: RefCell::default(),
@@ -97,6 +109,13 @@ impl MemoryHost {
             logs: RefCell::default(),
             country: RefCell::default(),
         }
+    }
+
+    /// Another gateway in the same world, on the same database. What only the one before it knew is forgotten.
+    pub fn reborn(self, db: MemoryDatabase) -> Self {
+        let mut upstream = self.upstream;
+        upstream.life = db.life.clone();
+        Self { db, upstream, memory: Memory::default(), ..self }
     }
 
     /// Sets the clock.
@@ -270,7 +289,12 @@ impl Fetch for MemoryHost {
     type Stream = Stream;
 
     async fn fetch(&self, request: Request<Bytes>, limits: Limits) -> Result<Fetched<Stream>, FetchError> {
-        self.upstream.answer(request, limits)
+        self.upstream.life.goes_on();
+        self.upstream.life.lived().await;
+        let answer = self.upstream.answer(request, limits);
+        self.upstream.life.goes_on();
+        self.upstream.life.lived().await;
+        answer
     }
 
     async fn forward(
@@ -402,10 +426,14 @@ impl KeyValue for MemoryKeyValue {
 
 /// What requests go to: a script of expected requests and their answers.
 pub struct Upstream {
+    life: Rc<Life>,
+    listener: RefCell<Option<Listener>>,
     clock: Rc<Cell<i64>>,
     script: RefCell<VecDeque<Scripted>>,
     sent: RefCell<Vec<Sent>>,
 }
+
+type Listener = Box<dyn Fn(&Sent) -> Answer>;
 
 struct Scripted {
     method: String,
@@ -459,6 +487,11 @@ impl Upstream {
     /// Every request gets this answer, wherever it goes, once nothing else is scripted for it.
     pub fn anything(&self, answer: Answer) {
         self.add("", "", answer, true);
+    }
+
+    /// What nobody scripted is answered by this.
+    pub fn listen(&self, listener: impl Fn(&Sent) -> Answer + 'static) {
+        self.listener.replace(Some(Box::new(listener)));
     }
 
     /// Forgets what was scripted for this URL.
@@ -539,6 +572,9 @@ impl Upstream {
         let anything = |scripted: &&Scripted| scripted.url.is_empty();
         let found = script.iter().find(|scripted| asked(scripted)).or_else(|| script.iter().find(anything));
         let Some(scripted) = found else {
+            if let Some(listener) = &*self.listener.borrow() {
+                return listener(sent);
+            }
             panic!("nobody scripted {} {}", sent.method, sent.url);
         };
         scripted.answer.again()

@@ -6,12 +6,15 @@
 pub mod database;
 pub mod gateway;
 pub mod host;
+pub mod life;
 pub mod notices;
+pub mod simulation;
 pub mod watch;
 
 pub use database::{Fault, MemoryDatabase};
 pub use gateway::{ANTHROPIC, Gateway, OPENAI};
 pub use host::{Answer, Answered, MemoryHost, Sent};
+pub use life::{Life, mortal};
 pub use watch::Watch;
 
 use std::{

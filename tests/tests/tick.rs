@@ -90,9 +90,9 @@ fn evaluations_and_deliveries_that_overlap_count_once() {
         block_on(gateway::store::rollups::count(&*host, &dirty, now_ms)).unwrap();
         let other = host.clone();
         host.db.before_batch(n, move || {
-            block_on(watch::evaluate(&*other, now_ms, true)).unwrap();
+            block_on(watch::evaluate(&*other, now_ms, COUNTED)).unwrap();
         });
-        let fired = block_on(watch::evaluate(&*host, now_ms, true)).unwrap().fired;
+        let fired = block_on(watch::evaluate(&*host, now_ms, COUNTED)).unwrap().fired;
         assert_eq!(fired, 0, "before batch {n}");
 
         let other = host.clone();
@@ -125,14 +125,14 @@ fn an_evaluation_that_was_overtaken_changes_nothing() {
     // Before it writes that the alert fires, another one has seen that it is over.
     let other = host.clone();
     host.db.before_batch(3, move || {
-        let seen = block_on(watch::evaluate(&*other, later_ms, true)).unwrap();
+        let seen = block_on(watch::evaluate(&*other, later_ms, COUNTED)).unwrap();
         assert_eq!((seen.fired, seen.resolved), (1, 1));
     });
     let tables = || ["alerts", "evaluations", "episodes", "outbox"].map(|table| host.db.dump(table, "1"));
-    assert_eq!(block_on(watch::evaluate(&*host, now_ms, true)).unwrap(), watch::Evaluation::default());
+    assert_eq!(block_on(watch::evaluate(&*host, now_ms, COUNTED)).unwrap(), watch::Evaluation::default());
     let after = tables();
     assert!(after[0].contains(r#""state":"ok""#), "no alert is open: {}", after[0]);
-    assert_eq!(block_on(watch::evaluate(&*host, later_ms, true)).unwrap(), watch::Evaluation::default());
+    assert_eq!(block_on(watch::evaluate(&*host, later_ms, COUNTED)).unwrap(), watch::Evaluation::default());
     assert_eq!(tables(), after);
 }
 
@@ -271,6 +271,21 @@ fn missed_minutes_are_looked_at_later_in_order() {
 }
 
 #[test]
+fn rules_that_look_back_wait_until_the_hours_are_counted() {
+    let mut watch = Watch::as_shipped();
+    watch.play("2s");
+    let stands = |rule: &str| {
+        let rows = watch.host.db.sql("SELECT minute_ms FROM evaluations WHERE rule_id = ?1", &[rule.into()]);
+        rows[0]["minute_ms"].as_i64().map(|minute_ms| (minute_ms - NEW_YEAR_MS) / 60_000)
+    };
+    let later_ms = watch.host.now_ms() + 60_000;
+    for (hours, expected) in [(false, [Some(2), Some(1)]), (true, [Some(2), Some(2)])] {
+        block_on(watch::evaluate(&*watch.host, later_ms, watch::Counted { minutes: true, hours })).unwrap();
+        assert_eq!(["error-share", "model-ends"].map(stands), expected);
+    }
+}
+
+#[test]
 fn what_was_missed_for_too_long_is_skipped_and_said_so() {
     let mut watch = Watch::new();
     watch.webhook(None, HOOK);
@@ -342,6 +357,7 @@ const CHORES: [&str; 8] = [
     "retention-4",
     "retention-calls",
 ];
+const COUNTED: watch::Counted = watch::Counted { minutes: true, hours: true };
 /// A minute of errors, then well until the alert resolves.
 const MINUTES: &str = "sesssssss";
 const HOOK: &str = "https://hooks.example/team";

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -266,5 +267,41 @@ fn both_hosts_send_each_route_to_the_same_module() {
         let profile = if watch.iter().any(|prefix| path.starts_with(prefix)) { "watch" } else { "release" };
         let wanted = format!("target/wasm32-wasip2/{profile}/functions.wasm");
         assert_eq!(source, wanted, "{path}");
+    }
+}
+
+#[test]
+fn what_the_watch_does_is_there_and_tested() {
+    let page = fs::read_to_string(root().join("docs/watch.md")).unwrap();
+    let document: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(root().join("openapi.json")).unwrap()).unwrap();
+    let sources: Vec<(String, String)> =
+        ["functions", "shared", "tests"].iter().flat_map(|folder| files(folder, &[".rs"])).collect();
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let pack = hypercare::rule::default_pack();
+    let (mut rows, mut rules) = (BTreeSet::new(), BTreeSet::new());
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, what, place, tests] = &cells[..] else { panic!("not four cells: {line}") };
+        assert!(rows.insert(*name) && !what.is_empty(), "{name}");
+        for word in quoted(place) {
+            if let Some((method, path)) = word.split_once(' ') {
+                let is_there = document["paths"][path][method.to_lowercase()].is_object();
+                assert!(is_there, "{name}: {word} is not in openapi.json");
+            }
+        }
+        for rule in place.split("rule `").skip(1).filter_map(|rest| rest.split('`').next()) {
+            assert!(pack.iter().any(|shipped| shipped.id == rule), "{name}: {rule} is not shipped");
+            rules.insert(rule.to_owned());
+        }
+        let tests = quoted(tests);
+        assert!(!tests.is_empty(), "{name} has no test");
+        for test in tests {
+            let is_there = |(_, text): &(String, String)| text.contains(&format!("fn {test}() {{"));
+            assert!(sources.iter().any(is_there), "{name}: there is no test {test}");
+        }
+    }
+    for rule in pack {
+        assert!(rules.contains(&*rule.id), "docs/watch.md has no row with the rule {}", rule.id);
     }
 }

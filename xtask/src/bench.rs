@@ -24,6 +24,9 @@ use crate::process::{self, seconds};
 use crate::{Outcome, args, build, gzip, setup, tools};
 
 pub(crate) fn run(words: &[String]) -> Outcome {
+    if words.first().is_some_and(|word| word == "tick") {
+        return tick(&words[1..]);
+    }
     let options = Options::read(words)?;
     if cfg!(debug_assertions) {
         return in_release(words, options.build);
@@ -48,6 +51,25 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         Some(records) => Err(format!("{}: not every call is on record, or one is twice.", records.name)),
         None => Ok(()),
     }
+}
+
+/// What a tick costs on SQLite, behind as many records as are asked for.
+fn tick(words: &[String]) -> Outcome {
+    let mut args = args::Args::new(words);
+    let records = args.value("--records")?.unwrap_or("0".to_owned());
+    if records.parse::<u32>().is_err() || !args.rest()?.is_empty() {
+        return Err("`cargo xtask bench tick` takes `--records` with a number, and nothing else.".to_owned());
+    }
+    let folder = tools::root().join("target/bench");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut measure = tools::cargo();
+    measure
+        .args(["run", "--release", "-p", "hypergate-tests", "--example", "tick", "--", &records])
+        .arg(folder)
+        // Nobody ships this program.
+        .envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")]);
+    let status = measure.status().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(String::new()) }
 }
 
 struct Options {

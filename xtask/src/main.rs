@@ -142,7 +142,8 @@ kept in target/xtask/.
     Command {
         name: "bench",
         summary: "measure what a call costs, beside a pass-through Worker and another gateway",
-        usage: "bench [--only plain|stream|translated] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]",
+        usage: "bench [--only plain|stream|translated] [--rounds 5] [--connections 16] [--json FILE] [--markdown] [...]
+       cargo xtask bench tick [--records 10000000]",
         help: "\
 Starts a mock provider, a pass-through Worker, Hypergate and the npm package @portkey-ai/gateway on this
 machine, loads them by turns for three to four minutes, and prints tables. All of it stays on loopback. It is an
@@ -155,7 +156,10 @@ error when a call is not on record afterwards.
   --markdown       put the tables into BENCHMARKS.md
   --no-build       measure what is built already
   --no-rival       without @portkey-ai/gateway
-  --beside FOLDER  measure another build of the Worker too: a copy of build/",
+  --beside FOLDER  measure another build of the Worker too: a copy of build/
+
+`bench tick` measures the watch instead: what each tick of an hour costs on SQLite with fifty calls a second, and
+with so many records behind it. Ten million take 5 GB under target/bench, and some minutes.",
         run: bench::run,
     },
     Command {

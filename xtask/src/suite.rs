@@ -194,6 +194,13 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "simulation-workers",
+        group: "workers",
+        about: "three hours on Cloudflare's runtime, with kills: the receivers hear what they should",
+        needs: &["build-workers"],
+        work: |step| node_test(step, &["tests/hosts/simulation-workers.mjs"]),
+    },
+    Step {
         name: "clippy-spin",
         group: "spin",
         about: "no warnings on the Spin target",
@@ -220,6 +227,13 @@ const STEPS: &[Step] = &[
         about: "the component answers on Spin",
         needs: &["build-spin", "spin-host"],
         work: |step| node_test(step, &["tests/hosts/spin.mjs"]),
+    },
+    Step {
+        name: "simulation-spin",
+        group: "spin",
+        about: "the same three hours on Spin",
+        needs: &["build-spin", "spin-host"],
+        work: |step| node_test(step, &["tests/hosts/simulation-spin.mjs"]),
     },
     Step {
         name: "oracles",

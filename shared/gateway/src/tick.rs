@@ -21,7 +21,7 @@ use crate::{
         rollups::{self, count_coarse},
         schedule::{self, Begun, CLOCK_ERROR_MS},
     },
-    watch,
+    watch::{self, Counted},
 };
 
 /// Work that need not be done every minute. What it does is done for good or done again: it may be cut off anywhere.
@@ -76,7 +76,7 @@ fn chores<H: Host>() -> Vec<Chore<H>> {
             Box::pin(async move { Ok(delete_calls(host, now_ms).await?) })
         }),
         // In a minute when the last calls of the hour before had time to arrive.
-        chore("hours", (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
+        chore(HOURS, (60, 5), rollups::COARSE_STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(count_coarse(host, now_ms).await?) })
         }),
         turn!(0),
@@ -167,6 +167,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     if host.config().outlets.is_empty() {
         due.retain(|due| due.chore.name != OUTLETS);
     }
+    let hours_wait = due.iter().any(|due| due.chore.name == HOURS && due.begun_ms.is_some());
 
     // A step that fails does not stop the others: a rule that cannot be evaluated must not hold up a notice.
     let mut failed = |step: &'static str, error: Error| {
@@ -181,7 +182,7 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
     report.rolled_up = rolled_up.buckets;
     report.rolled_up_too_late = rolled_up.too_late;
     // Minutes that are not counted look like minutes without calls.
-    match watch::evaluate(host, now_ms, rolled_up.newest).await {
+    match watch::evaluate(host, now_ms, Counted { minutes: rolled_up.newest, hours: !hours_wait }).await {
         Ok(evaluation) => {
             report.evaluated_minutes = evaluation.minutes;
             report.skipped_minutes = evaluation.skipped;
@@ -209,31 +210,26 @@ pub async fn tick<H: Host>(host: &H, now_ms: i64) -> Result<Report, Error> {
         }
         Err(error) => failed("deliveries", error),
     }
-    for Due { chore, begun_ms } in due {
-        if left() < chore.cost() + FINISH || requests < chore.requests {
+    for due in due {
+        if left() < due.chore.cost() + FINISH || requests < due.chore.requests {
             continue;
         }
-        // Somebody else may have begun it since.
-        match schedule::begin(host, chore.name, begun_ms, minute_ms).await {
-            Ok(true) => {}
-            Ok(false) => continue,
-            Err(error) => {
-                failed(chore.name, error.into());
-                continue;
-            }
-        }
-        requests -= chore.requests;
-        match (chore.run)(host, now_ms).await {
-            Ok(done) => {
-                report.chores.push(chore.name);
-                match chore.name.split('-').next() {
-                    Some("hours") => report.rolled_up += done,
+        match due.work(host, minute_ms, now_ms).await {
+            Ok(None) => {}
+            Ok(Some(done)) => {
+                requests -= due.chore.requests;
+                report.chores.push(due.chore.name);
+                match due.chore.name.split('-').next() {
+                    Some(HOURS) => report.rolled_up += done,
                     Some(OUTLETS) => report.sent_out += done,
                     Some("retention") => report.deleted += done,
                     _ => {}
                 }
             }
-            Err(error) => failed(chore.name, error),
+            Err(error) => {
+                requests -= due.chore.requests;
+                failed(due.chore.name, error);
+            }
         }
     }
     // Whoever watches the watch sees a failing step as a tick that does not finish.
@@ -271,6 +267,17 @@ struct Due<'a, H> {
     chore: &'a Chore<H>,
     /// The minute in which it was begun last.
     begun_ms: Option<i64>,
+}
+
+impl<H: Host> Due<'_, H> {
+    /// Does it, unless somebody else has begun it since.
+    async fn work(&self, host: &H, minute_ms: i64, now_ms: i64) -> Result<Option<usize>, Error> {
+        let Self { chore, begun_ms } = self;
+        if !schedule::begin(host, chore.name, *begun_ms, minute_ms).await? {
+            return Ok(None);
+        }
+        (chore.run)(host, now_ms).await.map(Some)
+    }
 }
 
 /// The chores whose time has come, that which was begun first before the others.
@@ -325,6 +332,8 @@ async fn roll_up<H: Host>(host: &H, now_ms: i64, done: &mut RolledUp) -> Result<
     Ok(())
 }
 
+/// The chore that counts hours and days.
+const HOURS: &str = "hours";
 /// A schedule may leave out a minute or two.
 const LATE_MS: i64 = 5 * MINUTE_MS;
 const OUTLETS: &str = "outlets";

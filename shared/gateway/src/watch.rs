@@ -45,9 +45,18 @@ pub struct Evaluation {
     pub resolved: usize,
 }
 
+/// What there is to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Whether the newest minutes are counted.
+    pub minutes: bool,
+    /// Whether the hours that are over are.
+    pub hours: bool,
+}
+
 /// Evaluates every rule for every minute that is complete and was not evaluated yet. If the newest minutes
-/// are not `counted`, the rules on calls stay where they are.
-pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<Evaluation, Error> {
+/// are not counted, the rules on calls stay where they are; if hours are not, those that look once an hour or a day do.
+pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: Counted) -> Result<Evaluation, Error> {
     let Standing { overrides, rules: own, evaluated, alerts } = alerts::standing(host).await?;
     let (rules, unreadable) = in_force(&overrides, &own);
     for (rule_id, error) in unreadable {
@@ -57,7 +66,8 @@ pub async fn evaluate<H: Host>(host: &H, now_ms: i64, counted: bool) -> Result<E
     let oldest_ms = to_ms - (MOST_MINUTES - 1) * MINUTE_MS;
     let due: Vec<Due<'_>> = rules
         .iter()
-        .filter(|rule| counted || rule.scope == Scope::System)
+        .filter(|rule| counted.minutes || rule.scope == Scope::System)
+        .filter(|rule| counted.hours || !rule.looks_back())
         .filter_map(|rule| {
             let stood = evaluated.iter().find(|evaluated| evaluated.rule_id == rule.id);
             let from_ms = stood.map_or(to_ms - MINUTE_MS, |stood| stood.minute_ms);

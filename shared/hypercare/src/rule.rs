@@ -683,7 +683,18 @@ impl Rule {
     /// over, five minutes later; what is counted in minutes, at every one, and budgets at every fifth. So are keys and
     /// networks, each kind in a minute of its own: what they need is read for them alone. Durations of such a rule are in times that it looked.
     pub fn looks_at(&self, minute_ms: i64) -> bool {
-        let (every, offset) = match (self.method, self.measure) {
+        let (every, offset) = self.rhythm();
+        minute_ms.div_euclid(MINUTE_MS).rem_euclid(every) == offset
+    }
+
+    /// Whether it looks at hours or days that are over.
+    pub fn looks_back(&self) -> bool {
+        self.rhythm().0 >= 60
+    }
+
+    /// Every how many minutes it looks, and in which of them.
+    fn rhythm(&self) -> (i64, i64) {
+        match (self.method, self.measure) {
             (_, Measure::SourceDenied | Measure::SourceTargets) => (5, 3),
             (_, Measure::NewCountries | Measure::NewNetworks) => (5, 2),
             (_, Measure::KeyVolume) => (60, 8),
@@ -691,11 +702,10 @@ impl Rule {
             (Method::Trend { .. }, _) | (_, Measure::ModelDaysLeft | Measure::PriceTableAge) => (24 * 60, 5),
             // Once these were counted as well.
             (Method::Knee | Method::Segments, _) | (_, Measure::Faults | Measure::News) => (60, 9),
-            (Method::Drop | Method::Threshold, _) => return true,
+            (Method::Drop | Method::Threshold, _) => (1, 0),
             (Method::BurnRate { .. }, _) => (5, 0),
             (Method::Anomaly | Method::Drift | Method::Shift | Method::Surge, _) => (60, 5),
-        };
-        minute_ms.div_euclid(MINUTE_MS).rem_euclid(every) == offset
+        }
     }
 
     /// In what its value and its thresholds are written.

@@ -10,15 +10,22 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { ROOT, listen, until } from './wait.mjs';
 
-/** Starts the built components with these settings on an empty state directory. */
-export async function startSpin(settings) {
-  const host = process.env.HYPERGATE_SPIN_HOST ?? path.join(ROOT, 'target/debug/spin-host');
-  const state = mkdtempSync(path.join(tmpdir(), 'hypergate-spin-'));
+const HOST = process.env.HYPERGATE_SPIN_HOST ?? path.join(ROOT, 'target/debug/spin-host');
+
+/** Whether this is Spin itself, whose clock nobody can set. */
+export const IS_REAL_SPIN = path.parse(HOST).name === 'spin';
+
+/**
+ * Starts the built components with these settings on an empty state directory, or on `state`, which stays. With `clock`
+ * their time is what that file says.
+ */
+export async function startSpin(settings, { state: kept, clock } = {}) {
+  const state = kept ?? mkdtempSync(path.join(tmpdir(), 'hypergate-spin-'));
   const variables = Object.entries(settings).map(([name, value]) => [`SPIN_VARIABLE_${name}`, value]);
-  const isReal = path.parse(host).name === 'spin';
-  const address = `127.0.0.1:${isReal ? await freePort() : 0}`;
+  const address = `127.0.0.1:${IS_REAL_SPIN ? await freePort() : 0}`;
   const words = ['--from', path.join(ROOT, 'spin.toml'), '--state-dir', state, '--listen', address];
-  const child = spawn(host, isReal ? ['up', ...words] : words, {
+  if (clock) words.push('--clock', clock);
+  const child = spawn(HOST, IS_REAL_SPIN ? ['up', ...words] : words, {
     cwd: ROOT,
     env: { ...process.env, ...Object.fromEntries(variables) },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -36,6 +43,13 @@ export async function startSpin(settings) {
   return {
     url,
     log,
+    /** Takes it away in the middle of what it does. */
+    async kill() {
+      process.removeListener('exit', kill);
+      database?.close();
+      child.kill('SIGKILL');
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    },
     /** Reads and writes the database beside the gateway. SQLite locks the file between the two processes. */
     async sql(text, ...params) {
       database ??= new DatabaseSync(path.join(state, 'sqlite_db.db'), { timeout: 5_000 });
@@ -56,7 +70,7 @@ export async function startSpin(settings) {
         kill();
         await once(child, 'exit');
       }
-      rmSync(state, { recursive: true, force: true });
+      if (!kept) rmSync(state, { recursive: true, force: true });
     },
   };
 }

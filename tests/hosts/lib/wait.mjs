@@ -7,13 +7,13 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 
 /** Asks again until the answer is something, and returns it. */
-export async function until(what, ask, patience_ms = 15_000) {
+export async function until(what, ask, patience_ms = 15_000, pause_ms = 100) {
   const deadline = Date.now() + patience_ms;
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
     if (Date.now() > deadline) throw new Error(`waited ${patience_ms} ms in vain for ${what}`);
-    await sleep(100);
+    await sleep(pause_ms);
   }
 }
 

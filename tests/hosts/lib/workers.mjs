@@ -16,15 +16,18 @@ export function modulesOf(folder) {
   return files.map(([type, file]) => ({ type, path: path.join(folder, file) }));
 }
 
-/** Starts the built Worker with these settings on an empty database. */
-export async function startWorkers(settings, { hasClock = false } = {}) {
+/**
+ * Starts the built Worker with these settings on an empty database, or on what is in the folder `state`. With `hasClock`
+ * there is the object whose alarm ticks; with `clock` the time is what each request says (see clocked.mjs).
+ */
+export async function startWorkers(settings, { hasClock = false, state, clock } = {}) {
   const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
   const log = [];
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: 'hypergate',
       modulesRoot: folder,
-      modules: modulesOf(folder),
+      modules: clock ? clocked(folder) : modulesOf(folder),
       compatibilityDate: '2026-11-01',
       compatibilityFlags: ['enable_request_signal'],
       d1Databases: ['DB'],
@@ -32,10 +35,11 @@ export async function startWorkers(settings, { hasClock = false } = {}) {
       kvNamespaces: ['KV'],
       queueProducers: { JOURNAL: 'hypergate-journal' },
       queueConsumers: {
-        'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: 1, deadLetterQueue: 'hypergate-journal-dead' },
+        'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: clock ? 0 : 1, deadLetterQueue: 'hypergate-journal-dead' },
         'hypergate-journal-dead': { maxBatchSize: 100, maxBatchTimeout: 1 },
       },
       bindings: settings,
+      ...(state && { resourcePersistencePath: path.join(state, 'resources') }),
       // The entry proxy in front of this is no part of Cloudflare, and buffers.
       unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
       handleRuntimeStdio(...streams) {
@@ -47,7 +51,8 @@ export async function startWorkers(settings, { hasClock = false } = {}) {
   );
   await miniflare.ready;
   const database = await miniflare.getD1Database('DB');
-  for (const statement of migrations()) await database.prepare(statement).run();
+  const isNew = (await database.prepare(`SELECT name FROM sqlite_schema WHERE name = 'calls'`).all()).results.length === 0;
+  if (isNew) for (const statement of migrations()) await database.prepare(statement).run();
   const url = new URL(await miniflare.unsafeGetDirectURL('hypergate')).origin;
   return {
     url,
@@ -66,6 +71,16 @@ export async function startWorkers(settings, { hasClock = false } = {}) {
     },
     stop: () => miniflare.dispose(),
   };
+}
+
+/** The Worker behind a door that sets its clock. */
+function clocked(folder) {
+  const [clock, door] = ['clock.mjs', 'clocked.mjs'].map((file) => ({
+    type: 'ESModule',
+    path: path.join(folder, file),
+    contents: readFileSync(path.join(ROOT, 'tests/hosts/lib', file), 'utf8'),
+  }));
+  return [door, clock, ...modulesOf(folder)];
 }
 
 /** Every statement of the migrations, in order. */

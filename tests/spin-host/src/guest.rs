@@ -7,9 +7,10 @@ use http_body_util::BodyExt as _;
 use rusqlite::types::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
@@ -41,9 +42,17 @@ pub struct Connection(store::Shared);
 struct Outbound(Arc<Component>);
 
 impl Guest {
-    pub(crate) fn new(component: Arc<Component>, key_value: KeyValue, state_dir: Arc<PathBuf>) -> Self {
+    pub(crate) fn new(
+        component: Arc<Component>,
+        key_value: KeyValue,
+        state_dir: Arc<PathBuf>,
+        clock: Option<PathBuf>,
+    ) -> Self {
         let mut wasi = WasiCtxBuilder::new();
         wasi.inherit_stdout().inherit_stderr();
+        if let Some(file) = clock {
+            wasi.wall_clock(SetClock(file));
+        }
         for (name, value) in &component.environment {
             wasi.env(name, value);
         }
@@ -56,6 +65,21 @@ impl Guest {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
         }
+    }
+}
+
+/// A clock that somebody sets.
+struct SetClock(PathBuf);
+
+impl HostWallClock for SetClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        let read = std::fs::read_to_string(&self.0).ok();
+        let ms = read.and_then(|text| text.trim().parse().ok());
+        Duration::from_millis(ms.expect("the clock's file has the time in milliseconds"))
     }
 }
 

@@ -16,6 +16,7 @@ struct Options {
     from: PathBuf,
     listen: String,
     state_dir: Option<PathBuf>,
+    clock: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         tokio::select! {
-            result = serve(application, directory, state_dir, &options.listen) => result,
+            result = serve(application, directory, state_dir, options.clock, &options.listen) => result,
             result = stopped() => result,
         }
     })?;
@@ -50,18 +51,24 @@ async fn serve(
     application: manifest::Application,
     directory: PathBuf,
     state_dir: PathBuf,
+    clock: Option<PathBuf>,
     address: &str,
 ) -> Result<()> {
     // Compiling takes seconds, in which a signal to stop is still heard.
-    let server = tokio::task::spawn_blocking(move || serve::Server::new(application, &directory, &state_dir))
-        .await??;
+    let server =
+        tokio::task::spawn_blocking(move || serve::Server::new(application, &directory, &state_dir, clock))
+            .await??;
     server.listen(address).await
 }
 
 /// The options, or nothing when the help is wanted.
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options =
-        Options { from: PathBuf::from("spin.toml"), listen: "127.0.0.1:3000".to_owned(), state_dir: None };
+    let mut options = Options {
+        from: PathBuf::from("spin.toml"),
+        listen: "127.0.0.1:3000".to_owned(),
+        state_dir: None,
+        clock: None,
+    };
     while let Some(argument) = arguments.next() {
         let (name, value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -70,6 +77,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
         let mut value =
             || value.clone().or_else(|| arguments.next()).with_context(|| format!("{name} needs a value"));
         match name {
+            "--clock" => options.clock = Some(value()?.into()),
             "--from" | "-f" => options.from = value()?.into(),
             "--help" | "-h" => return Ok(None),
             "--listen" => options.listen = value()?,
@@ -99,10 +107,11 @@ async fn stopped() -> Result<()> {
 const HELP: &str = "\
 Serves a Spin application, as `spin up` does.
 
-Usage: spin-host [--from spin.toml] [--listen 127.0.0.1:3000] [--state-dir DIR]
+Usage: spin-host [--from spin.toml] [--listen 127.0.0.1:3000] [--state-dir DIR] [--clock FILE]
 
   --from FILE        the manifest, or the directory it is in  [spin.toml]
   --listen ADDRESS   where to listen; port 0 takes a free one  [127.0.0.1:3000]
+  --clock FILE       what time it is for the components: Unix milliseconds, read whenever one asks
   --state-dir DIR    databases, key-value store, compiled code  [.spin beside the manifest]
 
 Application variables are read from SPIN_VARIABLE_<NAME>.

@@ -27,12 +27,18 @@ pub(crate) struct Server {
     components: HashMap<String, (Arc<Component>, ProxyPre<Guest>)>,
     key_value: KeyValue,
     state_dir: Arc<PathBuf>,
+    clock: Option<PathBuf>,
 }
 
 impl Server {
     /// Compiles the components, each file once; the compiled code is kept in the state directory for the
     /// next start.
-    pub(crate) fn new(application: Application, directory: &Path, state_dir: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        application: Application,
+        directory: &Path,
+        state_dir: &Path,
+        clock: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
         let mut cache = CacheConfig::new();
         cache.with_directory(state_dir.join("compiled"));
         let mut config = Config::new();
@@ -62,6 +68,7 @@ impl Server {
             components,
             key_value: KeyValue::open(state_dir)?,
             state_dir: Arc::new(state_dir.to_owned()),
+            clock,
         }))
     }
 
@@ -118,7 +125,8 @@ impl Server {
     ) -> Result<Response<WasiBody>> {
         add_spin_headers(&mut request, peer, found);
         let (component, prepared) = &self.components[found.component];
-        let guest = Guest::new(component.clone(), self.key_value.clone(), self.state_dir.clone());
+        let guest =
+            Guest::new(component.clone(), self.key_value.clone(), self.state_dir.clone(), self.clock.clone());
         let mut store = Store::new(&self.engine, guest);
         let (sender, receiver) = oneshot::channel();
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;

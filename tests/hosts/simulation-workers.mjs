@@ -1,0 +1,6 @@
+// Three hours on Cloudflare's runtime.
+
+import { startMortalWorkers } from './lib/mortal.mjs';
+import { simulation } from './simulation.mjs';
+
+simulation('Cloudflare Workers', startMortalWorkers);
