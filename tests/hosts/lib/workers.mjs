@@ -16,25 +16,39 @@ export function modulesOf(folder) {
   return files.map(([type, file]) => ({ type, path: path.join(folder, file) }));
 }
 
-/** Starts the built Worker with these settings on an empty database. */
-export async function startWorkers(settings, { hasClock = false } = {}) {
+/** What wrangler.toml binds, in Miniflare's words. */
+export const BOUND = {
+  compatibilityDate: '2026-11-01',
+  compatibilityFlags: ['enable_request_signal'],
+  d1Databases: ['DB'],
+  durableObjects: { CLOCK: { className: 'Clock', useSQLite: true } },
+  kvNamespaces: ['KV'],
+  queueProducers: { JOURNAL: 'hypergate-journal' },
+  queueConsumers: {
+    'hypergate-journal': { maxBatchSize: 100, deadLetterQueue: 'hypergate-journal-dead' },
+    'hypergate-journal-dead': { maxBatchSize: 10 },
+  },
+  versionMetadata: 'CF_VERSION_METADATA',
+};
+
+/** The consumers, without the waiting. */
+const EAGER = Object.entries(BOUND.queueConsumers).map(([queue, consumer]) => [queue, { ...consumer, maxBatchTimeout: 1 }]);
+
+/**
+ * Starts the built Worker, or another made of these files of a folder, with these settings on an empty database. A
+ * test that does not wait for a minute's second tick does without the clock.
+ */
+export async function startWorkers(settings, { hasClock = false, made } = {}) {
   const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
   const log = [];
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: 'hypergate',
-      modulesRoot: folder,
-      modules: modulesOf(folder),
-      compatibilityDate: '2026-11-01',
-      compatibilityFlags: ['enable_request_signal'],
-      d1Databases: ['DB'],
-      durableObjects: hasClock ? { CLOCK: { className: 'Clock', useSQLite: true } } : {},
-      kvNamespaces: ['KV'],
-      queueProducers: { JOURNAL: 'hypergate-journal' },
-      queueConsumers: {
-        'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: 1, deadLetterQueue: 'hypergate-journal-dead' },
-        'hypergate-journal-dead': { maxBatchSize: 100, maxBatchTimeout: 1 },
-      },
+      modulesRoot: made?.folder ?? folder,
+      modules: made?.modules ?? modulesOf(folder),
+      ...BOUND,
+      durableObjects: hasClock ? BOUND.durableObjects : {},
+      queueConsumers: Object.fromEntries(EAGER),
       bindings: settings,
       // The entry proxy in front of this is no part of Cloudflare, and buffers.
       unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
