@@ -1,6 +1,7 @@
 // How long the Worker's Wasm takes to come alive: the module that a call starts. Prints one line of JSON, in milliseconds:
 // `compile` and `instantiate` by V8 in this process, and, for Hypergate and for a Worker that does
-// nothing, `start`: from starting workerd to its first answer.
+// nothing, `start`: from starting workerd to its first answer. `start_calls` is that without the other module: it tells
+// what it costs a call that the runtime compiles both.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Miniflare, convertV4MiniflareOptions } from 'miniflare';
@@ -62,11 +63,16 @@ const workers = {
     modulesRoot: folder,
     modules: modulesOf(folder),
   },
+  calls: {
+    modulesRoot: folder,
+    modules: modulesOf(folder).filter((module) => !path.relative(folder, module.path).startsWith('watch')),
+  },
 };
-const starts = { bare: [], gateway: [] };
+const starts = { bare: [], gateway: [], calls: [] };
 await start(workers.bare);
 for (let round = 0; round < ROUNDS; round += 1) {
   for (const name of Object.keys(workers)) starts[name].push(await start(workers[name]));
 }
-const result = { ...measureInV8(), start_bare: median(starts.bare), start_gateway: median(starts.gateway) };
+const result = measureInV8();
+for (const name of Object.keys(workers)) result[`start_${name}`] = median(starts[name]);
 process.stdout.write(`${JSON.stringify(result)}\n`);

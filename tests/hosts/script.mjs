@@ -552,10 +552,11 @@ export function script(name, start) {
 
     it('records a caller who leaves before the answer', async (t) => {
       if (!host.noticesEarlyHangUps) return t.skip('this runtime tells of a hang-up only while an answer is sent');
-      await ann.leaveEarly('groq/silent');
-      const gone = await until('the record', async () => (await op.calls({ status: 499, model: 'silent' }))[0]);
+      await ann.leaveEarly('groq/waits');
+      const gone = await until('the record', async () => (await op.calls({ status: 499, model: 'waits' }))[0]);
       assert.deepEqual([gone.outcome, gone.error_type], ['aborted', 'caller_hung_up']);
       assert.ok(gone.duration_ms < 2500, 'it is recorded when the caller leaves, not when the provider gives up');
+      await until('the provider to be left', () => upstream.closed.includes('waits'));
       made.push({ id: gone.id });
     });
 

@@ -65,6 +65,109 @@ fn only_the_gateway_awaits() {
 }
 
 #[test]
+fn dependencies_point_one_way() {
+    let layers: [(&str, &[&str]); 4] = [
+        ("shared/llm", &[]),
+        ("shared/hypercare", &[]),
+        ("shared/gateway", &["hypercare", "llm"]),
+        ("functions", &["gateway", "hypercare", "llm"]),
+    ];
+    for (folder, below) in layers {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let named: Vec<&str> = ["functions", "gateway", "hypercare", "llm"]
+            .into_iter()
+            .filter(|name| {
+                manifest.lines().any(|line| {
+                    line.starts_with(&format!("{name}.")) || line.starts_with(&format!("{name} "))
+                })
+            })
+            .collect();
+        assert_eq!(named, below, "{folder}");
+        assert!(!manifest.contains("path = \"../"), "{folder} goes around the workspace's table");
+    }
+}
+
+#[test]
+fn time_enters_at_the_door() {
+    let mut texts = files("shared", &[".rs"]);
+    texts.extend(files("functions/src", &[".rs"]));
+    // What is tested may be timed.
+    let is_held = |path: &str| path.contains("/src/") && !path.starts_with("functions/src/host/");
+    for (path, text) in texts.iter().filter(|(path, _)| is_held(path)) {
+        for clock in ["SystemTime", "Instant", "Date::now", "UNIX_EPOCH"] {
+            assert!(!text.contains(clock), "{path} reads a clock: {clock}");
+        }
+    }
+}
+
+/// The fields of structures that can be printed for debugging, as `structure.field`.
+fn printable(text: &str) -> Vec<String> {
+    let mut fields = Vec::new();
+    let (mut is_printable, mut structure) = (false, None);
+    for line in text.lines().map(str::trim) {
+        let bare = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).unwrap_or(line);
+        let bare = bare.strip_prefix("pub ").unwrap_or(bare);
+        if line.starts_with("#[derive(") {
+            is_printable = line.contains("Debug");
+        } else if let Some(named) = bare.strip_prefix("struct ") {
+            let name = named.split(|letter: char| !letter.is_alphanumeric()).next().unwrap();
+            structure = (is_printable && line.ends_with('{')).then(|| name.to_owned());
+            is_printable = false;
+        } else if line.starts_with('}') {
+            structure = None;
+        } else if let (Some(name), Some((field, _))) = (&structure, bare.split_once(": "))
+            && !field.contains([' ', '/', '#'])
+        {
+            fields.push(format!("{name}.{field}"));
+        }
+    }
+    fields
+}
+
+#[test]
+fn what_is_secret_is_not_printed() {
+    let sample = "#[derive(Clone, Debug)]\npub struct Open {\n    pub api_key: String,\n}\n#[derive(Clone)]\nstruct Closed {\n    \
+                  api_key: String,\n}\n";
+    assert_eq!(printable(sample), ["Open.api_key"]);
+
+    let secret = ["_token", "secret", "credential", "password", "private_key", "api_key", "access_key"];
+    // Whether one is needed; and one that is encrypted where it stands.
+    let known = ["Row.secret", "Stored.sealed_secret"];
+    let mut count = 0;
+    let mut texts = files("shared", &[".rs"]);
+    texts.extend(files("functions/src", &[".rs"]));
+    for (path, text) in &texts {
+        for field in printable(text) {
+            count += 1;
+            let is_secret = secret.iter().any(|ending| field.ends_with(ending));
+            assert!(!is_secret || known.contains(&field.as_str()), "{path}: {field} could end up in a log");
+        }
+        for line in text.lines().filter(|line| line.contains(".log(")) {
+            for name in ["{key}", "{token}", "{secret}"] {
+                assert!(!line.contains(name), "{path} logs {name}");
+            }
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
+#[test]
+fn every_setting_in_the_readme_can_be_given_on_spin_or_says_why_not() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let manifest = fs::read_to_string(root().join("spin.toml")).unwrap();
+    let (_, section) = readme.split_once("\n## Settings\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 12, "{rows:?}");
+    for row in rows {
+        let name = row.split('`').nth(1).unwrap().to_ascii_lowercase();
+        let is_variable = manifest.contains(&format!("\n{name} = {{ "));
+        let is_given = manifest.contains(&format!("\n{name} = \"{{{{ {name} }}}}\""));
+        assert_eq!([is_variable, is_given], [!row.contains("Workers only"); 2], "{name}");
+    }
+}
+
+#[test]
 fn every_migration_is_listed_and_a_second_run_changes_nothing() {
     let mut names: Vec<String> =
         files("shared/gateway/migrations", &[".sql"]).into_iter().map(|(path, _)| path).collect();

@@ -1,7 +1,7 @@
 //! The Wasm for each host, and its size.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::process::{self, done, seconds};
@@ -46,7 +46,14 @@ pub(crate) fn workers() -> Outcome {
     }
     let (door, place) = (tools::root().join("functions/src/host/entry.js"), worker_folder().join("index.js"));
     fs::copy(&door, &place).map_err(|error| format!("{}: {error}", place.display()))?;
-    Ok(())
+    let modules = MODULES.map(worker_files);
+    let all: Vec<&Path> = modules.iter().flatten().chain([&place]).map(PathBuf::as_path).collect();
+    gzip::check("Worker, all that is uploaded", &all, &gzip::WORKER)
+}
+
+/// What a module of the Worker is made of: its Wasm, and the JavaScript that binds it.
+fn worker_files(module: &str) -> [PathBuf; 2] {
+    ["index_bg.wasm", "index.js"].map(|file| worker_folder().join(module).join(file))
 }
 
 /// One module of the Worker: compiled, bound to JavaScript, optimised and bundled.
@@ -63,9 +70,8 @@ fn worker_module(module: &str) -> Outcome {
     let what = format!("Worker ({module})");
     let compiled = process::run(&what, &mut compile, advice)?;
 
-    let folder = worker_folder().join(module);
-    let (index, wasm, stamp) =
-        (folder.join("index.js"), folder.join("index_bg.wasm"), folder.join(".made-from"));
+    let [wasm, index] = worker_files(module);
+    let stamp = worker_folder().join(module).join(".made-from");
     let made_from = version_of(&made(WORKERS, module))?;
     // wrangler asks for a build whenever it starts, and the steps after the compiler know no "unchanged".
     let fresh = index.is_file() && wasm.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == made_from);
@@ -75,7 +81,7 @@ fn worker_module(module: &str) -> Outcome {
 
     let took = bundled.map_or(String::new(), |took| format!(", bundled in {}", seconds(took)));
     done(&what, &format!("{} (compiled in {}{took})", process::relative(&index), seconds(compiled)));
-    gzip::check(&what, &[&wasm, &index])
+    gzip::check(&what, &[&wasm, &index], &gzip::MODULE)
 }
 
 fn bundle(module: &str, advice: &str) -> Outcome<std::time::Duration> {
@@ -110,7 +116,7 @@ pub(crate) fn spin() -> Outcome {
         let took = process::run(&what, &mut compile, "`cargo xtask build spin` repeats only this.")?;
         let made = spin_module(module);
         done(&what, &format!("{} (compiled in {})", process::relative(&made), seconds(took)));
-        gzip::check(&what, &[&made])?;
+        gzip::check(&what, &[&made], &gzip::MODULE)?;
     }
     Ok(())
 }
@@ -121,7 +127,7 @@ pub(crate) fn spin_module(module: &str) -> PathBuf {
 }
 
 /// Tells one output of the compiler from the next.
-fn version_of(file: &std::path::Path) -> Outcome<String> {
+fn version_of(file: &Path) -> Outcome<String> {
     let describe = |error: std::io::Error| format!("{}: {error}", file.display());
     let meta = file.metadata().map_err(describe)?;
     let modified = meta.modified().map_err(describe)?;

@@ -28,6 +28,10 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         None => 8787,
     };
     let reset = args.flag("--reset");
+    let state = args.value("--state")?;
+    if reset && state.is_some() {
+        return Err("--reset empties the usual folder. Delete the one of --state yourself.".to_owned());
+    }
     if let Some(word) = args.rest()?.first() {
         return Err(format!("`dev` takes options only, not `{word}`."));
     }
@@ -46,7 +50,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     if reset {
         settings::forget(host)?;
     }
-    let mut settings = Settings::load(host)?;
+    let mut settings = Settings::load(host, state.as_deref())?;
     let stop = stop_on_signal()?;
     let mut gateway = host.start(port, &settings)?;
     wait_until_healthy(port, &mut gateway, &stop)?;
@@ -168,7 +172,7 @@ A tick runs each minute. The runtime's log: {log}. Ctrl-C ends everything.
 }
 
 /// Generous: the first start of a runtime on a busy machine compiles the module.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// Milliseconds after the full minute. The rules look at minutes that ended half a minute ago.
 const TICK_AT_MS: u64 = 32_000;

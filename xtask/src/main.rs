@@ -100,7 +100,8 @@ Needs rustup, and Node 18 or newer with npm; a newer Node for wrangler is instal
         summary: "build the Wasm for Workers, Spin or both",
         usage: "build [workers] [spin]",
         help: "\
-Builds the functions for release and prints their size; a module of more than 1 MiB compressed is an error.
+Builds the functions for release and prints their size. A module of more than 1 MiB compressed is an error, and so is
+a Worker of more than 3 MB, the most that Cloudflare's free plan takes.
 
   workers   build/, what `wrangler deploy` uploads: a door, and behind it the modules `calls` and `watch`
   spin      target/wasm32-wasip2/{release,watch}/functions.wasm, the same two modules; what spin.toml names
@@ -111,7 +112,7 @@ With neither word: both. `wrangler` and `spin up --build` run this by themselves
     Command {
         name: "dev",
         summary: "run the gateway on this machine, with a demo key and a page that shows alerts",
-        usage: "dev [--host workers|spin] [--port 8787] [--reset]",
+        usage: "dev [--host workers|spin] [--port 8787] [--reset] [--state FOLDER]",
         help: "\
 Sets up, builds, creates the database, starts the runtime, and prints a curl line that works. Beside the
 gateway runs a page that receives its alerts (on the next port), and a tick once a minute, which on a
@@ -121,6 +122,7 @@ deployed gateway the platform's cron sends.
   --host spin      `spin up` when spin is installed, the project's own test host otherwise
   --port 8787      where the gateway listens; the page listens one above
   --reset          forget the database, the keys and the secrets of earlier runs
+  --state FOLDER   keep them, and wrangler's variables, in this folder, apart from other runs
 
 A provider's key found in the environment (OPENAI_API_KEY, ...; spin.toml lists them) is passed on, so
 that its models answer too. State and logs live in .hypergate/. Ctrl-C ends everything.",

@@ -190,7 +190,8 @@ const STEPS: &[Step] = &[
         about: "the Worker answers on Cloudflare's runtime",
         needs: &["build-workers"],
         work: |step| {
-            node_test(step, &["tests/hosts/pump.mjs", "tests/hosts/clock.mjs", "tests/hosts/workers.mjs"])
+            let scripts = ["pump", "clock", "place", "workers"];
+            node_test(step, &scripts.map(|name| format!("tests/hosts/{name}.mjs")))
         },
     },
     Step {
@@ -199,6 +200,20 @@ const STEPS: &[Step] = &[
         about: "three hours on Cloudflare's runtime, with kills: the receivers hear what they should",
         needs: &["build-workers"],
         work: |step| node_test(step, &["tests/hosts/simulation-workers.mjs"]),
+    },
+    Step {
+        name: "deploy",
+        group: "workers",
+        about: "what wrangler.toml uploads starts, and makes the tables",
+        needs: &["build-workers"],
+        work: |step| node_test(step, &["tests/hosts/deploy.mjs"]),
+    },
+    Step {
+        name: "dev-workers",
+        group: "workers",
+        about: "`cargo xtask dev`: what it prints works, and the alert arrives",
+        needs: &["build-workers"],
+        work: |step| node_test(step, &["tests/hosts/dev_workers.mjs"]),
     },
     Step {
         name: "clippy-spin",
@@ -234,6 +249,13 @@ const STEPS: &[Step] = &[
         about: "the same three hours on Spin",
         needs: &["build-spin", "spin-host"],
         work: |step| node_test(step, &["tests/hosts/simulation-spin.mjs"]),
+    },
+    Step {
+        name: "dev-spin",
+        group: "spin",
+        about: "`cargo xtask dev --host spin`, likewise",
+        needs: &["build-spin", "spin-host"],
+        work: |step| node_test(step, &["tests/hosts/dev_spin.mjs"]),
     },
     Step {
         name: "oracles",
@@ -329,7 +351,9 @@ fn node_test(step: &str, scripts: &[impl AsRef<str>]) -> Result<(), End> {
 
 /// What the scripts under tests/ read from their environment.
 fn surroundings(command: &mut Command) -> Outcome {
+    let this = std::env::current_exe().map_err(|error| format!("This program's own path: {error}"))?;
     command
+        .env("HYPERGATE_XTASK", this)
         .env("HYPERGATE_SHOWN", matrix::folder())
         .env("HYPERGATE_WORKER_DIR", build::worker_folder())
         .env("HYPERGATE_SPIN_HOST", tools::on_path("spin").unwrap_or_else(spin_host_path))

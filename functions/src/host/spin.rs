@@ -1,5 +1,5 @@
-//! Spin: SQLite, key-value, variables, outbound HTTP. WASI 0.2, so that one artefact runs on Spin 3.x
-//! and 4.x, SpinKube and Akamai Functions. Every request has an instance of its own: nothing is
+//! Spin: SQLite, key-value, variables, outbound HTTP. WASI 0.2, so that the same modules run on Spin 3.x
+//! and 4.x and on SpinKube. Every request has an instance of its own: nothing is
 //! remembered between them, and what must happen after the answer happens before the instance ends.
 
 #![expect(unsafe_code, reason = "the component's export is generated, and unsafe by nature")]

@@ -7,7 +7,6 @@ use crate::{outlet::Outlets, ports::Limits, secret::Secrets};
 
 /// What a deployment can set. Provider keys are looked up when a call needs them, so that a provider
 /// nobody uses costs nothing.
-#[derive(Debug)]
 pub struct Config {
     /// What is derived from `HYPERGATE_SECRET`; without it no key can be checked and none made.
     pub secrets: Option<Secrets>,
@@ -158,7 +157,7 @@ mod tests {
             ("RECEIVER_DNS", "http://dns.example/"),
             ("CLOUD_FILES", "gs://a/, *"),
         ] {
-            let message = with(&[(name, value)]).expect_err(value);
+            let message = with(&[(name, value)]).err().expect(value);
             assert!(message.contains(name), "{message}");
         }
     }

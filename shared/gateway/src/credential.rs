@@ -51,7 +51,7 @@ enum Proof {
 }
 
 /// A token of a provider's, and when it ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     value: String,
     expires_ms: i64,
@@ -439,6 +439,12 @@ impl<H: Host> Of<'_, H> {
         let seconds = seconds.as_i64().or_else(|| seconds.as_str()?.parse().ok()).unwrap_or(0);
         let expires_ms = now_ms + seconds.clamp(0, 86_400) * 1000;
         Ok(Token { value: value.to_owned(), expires_ms })
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Token(…)")
     }
 }
 

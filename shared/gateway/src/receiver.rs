@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A receiver to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct New {
     /// Whose alerts it hears of; none: everybody's, and those of the gateway itself.
     pub tenant_id: Option<String>,
@@ -39,7 +39,7 @@ pub struct New {
 }
 
 /// What is to be different about a receiver.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// What to call it.
     pub name: Option<String>,
@@ -87,7 +87,7 @@ pub struct Receiver {
 }
 
 /// A receiver that was just made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Created {
     /// The receiver.
     #[serde(flatten)]
@@ -95,6 +95,12 @@ pub struct Created {
     /// What its notices are signed with, shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+}
+
+impl std::fmt::Debug for Created {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Created").field("receiver", &self.receiver).finish_non_exhaustive()
+    }
 }
 
 /// Makes a receiver.

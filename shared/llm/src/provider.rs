@@ -272,7 +272,7 @@ pub fn is_claude(model: &str) -> bool {
 }
 
 /// Where one attempt goes: a provider, with what the deployment adds to its row.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The row.
     pub provider: &'static Provider,

@@ -51,7 +51,8 @@ pub struct Usage {
     pub provider_cost_microusd: Option<i64>,
     /// At which of its prices the provider served the call.
     pub tier: ServiceTier,
-    /// Whether these are our own guess: the provider sent no usage, or the stream was cut before it.
+    /// Whether nobody's tokenizer counted these: the built-in demo's words. Where a provider sent no usage, or the stream
+    /// was cut before it, nothing is guessed: the record's counts are null.
     pub estimated: bool,
 }
 

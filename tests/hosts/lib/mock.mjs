@@ -217,6 +217,7 @@ export async function startUpstream() {
         else socket.resetAndDestroy();
         break;
       case 'silent':
+      case 'waits':
         break;
       case 'stalls':
         begin();

@@ -16,28 +16,43 @@ export function modulesOf(folder) {
   return files.map(([type, file]) => ({ type, path: path.join(folder, file) }));
 }
 
+/** What wrangler.toml binds, in Miniflare's words. */
+export const BOUND = {
+  compatibilityDate: '2026-11-01',
+  compatibilityFlags: ['enable_request_signal'],
+  d1Databases: ['DB'],
+  durableObjects: { CLOCK: { className: 'Clock', useSQLite: true } },
+  kvNamespaces: ['KV'],
+  queueProducers: { JOURNAL: 'hypergate-journal' },
+  queueConsumers: {
+    'hypergate-journal': { maxBatchSize: 100, deadLetterQueue: 'hypergate-journal-dead' },
+    'hypergate-journal-dead': { maxBatchSize: 10 },
+  },
+  versionMetadata: 'CF_VERSION_METADATA',
+};
+
+/** The consumers, waiting for this long. */
+const eager = (maxBatchTimeout) => {
+  const consumers = Object.entries(BOUND.queueConsumers).map(([queue, consumer]) => [queue, { ...consumer, maxBatchTimeout }]);
+  return Object.fromEntries(consumers);
+};
+
 /**
- * Starts the built Worker with these settings on an empty database, or on what is in the folder `state`. With `hasClock`
- * there is the object whose alarm ticks; with `clock` the time is what each request says (see clocked.mjs).
+ * Starts the built Worker, or another `made` of files of a folder, with these settings on an empty database, or on what
+ * is in the folder `state`. With `hasClock` there is the object whose alarm ticks; with `clock` the time is what each
+ * request says (see clocked.mjs).
  */
-export async function startWorkers(settings, { hasClock = false, state, clock } = {}) {
+export async function startWorkers(settings, { hasClock = false, made, state, clock } = {}) {
   const folder = process.env.HYPERGATE_WORKER_DIR ?? path.join(ROOT, 'build');
   const log = [];
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: 'hypergate',
-      modulesRoot: folder,
-      modules: clock ? clocked(folder) : modulesOf(folder),
-      compatibilityDate: '2026-11-01',
-      compatibilityFlags: ['enable_request_signal'],
-      d1Databases: ['DB'],
-      durableObjects: hasClock ? { CLOCK: { className: 'Clock', useSQLite: true } } : {},
-      kvNamespaces: ['KV'],
-      queueProducers: { JOURNAL: 'hypergate-journal' },
-      queueConsumers: {
-        'hypergate-journal': { maxBatchSize: 100, maxBatchTimeout: clock ? 0 : 1, deadLetterQueue: 'hypergate-journal-dead' },
-        'hypergate-journal-dead': { maxBatchSize: 100, maxBatchTimeout: 1 },
-      },
+      modulesRoot: made?.folder ?? folder,
+      modules: made?.modules ?? (clock ? clocked(folder) : modulesOf(folder)),
+      ...BOUND,
+      durableObjects: hasClock ? BOUND.durableObjects : {},
+      queueConsumers: eager(clock ? 0 : 1),
       bindings: settings,
       ...(state && { resourcePersistencePath: path.join(state, 'resources') }),
       // The entry proxy in front of this is no part of Cloudflare, and buffers.

@@ -1,7 +1,7 @@
 //! The runtime under the gateway: what it reads, how it starts, how it ends.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +38,9 @@ impl Host {
 }
 
 fn start_workers(port: u16, settings: &Settings) -> Outcome<Running> {
-    write_dev_vars(settings)?;
+    let place = if settings.is_apart { &settings.folder } else { tools::root() };
+    let variables = place.join(".dev.vars");
+    write_dev_vars(&variables, settings)?;
     let state = settings.folder.join("state");
     let mut migrate = tools::wrangler()?;
     migrate.args(["d1", "migrations", "apply", "DB", "--local", "--persist-to"]).arg(&state);
@@ -50,14 +52,16 @@ fn start_workers(port: u16, settings: &Settings) -> Outcome<Running> {
         .args(["dev", "--ip", "127.0.0.1", "--port", &port.to_string()])
         .args(["--show-interactive-dev-session=false", "--persist-to"])
         .arg(&state);
+    if settings.is_apart {
+        serve.arg("--env-file").arg(&variables);
+    }
     Running::start("wrangler dev", serve, settings)
 }
 
 /// wrangler's file of local variables. Lines we do not write are the user's, and stay.
-fn write_dev_vars(settings: &Settings) -> Outcome {
-    let path = tools::root().join(".dev.vars");
-    let before = fs::read_to_string(&path).unwrap_or_default();
-    settings::write_private(&path, &dev_vars(&before, &settings.variables()))
+fn write_dev_vars(path: &Path, settings: &Settings) -> Outcome {
+    let before = fs::read_to_string(path).unwrap_or_default();
+    settings::write_private(path, &dev_vars(&before, &settings.variables()))
 }
 
 fn dev_vars(before: &str, variables: &[(String, String)]) -> String {
@@ -87,6 +91,8 @@ fn start_spin(port: u16, settings: &Settings) -> Outcome<Running> {
     for (name, value) in settings.variables() {
         serve.env(format!("SPIN_VARIABLE_{name}"), value);
     }
+    // Spin lets a component reach only the hosts it names; this is where the notices go.
+    serve.env("SPIN_VARIABLE_RECEIVER_HOST", format!("http://127.0.0.1:{}", port + 1));
     Running::start(runtime, serve, settings)
 }
 

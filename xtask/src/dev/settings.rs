@@ -13,6 +13,8 @@ use crate::{Outcome, tools};
 
 pub(super) struct Settings {
     pub(super) folder: PathBuf,
+    /// Whether this run leaves alone what others use: the folder was named for it.
+    pub(super) is_apart: bool,
     pub(super) secret: String,
     pub(super) admin_token: String,
     pub(super) tick_token: String,
@@ -21,9 +23,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Those of the last run, or new ones.
-    pub(super) fn load(host: Host) -> Outcome<Self> {
-        let folder = folder(host);
+    /// Those of the last run in this folder, or new ones.
+    pub(super) fn load(host: Host, state: Option<&str>) -> Outcome<Self> {
+        let folder = match state {
+            Some(word) => std::path::absolute(word).map_err(|error| format!("{word}: {error}"))?,
+            None => folder(host),
+        };
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let kept: Value = fs::read(folder.join(FILE))
             .ok()
@@ -35,6 +40,7 @@ impl Settings {
             admin_token: text("admin_token").unwrap_or_else(random),
             tick_token: text("tick_token").unwrap_or_else(random),
             key: text("key").unwrap_or_default(),
+            is_apart: state.is_some(),
             folder,
         })
     }

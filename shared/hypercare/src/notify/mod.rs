@@ -210,7 +210,7 @@ impl ReceiverKind {
 }
 
 /// How to reach a receiver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     /// Where it is.
     pub url: String,

@@ -1,0 +1,5 @@
+// On Cloudflare's runtime, through wrangler.
+
+import { dev } from './dev.mjs';
+
+dev('workers');
