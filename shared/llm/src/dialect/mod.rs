@@ -192,6 +192,22 @@ pub(crate) fn drop_extra(extra: &[chat::Extra], dropped: &mut Vec<String>) -> Re
     Ok(())
 }
 
+/// Refuses one call at a time where a model may call as many as it likes. Where no tool may be called at all, the wish
+/// is but named.
+pub(crate) fn refuse_one_call(request: &chat::Request, dropped: &mut Vec<String>) -> Result<(), Error> {
+    const NAME: &str = "parallel_tool_calls";
+    if request.parallel_tool_calls != Some(false) || request.tools.is_empty() {
+        return Ok(());
+    }
+    if request.tool_choice == Some(chat::ToolChoice::None) {
+        dropped.push(NAME.to_owned());
+        return Ok(());
+    }
+    let message = "`parallel_tool_calls` cannot be false with this model: it decides by itself how many tools it calls \
+                   at once. Leave the field out and answer each call, or choose another model.";
+    Err(Error::unsupported(NAME, message))
+}
+
 /// A whole number at this path of a usage; `None` where there is none, or something else.
 pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
     usage.pointer(path).and_then(Value::as_u64)
