@@ -682,7 +682,7 @@ fn said(events: &[Event], losses: &[&str]) -> Vec<String> {
             },
             Event::Refusal(more) if lost("refusal") => text.push_str(more),
             Event::Refusal(more) => refusal.push_str(more),
-            Event::Start { .. } => {}
+            Event::Start { .. } | Event::Unsaid { .. } => {}
             Event::StopText(_) if lost("stop text") => {}
             Event::StopText(stop) => rest.push(format!("stopped at {stop}")),
             Event::Text(more) => text.push_str(more),

@@ -208,6 +208,40 @@ pub(crate) fn refuse_one_call(request: &chat::Request, dropped: &mut Vec<String>
     Err(Error::unsupported(NAME, message))
 }
 
+/// What of an answer no event can tell.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaid(Vec<String>);
+
+impl Unsaid {
+    /// Names a kind of content the first time it comes.
+    pub(crate) fn tell(&mut self, place: &str, kind: &str, events: &mut Vec<chat::Event>) {
+        let kind: String =
+            kind.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_').take(40).collect();
+        let name = format!("{place}.{kind}");
+        if self.0.len() < MAX_KINDS && !self.0.contains(&name) {
+            let is_media = ["audio", "image", "video"].iter().any(|media| kind.contains(media));
+            self.0.push(name.clone());
+            events.push(chat::Event::Unsaid { name, is_media });
+        }
+    }
+}
+
+/// More kinds of content than any protocol has.
+const MAX_KINDS: usize = 32;
+
+/// Adds a name to those of what the caller is not given, as a header has them.
+pub(crate) fn add_name(names: &mut String, name: &str) {
+    if !names.is_empty() {
+        names.push(',');
+    }
+    names.push_str(name);
+}
+
+/// A text, where it says something.
+pub(crate) fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 /// A whole number at this path of a usage; `None` where there is none, or something else.
 pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
     usage.pointer(path).and_then(Value::as_u64)
