@@ -99,12 +99,12 @@ pub(crate) fn without(body: &[u8], mut cuts: Vec<Range<usize>>) -> Vec<u8> {
     left
 }
 
+/// A body without some of it, and where that stood.
+pub(crate) type Cut = (Vec<u8>, Vec<String>);
+
 /// A body of `messages` without the blocks of `content` that are like this, and where they stood. A message of which
 /// nothing is left goes too. `None` where there are none, or where it cannot be told.
-pub(crate) fn without_blocks(
-    body: &[u8],
-    is_like: &dyn Fn(&RawValue) -> bool,
-) -> Option<(Vec<u8>, Vec<String>)> {
+pub(crate) fn without_blocks(body: &[u8], is_like: &dyn Fn(&RawValue) -> bool) -> Option<Cut> {
     let [messages] = fields(body, ["messages"], 0).ok()?;
     let messages = list(messages?)?;
     let (mut cuts, mut names) = (Vec::new(), Vec::new());

@@ -138,7 +138,7 @@ impl Front for Converse {
 
 /// The body without thought that another provider signed, and for Claude without any that is not signed: Bedrock
 /// refuses it. And where that stood. `None` where there is none.
-fn without_foreign_thought(body: &[u8], model: &str) -> Option<(Vec<u8>, Vec<String>)> {
+fn without_foreign_thought(body: &[u8], model: &str) -> Option<peek::Cut> {
     memchr::memmem::find(body, b"\"reasoningContent\"")?;
     peek::without_blocks(body, &|block| {
         let block: Value = match serde_json::from_str(block.get()) {

@@ -80,7 +80,7 @@ pub(super) fn request(
 /// the provider keeps for all who share its account. What was thought before goes with it by the ids of items, so
 /// those go too; a call and its output know each other by `call_id`. Then where all of it stood. `None` where there is
 /// nothing of the kind.
-fn without_foreign_thought(body: &[u8]) -> Result<Option<(Vec<u8>, Vec<String>)>, Error> {
+fn without_foreign_thought(body: &[u8]) -> Result<Option<peek::Cut>, Error> {
     let [input] = peek::fields(body, ["input"], 0)?;
     let Some(items) = input.and_then(peek::list) else { return Ok(None) };
     let (mut is_gone, mut ids, mut is_bare) = (vec![false; items.len()], Vec::new(), false);
