@@ -96,7 +96,7 @@ const LOSSES: [(&str, &[&str], &[&str]); 6] = [
             "user",
             "verbosity",
         ],
-        &["logprobs", "messages", "response_format"],
+        &["logprobs", "messages", "parallel_tool_calls", "response_format"],
     ),
     (
         "converse",
@@ -131,7 +131,7 @@ const LOSSES: [(&str, &[&str], &[&str]); 6] = [
             "user",
             "verbosity",
         ],
-        &[],
+        &["parallel_tool_calls"],
     ),
     (
         "messages",
@@ -447,6 +447,7 @@ fn without(request: &mut Request, field: &str, case: &str) {
                 });
             }
         }
+        "parallel_tool_calls" => request.parallel_tool_calls = None,
         "response_format" => request.response_format = ResponseFormat::Text,
         "stop" => request.stop.clear(),
         other => panic!("{case}: {other} is refused"),
@@ -681,7 +682,7 @@ fn said(events: &[Event], losses: &[&str]) -> Vec<String> {
             },
             Event::Refusal(more) if lost("refusal") => text.push_str(more),
             Event::Refusal(more) => refusal.push_str(more),
-            Event::Start { .. } => {}
+            Event::Start { .. } | Event::Unsaid { .. } => {}
             Event::StopText(_) if lost("stop text") => {}
             Event::StopText(stop) => rest.push(format!("stopped at {stop}")),
             Event::Text(more) => text.push_str(more),

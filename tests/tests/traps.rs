@@ -36,7 +36,10 @@ const TRAPS: &[(&str, &str)] = &[
     ("usage comes in a last chunk without choices", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
     ("usage comes in a chunk with choices", "c1_usage_in_a_chunk_that_has_choices_is_counted_and_passed_on"),
     ("usage must be asked for", "c1_usage_is_asked_for_wherever_it_does_not_come_by_itself"),
-    ("usage is shown only to who asked", "c1_usage_is_always_asked_for_and_shown_only_to_callers_who_asked"),
+    (
+        "a chunk of usage alone is shown only to who asked",
+        "c1_usage_is_always_asked_for_and_its_own_chunk_shown_only_to_callers_who_asked",
+    ),
     ("Groq has it in x_groq", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
     ("Moonshot has it in a choice", "c1_usage_of_a_stream_is_read_wherever_it_comes"),
     ("and again where it was asked for", "usage-in-a-choice-and-after"),

@@ -94,7 +94,7 @@ fn passes_the_chunks_of_a_stream_as_they_come() {
 }
 
 #[test]
-fn c1_usage_is_always_asked_for_and_shown_only_to_callers_who_asked() {
+fn c1_usage_is_always_asked_for_and_its_own_chunk_shown_only_to_callers_who_asked() {
     let gateway = Gateway::default();
     gateway.host.upstream.expect("POST", OPENAI, Answer::stream(CHUNKS));
     let answered = gateway.chat(&ask_streamed("openai/gpt-4.1"));

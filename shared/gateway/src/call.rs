@@ -375,7 +375,7 @@ async fn send<H: Host>(
     let target = Target { provider: row, model, base_url: &base_url, credential: None };
     capability::check_kind(&target, call.operation.name()).map_err(Error::from)?;
     let ask = call.ask(draft, api);
-    let Sent { mut fetched, more, delivery, dropped, bent } = match provider.api {
+    let Sent { mut fetched, more, delivery, mut dropped, bent } = match provider.api {
         Api::Demo => demo(host, call, &ask, choice)?,
         _ => {
             let outgoing = outgoing(host, call, &ask, choice, draft).await?;
@@ -390,6 +390,7 @@ async fn send<H: Host>(
         (Delivery::Whole | Delivery::AsAnswered, Body::Whole(body)) => {
             let first = Whole { headers: std::mem::take(fetched.head.headers_mut()), body };
             let answer = call.operation.answer(&ask, provider, first, more).map_err(refuse)?;
+            dropped.extend(answer.dropped);
             let mut response = Response::new(answer.body);
             response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type);
             Served::Whole { response, summary: answer.summary }

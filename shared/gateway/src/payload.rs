@@ -1,5 +1,6 @@
 //! The content of a call, for tenants that keep it. By default nothing is kept.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// As it was sent.
+    /// As it was sent; what is not text as a `data:` URL.
     Full,
     /// Nothing is kept.
     #[default]
@@ -94,17 +95,29 @@ impl Capture {
         if self.mode == Mode::Redacted {
             self.response = mask(&self.response);
         }
-        self.truncated |= self.response.len() > self.cap;
-        self.response.truncate(self.cap);
-        Payload {
-            mode: self.mode,
-            request_headers: self.headers,
-            request: String::from_utf8_lossy(&self.request).into_owned(),
-            response: String::from_utf8_lossy(&self.response).into_owned(),
-            truncated: self.truncated,
-        }
+        let Self { mode, cap, headers, request, response, mut truncated } = self;
+        let request = text(request, cap, &mut truncated);
+        let response = text(response, cap, &mut truncated);
+        Payload { mode, request_headers: headers, request, response, truncated }
     }
 }
+
+/// Bytes as text of at most `cap`. Amazon's frames and sound are none: they become a `data:` URL.
+fn text(mut bytes: Vec<u8>, cap: usize, truncated: &mut bool) -> String {
+    // A cut may have gone through the last letter.
+    let is_text = std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains('\0'))
+        || std::str::from_utf8(&bytes).is_err_and(|error| error.error_len().is_none());
+    let room = if is_text { cap } else { cap.saturating_sub(BINARY.len()) / 4 * 3 };
+    *truncated |= bytes.len() > room;
+    bytes.truncate(room);
+    match is_text {
+        true => String::from_utf8_lossy(&bytes).into_owned(),
+        false => format!("{BINARY}{}", STANDARD.encode(bytes)),
+    }
+}
+
+/// What is kept of something that is not text begins so.
+const BINARY: &str = "data:application/octet-stream;base64,";
 
 /// A body or a stream of events, masked.
 fn mask(bytes: &[u8]) -> Vec<u8> {
@@ -295,6 +308,36 @@ mod tests {
         let payload = kept(Mode::Redacted, 10_000, "my card is 4111", "<html>4111</html>");
         assert_eq!(payload.request, "[15 bytes]");
         assert!(!payload.response.contains("4111"), "{}", payload.response);
+    }
+
+    #[test]
+    fn what_is_not_text_can_be_read_again_byte_for_byte() {
+        let mut frame = Vec::new();
+        llm::eventstream::write(
+            &[(":event-type", "contentBlockDelta")],
+            br#"{"delta":{"text":"Hi"}}"#,
+            &mut frame,
+        );
+        let kept = |cap: usize, body: &[u8]| {
+            let mut capture =
+                Capture::begin(Mode::Full, cap, &HeaderMap::new(), b"{}").expect("something is kept");
+            body.chunks(7).for_each(|chunk| capture.response(chunk));
+            capture.finish()
+        };
+        for body in [&frame[..], b"\xff\xfb\x90", b"a\0b"] {
+            let payload = kept(1_000, body);
+            let data =
+                payload.response.strip_prefix("data:application/octet-stream;base64,").expect("no text");
+            assert_eq!(STANDARD.decode(data).expect("base64"), body);
+            assert!(!payload.truncated);
+        }
+        let cut = kept(80, &frame);
+        assert!(
+            cut.truncated && cut.response.len() <= 80 && cut.response.starts_with("data:"),
+            "{}",
+            cut.response
+        );
+        assert_eq!(kept(4, "aaaé".as_bytes()).response, "aaa\u{fffd}");
     }
 
     #[test]

@@ -442,6 +442,13 @@ pub enum Event {
         /// See [`ToolCall::signature`].
         signature: Option<String>,
     },
+    /// Something came that no other event tells. Each kind once.
+    Unsaid {
+        /// Where it stands in the provider's answer, and its kind there: `content.server_tool_use`.
+        name: String,
+        /// Whether it is a picture, sound or film, and with that what was asked for.
+        is_media: bool,
+    },
     /// Tokens so far; a later one replaces an earlier one.
     Usage(Usage),
 }

@@ -66,6 +66,70 @@ pub(crate) fn with_comma(at: Range<usize>, body: &[u8]) -> Range<usize> {
     }
 }
 
+/// The values of a list, as they stand in it; `None` where it is no list.
+pub(crate) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// What of a list must go for some of its values to be gone, with as many commas. `items` are places in order.
+pub(crate) fn gone(items: &[Range<usize>], is_gone: &[bool]) -> Vec<Range<usize>> {
+    let last_kept = is_gone.iter().rposition(|is_gone| !is_gone);
+    // Behind the last that stays nothing stays, the comma before it included.
+    let tail = match last_kept {
+        Some(kept) => items[kept].end..items[items.len() - 1].end,
+        None => items.first().map_or(0..0, |first| first.start..items[items.len() - 1].end),
+    };
+    let before = items.windows(2).zip(is_gone).take(last_kept.unwrap_or_default());
+    let mut cuts: Vec<Range<usize>> =
+        before.filter(|(_, is_gone)| **is_gone).map(|(pair, _)| pair[0].start..pair[1].start).collect();
+    cuts.push(tail);
+    cuts
+}
+
+/// A body without these pieces, each of which ends before the next begins.
+pub(crate) fn without(body: &[u8], mut cuts: Vec<Range<usize>>) -> Vec<u8> {
+    cuts.sort_by_key(|at| at.start);
+    let mut left = Vec::with_capacity(body.len());
+    let mut copied = 0;
+    for at in cuts {
+        left.extend_from_slice(&body[copied..at.start]);
+        copied = at.end;
+    }
+    left.extend_from_slice(&body[copied..]);
+    left
+}
+
+/// A body without some of it, and where that stood.
+pub(crate) type Cut = (Vec<u8>, Vec<String>);
+
+/// A body of `messages` without the blocks of `content` that are like this, and where they stood. A message of which
+/// nothing is left goes too. `None` where there are none, or where it cannot be told.
+pub(crate) fn without_blocks(body: &[u8], is_like: &dyn Fn(&RawValue) -> bool) -> Option<Cut> {
+    let [messages] = fields(body, ["messages"], 0).ok()?;
+    let messages = list(messages?)?;
+    let (mut cuts, mut names) = (Vec::new(), Vec::new());
+    let mut is_empty = vec![false; messages.len()];
+    for (at, message) in messages.iter().enumerate().filter(|(_, message)| message.get().starts_with('{')) {
+        let Ok([Some(content)]) = fields(message.get().as_bytes(), ["content"], 0) else { continue };
+        let Some(blocks) = list(content) else { continue };
+        let is_gone: Vec<bool> = blocks.iter().map(|block| is_like(block)).collect();
+        let lost = is_gone.iter().enumerate().filter(|(_, is_gone)| **is_gone);
+        let before = names.len();
+        names.extend(lost.map(|(block, _)| format!("messages[{at}].content[{block}]")));
+        if names.len() - before == blocks.len() {
+            is_empty[at] = !blocks.is_empty();
+        } else if names.len() > before {
+            let places: Vec<Range<usize>> = blocks.iter().map(|block| place(block, body)).collect();
+            cuts.extend(gone(&places, &is_gone));
+        }
+    }
+    let places: Vec<Range<usize>> = messages.iter().map(|message| place(message, body)).collect();
+    if is_empty.contains(&true) {
+        cuts.extend(gone(&places, &is_empty));
+    }
+    (!names.is_empty()).then(|| (without(body, cuts), names))
+}
+
 /// The required model, and where it stands.
 pub(crate) fn model<'a>(
     value: Option<&'a RawValue>,

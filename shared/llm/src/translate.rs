@@ -1,7 +1,7 @@
 //! A stream from one protocol on its way to a caller who speaks another.
 
 use crate::{
-    UpstreamError,
+    ErrorClass, UpstreamError,
     chat::{Event, FinishReason},
     dialect::Decoder,
     front::{ErrorBody, Writer},
@@ -39,6 +39,9 @@ impl Translate {
     /// Passes on the events at hand, up to a failure.
     fn pass(&mut self, out: &mut Vec<u8>) {
         let mut events = std::mem::take(&mut self.events);
+        if let Some((at, error)) = untellable(&events) {
+            events[at] = Event::Error(error);
+        }
         let failed = events.iter().position(|event| matches!(event, Event::Error(_)));
         self.writer.events(&events[..failed.unwrap_or(events.len())], out);
         for event in &events {
@@ -101,6 +104,17 @@ impl Relay for Translate {
     }
 }
 
+/// Where the answer is a picture or sound, which no other protocol's chat can carry, and so an error.
+pub fn untellable(events: &[Event]) -> Option<(usize, UpstreamError)> {
+    events.iter().enumerate().find_map(|(at, event)| match event {
+        Event::Unsaid { name, is_media: true } => {
+            let message = format!("the model answered with `{name}`, which cannot be translated. Ask for text alone, or in the provider's own protocol");
+            Some((at, UpstreamError::new(ErrorClass::Invalid, message)))
+        }
+        _ => None,
+    })
+}
+
 /// How many bytes an event takes where it is kept, about.
 fn size(event: &Event) -> usize {
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -114,7 +128,8 @@ fn size(event: &Event) -> usize {
             | Event::Refusal(text)
             | Event::StopText(text)
             | Event::Text(text)
-            | Event::ToolArguments { text, .. } => text.len(),
+            | Event::ToolArguments { text, .. }
+            | Event::Unsaid { name: text, .. } => text.len(),
             Event::ToolCall { id, name, signature, .. } => id.len() + name.len() + length(signature),
             Event::Error(_) | Event::Finish { .. } | Event::Start { .. } | Event::Usage(_) => 0,
         }
@@ -269,7 +284,7 @@ const LOGPROBS_BYTES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorClass, dialect::chat_completions::answer, front::Head};
+    use crate::{dialect::chat_completions::answer, front::Head};
 
     /// Each byte is an event: `t`ext, `s`top, `!` failure, anything else is none. Whole after a stop.
     #[derive(Default)]

@@ -166,6 +166,8 @@ impl Bent {
         let may_call = !request.tools.is_empty() && request.tool_choice != Some(ToolChoice::None);
         if !may_call {
             request.tools.clear();
+            // There is but one to be called, and one answer.
+            request.parallel_tool_calls = None;
         }
         request.tool_choice = Some(match request.tool_choice.take() {
             Some(choice @ ToolChoice::Function(_)) if may_call => choice,

@@ -192,6 +192,56 @@ pub(crate) fn drop_extra(extra: &[chat::Extra], dropped: &mut Vec<String>) -> Re
     Ok(())
 }
 
+/// Refuses one call at a time where a model may call as many as it likes. Where no tool may be called at all, the wish
+/// is but named.
+pub(crate) fn refuse_one_call(request: &chat::Request, dropped: &mut Vec<String>) -> Result<(), Error> {
+    const NAME: &str = "parallel_tool_calls";
+    if request.parallel_tool_calls != Some(false) || request.tools.is_empty() {
+        return Ok(());
+    }
+    if request.tool_choice == Some(chat::ToolChoice::None) {
+        dropped.push(NAME.to_owned());
+        return Ok(());
+    }
+    let message = "`parallel_tool_calls` cannot be false with this model: it decides by itself how many tools it calls \
+                   at once. Leave the field out and answer each call, or choose another model.";
+    Err(Error::unsupported(NAME, message))
+}
+
+/// What of an answer no event can tell.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaid(Vec<String>);
+
+impl Unsaid {
+    /// Names a kind of content the first time it comes.
+    pub(crate) fn tell(&mut self, place: &str, kind: &str, events: &mut Vec<chat::Event>) {
+        let kind: String =
+            kind.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_').take(40).collect();
+        let name = format!("{place}.{kind}");
+        if self.0.len() < MAX_KINDS && !self.0.contains(&name) {
+            let is_media = ["audio", "image", "video"].iter().any(|media| kind.contains(media));
+            self.0.push(name.clone());
+            events.push(chat::Event::Unsaid { name, is_media });
+        }
+    }
+}
+
+/// More kinds of content than any protocol has.
+const MAX_KINDS: usize = 32;
+
+/// Adds a name to those of what the caller is not given, as a header has them.
+pub(crate) fn add_name(names: &mut String, name: &str) {
+    if !names.is_empty() {
+        names.push(',');
+    }
+    names.push_str(name);
+}
+
+/// A text, where it says something.
+pub(crate) fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 /// A whole number at this path of a usage; `None` where there is none, or something else.
 pub(crate) fn count(usage: &Value, path: &str) -> Option<u64> {
     usage.pointer(path).and_then(Value::as_u64)

@@ -102,9 +102,7 @@ fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Encoded, Error
             _ => json!(true),
         };
     }
-    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
-        dropped.push("parallel_tool_calls".to_owned());
-    }
+    super::refuse_one_call(request, &mut dropped)?;
     if request.end_user().is_some() {
         dropped.push("user".to_owned());
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole};
+use super::{Answered, Ask, Delivery, Operation, Outgoing, Streamed, Whole, names};
 use crate::{
     Error, Provider, Target, UpstreamError, capability,
     chat::{self, Event},
@@ -53,6 +53,8 @@ impl Operation for Chat {
         let mut encoded = bend::encode(ask.api.dialect(), &bounded, target)?;
         name_labels(self.0, &unified, &mut encoded.dropped);
         encoded.dropped.extend(changed);
+        encoded.dropped =
+            encoded.dropped.into_iter().map(|name| names::own(self.0.api(), &unified, name)).collect();
         encoded.dropped.extend(Betas::None.sort(ask.headers).1);
         Ok(Outgoing::translated(encoded, delivery))
     }
@@ -74,10 +76,18 @@ impl Operation for Chat {
         }
         let mut events = ask.api.dialect().decode(&first.body)?;
         ask.bent.cloned().unwrap_or_default().undo(&mut events);
+        if let Some((_, error)) = translate::untellable(&events) {
+            return Err(error);
+        }
+        let unsaid = events.iter().filter_map(|event| match event {
+            Event::Unsaid { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        let dropped = unsaid.collect();
         let head = ask.head();
         let head = Head { model: served_model(&events).unwrap_or(head.model), ..head };
         let body = Bytes::from(self.0.whole(&head, &events)?);
-        Ok(Answered::json(body, translate::summary(&events)))
+        Ok(Answered { dropped, ..Answered::json(body, translate::summary(&events)) })
     }
 
     fn relay(&self, ask: &Ask<'_>, provider: &Provider, _headers: &HeaderMap) -> Streamed {

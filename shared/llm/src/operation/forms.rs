@@ -117,7 +117,8 @@ impl Operation for Form {
             || kind.starts_with("application/x-subrip");
         let summary = if is_text { Summary::default() } else { summary(&first.body)? };
         let json = HeaderValue::from_static("application/json");
-        Ok(Answered { body: first.body, content_type: content_type.unwrap_or(json), summary })
+        let content_type = content_type.unwrap_or(json);
+        Ok(Answered { content_type, ..Answered::json(first.body, summary) })
     }
 
     fn relay(&self, ask: &Ask<'_>, _provider: &Provider, _headers: &HeaderMap) -> Streamed {

@@ -13,6 +13,7 @@ mod gemini;
 mod images;
 pub(crate) mod json;
 mod moderations;
+mod names;
 pub mod realtime;
 mod rerank;
 mod speech;
@@ -220,12 +221,15 @@ pub struct Answered {
     pub content_type: HeaderValue,
     /// What it says about itself.
     pub summary: Summary,
+    /// What of the provider's answer the caller's protocol has no place for.
+    pub dropped: Vec<String>,
 }
 
 impl Answered {
     /// An answer in JSON.
     pub fn json(body: impl Into<Bytes>, summary: Summary) -> Self {
-        Self { body: body.into(), content_type: HeaderValue::from_static("application/json"), summary }
+        let content_type = HeaderValue::from_static("application/json");
+        Self { body: body.into(), content_type, summary, dropped: Vec::new() }
     }
 }
 

@@ -63,7 +63,8 @@ impl Operation for Speech {
             Some("pcm") => ("audio/pcm", samples),
             _ => ("audio/wav", wav(rate(media_type)?, &samples)),
         };
-        Ok(Answered { body: body.into(), content_type: HeaderValue::from_static(content_type), summary })
+        let content_type = HeaderValue::from_static(content_type);
+        Ok(Answered { content_type, ..Answered::json(body, summary) })
     }
 
     fn relay(&self, ask: &Ask<'_>, _provider: &Provider, headers: &HeaderMap) -> Streamed {

@@ -13,6 +13,7 @@ use super::{error, usage};
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
+    dialect::{add_name, some},
     front::{ErrorBody, Head, Writer},
 };
 
@@ -39,7 +40,7 @@ pub fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, UpstreamError
             Event::ReasoningRedacted(data) => message.reasoning_details.extend(thought.redact(data)),
             Event::ReasoningSignature(signature) => message.reasoning_details.push(thought.sign(signature)),
             Event::Refusal(text) => message.refusal.get_or_insert_default().push_str(text),
-            Event::Start { .. } => {}
+            Event::Start { .. } | Event::Unsaid { .. } => {}
             Event::StopText(text) => stop = Some(text.as_str()),
             Event::Text(text) => message.content.get_or_insert_default().push_str(text),
             Event::ToolArguments { index, text } => {
@@ -106,6 +107,8 @@ pub struct Stream {
     /// How many characters of text were sent.
     said: u64,
     stop: Option<String>,
+    /// What of the provider's answer is not in this one.
+    lost: String,
     usage: Option<Usage>,
 }
 
@@ -142,6 +145,7 @@ impl Stream {
             details: 0,
             said: 0,
             stop: None,
+            lost: String::new(),
             usage: None,
         }
     }
@@ -192,6 +196,7 @@ impl Stream {
                 };
                 self.delta(out, |out| member(out, "\"tool_calls\":", [call]));
             }
+            Event::Unsaid { name, .. } => add_name(&mut self.lost, name),
             Event::Usage(usage) => self.usage = Some(*usage),
         }
     }
@@ -244,6 +249,10 @@ impl Stream {
         if let Some(stop) = &self.stop {
             out.extend_from_slice(b",\"stop_reason\":");
             json(out, stop);
+        }
+        if let Some(lost) = some(&self.lost) {
+            out.extend_from_slice(b",\"hypergate_dropped\":");
+            json(out, lost);
         }
         out.extend_from_slice(b"}]");
         self.close(out);

@@ -12,7 +12,7 @@ use super::{DETAIL_PREFIX, call_id, error, forward::inner_error, usage};
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{Decoder, MAX_CALLS, OnEvent, SseDecoder},
+    dialect::{Decoder, MAX_CALLS, OnEvent, SseDecoder, Unsaid},
     sse,
 };
 
@@ -68,6 +68,7 @@ pub(super) struct Reader {
     /// How many calls have been told of.
     told: u32,
     sources: Vec<Citation>,
+    unsaid: Unsaid,
     usage: Option<Usage>,
     /// The provider's word for the end. Kept back until the usage has come, which may be a chunk later.
     end: Option<String>,
@@ -168,7 +169,12 @@ impl Reader {
         let details = list::<Detail<'_>>(part.reasoning_details);
         let readable = text(part.reasoning_content).or_else(|| text(part.reasoning));
         self.thought.read(readable, details, events);
-        content(part.content, events);
+        content(part.content, &mut self.unsaid, events);
+        for (kind, raw) in [("audio", part.audio), ("images", part.images)] {
+            if raw.is_some_and(|raw| raw.get() != "[]") {
+                self.unsaid.tell("message", kind, events);
+            }
+        }
         push(events, text(part.refusal), Event::Refusal);
         for (position, call) in part.tool_calls.into_iter().flatten().flatten().enumerate() {
             self.call(position, call, events)?;
@@ -347,10 +353,16 @@ impl Thought {
 }
 
 /// Text, null, or a list of parts, of which some are thought (Mistral).
-fn content(raw: Option<&RawValue>, events: &mut Vec<Event>) {
+fn content(raw: Option<&RawValue>, unsaid: &mut Unsaid, events: &mut Vec<Event>) {
     let parts = list::<ContentPart<'_>>(raw);
     push(events, text(raw), Event::Text);
     for part in parts {
+        if part.text.or(part.refusal).or(part.thinking).is_none()
+            && let Some(kind) =
+                text(part.kind).filter(|kind| !["refusal", "text", "thinking"].contains(&kind.as_str()))
+        {
+            unsaid.tell("message.content", &kind, events);
+        }
         push(events, text(part.text), Event::Text);
         push(events, text(part.refusal), Event::Refusal);
         push(events, text(part.thinking), Event::Reasoning);
@@ -490,10 +502,16 @@ struct Part<'a> {
     function_call: Option<WireFunction<'a>>,
     #[serde(borrow)]
     annotations: Option<&'a RawValue>,
+    #[serde(borrow)]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow)]
+    images: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct ContentPart<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
     #[serde(borrow)]

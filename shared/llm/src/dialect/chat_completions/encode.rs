@@ -19,7 +19,7 @@ use crate::{
     chat::{self, CacheTtl, Detail, Effort, Media, Part, ResponseFormat, Role, TOOL_FAILED, ToolChoice},
     dialect::{
         Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, is_claudes,
-        labels_within, plain_text, post, responses::encode::Breakpoint,
+        labels_within, plain_text, post, refuse_one_call, responses::encode::Breakpoint,
     },
     provider::StreamUsage,
 };
@@ -114,8 +114,7 @@ fn tools<'a>(
     // True is what everybody does unasked, and some models refuse the field.
     match request.parallel_tool_calls {
         Some(false) if quirks.one_call => fields.add("parallel_tool_calls", false),
-        Some(false) => dropped.push("parallel_tool_calls".to_owned()),
-        Some(true) | None => {}
+        _ => refuse_one_call(request, dropped)?,
     }
     Ok(())
 }
@@ -1168,13 +1167,13 @@ mod tests {
     fn what_a_provider_cannot_be_told_of_calls_is_refused_or_named() {
         let tools = vec![chat::Tool { name: "add".to_owned(), ..chat::Tool::default() }];
         let one = Request { tools, parallel_tool_calls: Some(false), ..asks(vec![text("Hi")]) };
-        for (model, lost) in
-            [("zhipu/m", &["parallel_tool_calls"][..]), ("moonshot/m", &[]), ("openai/gpt-4.1", &[])]
-        {
+        for model in ["moonshot/m", "openai/gpt-4.1"] {
             let (body, dropped) = body(&one, model);
-            assert_eq!(dropped, lost, "{model}");
-            assert_eq!(body.contains("parallel_tool_calls"), lost.is_empty(), "{model}");
+            assert!(dropped.is_empty() && body.contains(r#""parallel_tool_calls":false"#), "{model}");
         }
+        assert_eq!(complaint(&one, "zhipu/m").0, "parallel_tool_calls");
+        let none = Request { tool_choice: Some(ToolChoice::None), ..one.clone() };
+        assert_eq!(body(&none, "zhipu/m").1, ["parallel_tool_calls"]);
         let some = Request { tool_choice: Some(ToolChoice::Required), ..one };
         assert_eq!(complaint(&some, "moonshot/kimi-k2.6").0, "tool_choice");
         assert!(body(&some, "openai/gpt-4.1").0.contains(r#""tool_choice":"required""#));

@@ -6,7 +6,7 @@ use super::Failure;
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{MAX_CALLS, OnEvent, text},
+    dialect::{MAX_CALLS, OnEvent, Unsaid, text},
     sse,
 };
 
@@ -48,6 +48,7 @@ pub(super) struct Reader {
     /// The answer's own.
     id: String,
     has_nameless_call: bool,
+    unsaid: Unsaid,
     whole: bool,
 }
 
@@ -102,6 +103,9 @@ impl Reader {
         events.extend(text(message, "/tool_plan").map(Event::Reasoning));
         events.extend(text(message, "/content").map(Event::Text));
         for item in several(&message["content"]) {
+            if let Some(kind) = item["type"].as_str().filter(|kind| !["text", "thinking"].contains(kind)) {
+                self.unsaid.tell("message.content", kind, events);
+            }
             events.extend(text(item, "/thinking").map(Event::Reasoning));
             events.extend(text(item, "/text").map(Event::Text));
         }

@@ -11,6 +11,7 @@ use crate::{
     chat::{self, Detail, Part, ResponseFormat, Role, TOOL_FAILED},
     dialect::{
         Encoded, Serves, drop_call_signatures, drop_extra, drop_hints, drop_service, plain_text, post,
+        refuse_one_call,
     },
 };
 
@@ -21,6 +22,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     drop_hints(request, false, false, &mut dropped);
     drop_service(request, Serves { details: true, ..Serves::default() }, &mut dropped);
     unsaid(request, &mut dropped);
+    refuse_one_call(request, &mut dropped)?;
     if request.stop.len() > MAX_STOPS {
         let message = format!("Cohere stops at {MAX_STOPS} texts at most, not {}.", request.stop.len());
         return Err(Error::unsupported("stop", message));
@@ -58,8 +60,6 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
 /// Lists what Cohere has no words for and what it cuts.
 fn unsaid(request: &chat::Request, dropped: &mut Vec<String>) {
     let unsaid = [
-        // Cohere decides by itself how many calls an answer has.
-        ("parallel_tool_calls", request.parallel_tool_calls == Some(false) && !request.tools.is_empty()),
         ("include_reasoning", request.thoughts == Some(false)),
         ("top_k", request.top_k.is_some_and(|k| k > MAX_K)),
         ("user", request.end_user().is_some()),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
+    dialect::{add_name, some},
     front::{ErrorBody, Head, Writer},
 };
 
@@ -29,7 +30,7 @@ pub(super) fn whole(head: &Head<'_>, events: &[Event]) -> Result<Vec<u8>, Upstre
             Event::Reasoning(text) => think(&mut content, text, None),
             Event::ReasoningRedacted(data) => content.push(Block::redacted(data)),
             Event::ReasoningSignature(signature) => think(&mut content, "", Some(signature)),
-            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } | Event::Unsaid { .. } => {}
             Event::StopText(_) => stopped = true,
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) | Event::Text(text) => match content.last_mut() {
@@ -109,6 +110,8 @@ pub(super) struct Stream {
     usage: Option<WireUsage>,
     /// One of the caller's stop texts matched. Which one it was has no place here.
     stopped: bool,
+    /// What of the provider's answer is not in this one.
+    lost: String,
     /// Why the answer ended; its `message-end` waits for the usage.
     end: Option<(FinishReason, String)>,
 }
@@ -143,6 +146,7 @@ impl Stream {
             citations: 0,
             usage: None,
             stopped: false,
+            lost: String::new(),
             end: None,
         }
     }
@@ -172,6 +176,7 @@ impl Stream {
             }
             Event::Logprobs(_) | Event::Start { .. } => {}
             Event::StopText(_) => self.stopped = true,
+            Event::Unsaid { name, .. } => add_name(&mut self.lost, name),
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) | Event::Text(text) => {
                 self.open(Kind::Text, out);
@@ -313,6 +318,7 @@ impl Writer for Stream {
             error: Some(&error.message),
             finish_reason,
             native_finish_reason: None,
+            hypergate_dropped: None,
             usage: self.usage.as_ref(),
         };
         send(out, "message-end", error.request_id, None, Some(end));
@@ -327,7 +333,8 @@ impl Writer for Stream {
         let error = (*reason == FinishReason::ContentFilter).then_some(FILTERED);
         let finish_reason = finish_word(*reason, native, self.stopped);
         let native_finish_reason = FinishReason::own_word(native, finish_reason);
-        let end = End { error, finish_reason, native_finish_reason, usage: self.usage.as_ref() };
+        let (hypergate_dropped, usage) = (some(&self.lost), self.usage.as_ref());
+        let end = End { error, finish_reason, native_finish_reason, hypergate_dropped, usage };
         send(out, "message-end", Some(&self.id), None, Some(end));
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -463,6 +470,9 @@ struct End<'a> {
     finish_reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     native_finish_reason: Option<&'a str>,
+    /// Not the protocol's: what of the provider's answer is not in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypergate_dropped: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<&'a WireUsage>,
 }

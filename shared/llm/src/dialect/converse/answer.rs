@@ -8,7 +8,7 @@ use super::failure;
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
-    dialect::{Decoder, count, text},
+    dialect::{Decoder, Unsaid, count, text},
     eventstream::{Message, Splitter},
     usage::ServiceTier,
 };
@@ -23,9 +23,14 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
         })
     })?;
     let mut events = vec![Event::Start { id: None, model: None }];
-    let mut calls = 0;
-    for block in answer.output.message.content {
-        block.events(&mut calls, &mut events);
+    let (mut calls, mut unsaid) = (0, Unsaid::default());
+    for raw in answer.output.message.content {
+        let block: Block<'_> = parse(raw.get().as_bytes())?;
+        let kind = block.unknown().then(|| serde_json::from_str::<Value>(raw.get()).unwrap_or_default());
+        if let Some(kind) = kind.as_ref().and_then(first_name) {
+            unsaid.tell("content", kind, &mut events);
+        }
+        block.events(&mut calls, &mut unsaid, &mut events);
     }
     events.extend(answer.usage.map(|usage| canonical(&usage, answer.service_tier.as_ref())));
     events.extend(answer.more.as_ref().and_then(stop_text));
@@ -70,6 +75,7 @@ struct Reader {
     calls: u32,
     /// Encrypted thought of the open block; its pieces need not end where its base64 does.
     redacted: Vec<u8>,
+    unsaid: Unsaid,
     /// Kept until the usage has come.
     finish: Option<Event>,
     whole: bool,
@@ -135,7 +141,11 @@ impl Reader {
     fn open(&mut self, event: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         let call = &event["start"]["toolUse"];
         // Tools that Bedrock runs itself are not the caller's to answer.
-        if !call.is_object() || call["type"].is_string() {
+        let kind = if call.is_object() { call["type"].as_str() } else { first_name(&event["start"]) };
+        if let Some(kind) = kind {
+            self.unsaid.tell("content", kind, events);
+        }
+        if !call.is_object() || kind.is_some() {
             return Ok(());
         }
         let id = text(call, "/toolUseId").ok_or_else(odd)?;
@@ -148,6 +158,10 @@ impl Reader {
     }
 
     fn delta(&mut self, event: &Value, events: &mut Vec<Event>) {
+        const KNOWN: [&str; 4] = ["citation", "reasoningContent", "text", "toolUse"];
+        if let Some(kind) = first_name(&event["delta"]).filter(|kind| !KNOWN.contains(kind)) {
+            self.unsaid.tell("content", kind, events);
+        }
         events.extend(text(event, "/delta/text").map(Event::Text));
         if let (Some(piece), Some(call)) = (text(event, "/delta/toolUse/input"), &mut self.call)
             && call.block == count(event, "/contentBlockIndex")
@@ -228,6 +242,11 @@ fn citation(source: &Value) -> Event {
     })
 }
 
+/// What a piece of content is called: one field of it is there.
+fn first_name(piece: &Value) -> Option<&str> {
+    piece.as_object()?.keys().next().map(String::as_str)
+}
+
 fn odd() -> UpstreamError {
     UpstreamError::garbled("an event in it is not what its name says")
 }
@@ -259,7 +278,7 @@ struct Output<'a> {
 #[derive(Deserialize)]
 struct Said<'a> {
     #[serde(borrow)]
-    content: Vec<Block<'a>>,
+    content: Vec<&'a RawValue>,
 }
 
 /// One of its fields is there.
@@ -274,12 +293,22 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    fn events(self, calls: &mut u32, events: &mut Vec<Event>) {
+    fn unknown(&self) -> bool {
+        self.text.is_none()
+            && self.tool_use.is_none()
+            && self.reasoning_content.is_none()
+            && self.citations_content.is_none()
+    }
+
+    fn events(self, calls: &mut u32, unsaid: &mut Unsaid, events: &mut Vec<Event>) {
         events.extend(self.text.filter(|text| !text.is_empty()).map(Event::Text));
         if let Some(thought) = &self.reasoning_content {
             events.extend(text(thought, "/reasoningText/text").map(Event::Reasoning));
             events.extend(text(thought, "/reasoningText/signature").map(Event::ReasoningSignature));
             events.extend(text(thought, "/redactedContent").map(Event::ReasoningRedacted));
+        }
+        if let Some(kind) = self.tool_use.as_ref().and_then(|call| call.kind.as_deref()) {
+            unsaid.tell("content", kind, events);
         }
         if let Some(ToolUse { tool_use_id: id, name, input, kind: None }) = self.tool_use {
             let index = *calls;

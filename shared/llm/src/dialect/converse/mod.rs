@@ -24,7 +24,6 @@ mod parse;
 mod request;
 mod write;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 
@@ -34,7 +33,8 @@ use crate::{
     chat::{self, Event},
     eventstream::Splitter,
     front::{ErrorBody, Front, Head, Peek, Writer},
-    provider::{Api, Betas},
+    peek,
+    provider::{Api, Betas, is_claude},
     relay::{Relay, Summary},
     sigv4,
     translate::{self, Observe},
@@ -90,11 +90,12 @@ impl Front for Converse {
         headers: &HeaderMap,
         target: &Target<'_>,
     ) -> Result<Encoded, Error> {
-        let body = without_foreign_thought(body, target.model)
-            .map_or_else(|| Bytes::copy_from_slice(body), Bytes::from);
+        let cut = without_foreign_thought(body, target.model);
+        let (body, mut dropped) = cut.unwrap_or_else(|| (body.to_vec(), Vec::new()));
         let request = post(url(target, peek.stream), target, body)?;
         // Converse has betas in the body; in a header they would say nothing.
-        Ok(Encoded::new(request, Betas::None.sort(headers).1))
+        dropped.extend(Betas::None.sort(headers).1);
+        Ok(Encoded::new(request, dropped))
     }
 
     fn summary(&self, body: &[u8]) -> Result<Summary, UpstreamError> {
@@ -136,25 +137,22 @@ impl Front for Converse {
 }
 
 /// The body without thought that another provider signed, and for Claude without any that is not signed: Bedrock
-/// refuses it. `None` where there is none.
-fn without_foreign_thought(body: &[u8], model: &str) -> Option<Vec<u8>> {
+/// refuses it. And where that stood. `None` where there is none.
+fn without_foreign_thought(body: &[u8], model: &str) -> Option<peek::Cut> {
     memchr::memmem::find(body, b"\"reasoningContent\"")?;
-    let mut body: Value = serde_json::from_slice(body).ok()?;
-    let is_foreign = |block: &Value| match block.pointer("/reasoningContent/reasoningText") {
-        Some(thought) => match thought["signature"].as_str() {
-            Some(signature) => !is_claudes(signature),
-            None => model.contains("claude"),
-        },
-        None => false,
-    };
-    let mut found = false;
-    for message in body["messages"].as_array_mut()? {
-        let Some(content) = message["content"].as_array_mut() else { continue };
-        let count = content.len();
-        content.retain(|block| !is_foreign(block));
-        found |= content.len() < count;
-    }
-    found.then(|| body.to_string().into_bytes())
+    peek::without_blocks(body, &|block| {
+        let block: Value = match serde_json::from_str(block.get()) {
+            Ok(block) => block,
+            Err(_) => return false,
+        };
+        match block.pointer("/reasoningContent/reasoningText") {
+            Some(thought) => match thought["signature"].as_str() {
+                Some(signature) => !is_claudes(signature),
+                None => is_claude(model),
+            },
+            None => false,
+        }
+    })
 }
 
 /// Where a request goes. A model may be an ARN, with colons and slashes.

@@ -21,7 +21,7 @@ use crate::{
             model::{self, Model, Off, Sampling, Thinking},
             schema,
         },
-        post, turns,
+        post, refuse_one_call, turns,
     },
 };
 
@@ -78,7 +78,10 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     };
     let has = Serves { labels: body.request_metadata.is_some(), tier: true, ..Serves::default() };
     drop_service(request, has, &mut dropped);
-    dropped.extend(unknown(request, &maker).map(str::to_owned));
+    dropped.extend(unknown(request).map(str::to_owned));
+    if !maker.has_own_choice() {
+        refuse_one_call(request, &mut dropped)?;
+    }
     let body = serde_json::to_vec(&body).expect("strings and numbers into memory cannot fail");
     Ok(Encoded::new(post(url(target, request.stream), target, body)?, dropped))
 }
@@ -89,12 +92,10 @@ pub(super) fn lacks_schema(target: &Target<'_>) -> bool {
 }
 
 /// What Converse has no words for, and the answer means the same without.
-fn unknown(request: &chat::Request, maker: &Maker) -> impl Iterator<Item = &'static str> {
-    let one_call = request.parallel_tool_calls == Some(false) && !request.tools.is_empty();
+fn unknown(request: &chat::Request) -> impl Iterator<Item = &'static str> {
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     let fields = [
         ("frequency_penalty", is_set(request.frequency_penalty)),
-        ("parallel_tool_calls", one_call && !forbids(request) && !maker.has_own_choice()),
         ("presence_penalty", is_set(request.presence_penalty)),
         ("seed", request.seed.is_some()),
         ("user", request.end_user().is_some()),

@@ -612,6 +612,7 @@ fn bedrocks_own_ways_are_read() {
             quote: Some(owned("q")),
         }),
         Event::ReasoningRedacted(owned("YWI=")),
+        Event::Unsaid { name: owned("content.server_tool_use"), is_media: false },
         Event::ToolCall { index: 0, id: owned("t"), name: owned("now"), signature: None },
         Event::ToolArguments { index: 0, text: owned("{}") },
         Event::Usage(Usage { input_tokens: 1, output_tokens: 2, ..Usage::default() }),
@@ -619,7 +620,9 @@ fn bedrocks_own_ways_are_read() {
     ];
     assert_eq!(decoded(&[&stream.concat()]), expected);
     let whole = Converse.whole(&HEAD, &expected).expect("whole");
-    assert_eq!(Converse.decode(&whole), Ok(expected.to_vec()));
+    let mut said = expected.to_vec();
+    said.retain(|event| !matches!(event, Event::Unsaid { .. }));
+    assert_eq!(Converse.decode(&whole), Ok(said));
 }
 
 #[test]
@@ -1131,21 +1134,39 @@ fn the_stop_text_that_matched_is_told_both_ways_and_the_tier_is_read() {
 }
 
 #[test]
-fn thought_another_provider_signed_stays_out_of_what_is_passed_on() {
-    let thought = |signature: Value| json!({ "reasoningContent": { "reasoningText": { "text": "Hm", "signature": signature } } });
-    let body = |blocks: &[Value]| json!({ "messages": [{ "role": "assistant", "content": blocks }], "x": 1 });
-    let forwarded = |body: &Value, model: &str| {
-        let bytes = body.to_string();
-        let peek = Front::peek(&Converse, "/model/m/converse", bytes.as_bytes()).expect("a request");
-        let request = Converse
-            .forward(bytes.as_bytes(), &peek, &HeaderMap::new(), &target(model))
-            .expect("a request")
-            .request;
-        serde_json::from_slice::<Value>(request.body()).expect("JSON")
+fn thought_another_provider_signed_stays_out_of_what_is_passed_on_and_is_named() {
+    let thought =
+        |signed: &str| format!(r#"{{ "reasoningContent": {{"reasoningText": {{"text":"Hm"{signed}}}}}}}"#);
+    let body = |blocks: &[&str]| {
+        let blocks = blocks.join(" , ");
+        format!(r#"{{"messages": [{{"role":"assistant", "content": [{blocks}]}}], "x": [1.50, 1e400]}}"#)
     };
-    let (own, foreign) = (thought(json!("c2ln")), thought(json!("google:call:x")));
-    let unsigned = json!({ "reasoningContent": { "reasoningText": { "text": "Hm" } } });
-    let all = body(&[own.clone(), foreign, unsigned.clone()]);
-    assert_eq!(forwarded(&all, CLAUDE), body(std::slice::from_ref(&own)));
-    assert_eq!(forwarded(&all, "deepseek.r1-v1:0"), body(&[own, unsigned]));
+    let forwarded = |body: &str, model: &str| {
+        let peek = Front::peek(&Converse, "/model/m/converse", body.as_bytes()).expect("a request");
+        let sent =
+            Converse.forward(body.as_bytes(), &peek, &HeaderMap::new(), &target(model)).expect("a request");
+        (String::from_utf8_lossy(sent.request.body()).into_owned(), sent.dropped.join(" "))
+    };
+    let (own, foreign) = (thought(r#","signature":"c2ln""#), thought(r#","signature":"google:call:x""#));
+    let unsigned = thought("");
+    let all = body(&[&own, &foreign, &unsigned]);
+    let named = "messages[0].content[1] messages[0].content[2]";
+    assert_eq!(forwarded(&all, CLAUDE), (body(&[&own]), named.to_owned()));
+    let left = body(&[&own, &unsigned]);
+    assert_eq!(forwarded(&all, "deepseek.r1-v1:0"), (left, "messages[0].content[1]".to_owned()));
+}
+
+#[test]
+fn one_call_at_a_time_is_refused_where_the_model_cannot_be_told() {
+    let wish = |tool_choice| Request {
+        tools: vec![weather()],
+        tool_choice,
+        parallel_tool_calls: Some(false),
+        ..asking(vec![text("Hi")])
+    };
+    let nova = "us.amazon.nova-pro-v1:0";
+    let refused = Converse.encode(&wish(None), &target(nova));
+    assert!(matches!(refused, Err(Error::Unsupported { param, .. }) if param == "parallel_tool_calls"));
+    let told = Converse.encode(&wish(Some(ToolChoice::None)), &target(nova)).expect("no tool may be called");
+    assert!(told.dropped.contains(&"parallel_tool_calls".to_owned()), "{:?}", told.dropped);
 }

@@ -14,8 +14,9 @@ use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
     dialect::{
-        CALL_SIGNATURE,
+        CALL_SIGNATURE, add_name,
         arguments::{self, Progress},
+        some,
     },
     eventstream,
     front::{ErrorBody, Writer},
@@ -41,7 +42,7 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
             }
             Event::ReasoningSignature(signature) => think(&mut blocks, "", Some(signature)),
             Event::Refusal(text) | Event::Text(text) => say(&mut blocks, text),
-            Event::Logprobs(_) | Event::Start { .. } => {}
+            Event::Logprobs(_) | Event::Start { .. } | Event::Unsaid { .. } => {}
             Event::StopText(text) => stop = Some(text.as_str()),
             Event::ToolArguments { index, text } => {
                 let call = calls.get(*index as usize).and_then(|at: &usize| blocks.get_mut(*at));
@@ -63,8 +64,8 @@ pub(super) fn whole(events: &[Event]) -> Result<Vec<u8>, UpstreamError> {
     }
     let Some((reason, native)) = end else { return Err(UpstreamError::truncated()) };
     let stop_reason = stop_reason(reason.after_calls(!calls.is_empty()), native, stop.is_some());
-    let more =
-        More { stop_sequence: stop, native_finish_reason: FinishReason::own_word(native, stop_reason) };
+    let native_finish_reason = FinishReason::own_word(native, stop_reason);
+    let more = More { stop_sequence: stop, native_finish_reason, hypergate_dropped: None };
     let answer = Answer {
         output: Output { message: Message { role: "assistant", content: blocks } },
         stop_reason,
@@ -155,6 +156,8 @@ pub(super) struct Stream {
     begun: usize,
     /// The stop text that matched.
     stop: Option<String>,
+    /// What of the provider's answer is not in this one.
+    lost: String,
     usage: Option<Usage>,
 }
 
@@ -217,6 +220,7 @@ impl Stream {
             }
             Event::Logprobs(_) | Event::Start { .. } => {}
             Event::StopText(text) => self.stop = Some(text.clone()),
+            Event::Unsaid { name, .. } => add_name(&mut self.lost, name),
             Event::ToolArguments { index, text } => {
                 if let Some(call) = self.calls.get_mut(*index as usize) {
                     call.text.push_str(text);
@@ -327,7 +331,8 @@ impl Stream {
         let reason = stop_reason(reason.after_calls(!self.calls.is_empty()), native, self.stop.is_some());
         let mut stop = json!({ "stopReason": reason });
         let native_finish_reason = FinishReason::own_word(native, reason);
-        if let Some(more) = (More { stop_sequence: self.stop.as_deref(), native_finish_reason }).some() {
+        let (stop_sequence, hypergate_dropped) = (self.stop.as_deref(), some(&self.lost));
+        if let Some(more) = (More { stop_sequence, native_finish_reason, hypergate_dropped }).some() {
             stop["additionalModelResponseFields"] = json!(more);
         }
         frame("messageStop", stop, out);
@@ -424,12 +429,16 @@ struct More<'a> {
     /// The provider's own word for the end, where it says more.
     #[serde(skip_serializing_if = "Option::is_none")]
     native_finish_reason: Option<&'a str>,
+    /// What of the provider's answer is not in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypergate_dropped: Option<&'a str>,
 }
 
 impl More<'_> {
     /// Itself, unless it says nothing.
     fn some(self) -> Option<Self> {
-        (self.stop_sequence.is_some() || self.native_finish_reason.is_some()).then_some(self)
+        let said = [self.stop_sequence, self.native_finish_reason, self.hypergate_dropped];
+        said.iter().any(Option::is_some).then_some(self)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{SIGNATURE_PREFIX, failure};
 use crate::{
     ErrorClass, ServiceTier, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{MAX_CALLS, OnEvent, count},
+    dialect::{MAX_CALLS, OnEvent, Unsaid, count},
     sse,
 };
 
@@ -48,6 +48,7 @@ pub(super) struct Reader {
     /// What was said so far: sources count its bytes.
     text: Text,
     usage: Option<Usage>,
+    unsaid: Unsaid,
     /// Newer models are billed by the search, others by the prompt that led to some.
     bills_searches: bool,
     /// The caller gets the bytes, so a part that no event can tell is no failure.
@@ -145,6 +146,14 @@ impl Reader {
                 ErrorClass::Invalid,
                 format!("the model answered with {}, which a chat answer cannot carry", inline.mime_type),
             ));
+        }
+        let rest = [
+            ("codeExecutionResult", part.code_execution_result),
+            ("executableCode", part.executable_code),
+            ("fileData", part.file_data),
+        ];
+        for (kind, _) in rest.into_iter().filter(|(_, there)| there.is_some()) {
+            self.unsaid.tell("content.parts", kind, events);
         }
         match part.text {
             Some(text) if text.is_empty() => {}
@@ -412,6 +421,9 @@ struct Part<'a> {
     #[serde(borrow)]
     function_call: Option<FunctionCall<'a>>,
     inline_data: Option<InlineData>,
+    code_execution_result: Option<IgnoredAny>,
+    executable_code: Option<IgnoredAny>,
+    file_data: Option<IgnoredAny>,
 }
 
 impl Part<'_> {

@@ -9,7 +9,10 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     Error, Target,
     chat::{self, Effort, ResponseFormat, Role, ToolChoice},
-    dialect::{Encoded, Serves, arguments, drop_extra, drop_hints, drop_service, labels_within, parts, post},
+    dialect::{
+        Encoded, Serves, arguments, drop_extra, drop_hints, drop_service, labels_within, parts, post,
+        refuse_one_call,
+    },
     kept,
     provider::Hosting,
 };
@@ -31,10 +34,7 @@ pub(super) fn encode(request: &chat::Request, target: &Target<'_>) -> Result<Enc
     if request.end_user().is_some() {
         dropped.push("user".to_owned());
     }
-    // Gemini decides by itself how many calls an answer has.
-    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
-        dropped.push("parallel_tool_calls".to_owned());
-    }
+    refuse_one_call(request, &mut dropped)?;
     // A forced call follows its schema anyway; others are not promised to.
     if !matches!(request.tool_choice, Some(ToolChoice::Function(_) | ToolChoice::Required)) {
         let strict = request.tools.iter().enumerate().filter(|(_, tool)| tool.strict == Some(true));

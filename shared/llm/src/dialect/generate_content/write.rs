@@ -16,7 +16,7 @@ use super::{SIGNATURE_PREFIX, answer};
 use crate::{
     ServiceTier, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::arguments,
+    dialect::{add_name, arguments, some},
     front::{ErrorBody, Framing, Head, Writer},
 };
 
@@ -156,6 +156,8 @@ struct Rest {
     logprobs: Vec<Value>,
     usage: Option<Usage>,
     finish: Option<(FinishReason, String)>,
+    /// What of the provider's answer is not in this one.
+    lost: String,
     refused: bool,
 }
 
@@ -177,6 +179,7 @@ impl Rest {
             }
             // Gemini does not say which stop text it was.
             Event::Error(_) | Event::Finish { .. } | Event::Start { .. } | Event::StopText(_) => {}
+            Event::Unsaid { name, .. } => add_name(&mut self.lost, name),
             Event::Logprobs(tokens) => self.logprobs.extend_from_slice(tokens),
             Event::Reasoning(text) => say(parts, true, text),
             Event::ReasoningRedacted(data) => {
@@ -233,8 +236,10 @@ impl Rest {
         // In words, as Google has it.
         let native = self.finish.as_ref().map_or("", |(_, native)| native);
         let own = FinishReason::own_word(native, finish_reason);
-        let finish_message =
-            finish_message.or_else(|| own.map(|word| format!("The provider's own reason is `{word}`.")));
+        let lost = some(&self.lost).map(|names| format!("Left out of the provider's answer: {names}."));
+        let own = own.map(|word| format!("The provider's own reason is `{word}`."));
+        let said: Vec<String> = [finish_message.or(own), lost].into_iter().flatten().collect();
+        let finish_message = (!said.is_empty()).then(|| said.join(" "));
         let candidate = Candidate {
             content,
             finish_reason: Some(finish_reason),

@@ -9,7 +9,7 @@ use super::ErrorBody;
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{OnEvent, count},
+    dialect::{OnEvent, Unsaid, count},
     sse,
     usage::ServiceTier,
 };
@@ -61,6 +61,7 @@ pub(super) struct Reader {
     block_began_at: u64,
     /// Sources of the open block: what it says rests on them as a whole.
     citations: Vec<Citation>,
+    unsaid: Unsaid,
     whole: bool,
 }
 
@@ -139,7 +140,7 @@ impl Reader {
                 self.citations.extend(said.citations.into_iter().flatten().filter_map(citation));
             }
             // Tools run by Anthropic and their results, and what the API adds one day.
-            _ => {}
+            kind => self.unsaid.tell("content", kind, events),
         }
         Ok(())
     }

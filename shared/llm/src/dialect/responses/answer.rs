@@ -11,7 +11,7 @@ use super::Kept;
 use crate::{
     UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::chat_completions,
+    dialect::{add_name, chat_completions, some},
     front::{ErrorBody, Head, Writer},
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Stream {
     finish: Option<FinishReason>,
     /// The provider's own word for it.
     native: String,
+    /// What of the provider's answer is not in this one.
+    lost: String,
     items: Vec<Item>,
     /// The message or the thought that goes on.
     open: Option<usize>,
@@ -70,6 +72,7 @@ impl Stream {
             over: false,
             finish: None,
             native: String::new(),
+            lost: String::new(),
             items: Vec::new(),
             open: None,
             said: 0,
@@ -102,6 +105,7 @@ impl Stream {
             Event::Refusal(text) | Event::Text(text) if text.is_empty() => {}
             Event::Refusal(text) => self.say(text, true, out),
             Event::Start { .. } | Event::StopText(_) => {}
+            Event::Unsaid { name, .. } => add_name(&mut self.lost, name),
             Event::Text(text) => self.say(text, false, out),
             Event::ToolArguments { text, .. } if text.is_empty() => {}
             Event::ToolArguments { index, text } => self.arguments(*index as usize, text, out),
@@ -443,6 +447,7 @@ impl Stream {
             incomplete_details: reason.map(|reason| IncompleteDetails { reason }),
             native_finish_reason: FinishReason::own_word(&self.native, reason.unwrap_or_default())
                 .filter(|_| is_over),
+            hypergate_dropped: some(&self.lost).filter(|_| is_over),
             instructions: (),
             max_output_tokens: (),
             metadata: Empty {},
@@ -728,6 +733,9 @@ struct Response<'a> {
     /// Not OpenAI's: the provider's own word for the end, where it says more.
     #[serde(skip_serializing_if = "Option::is_none")]
     native_finish_reason: Option<&'a str>,
+    /// Not the protocol's: what of the provider's answer is not in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypergate_dropped: Option<&'a str>,
     instructions: (),
     max_output_tokens: (),
     metadata: Empty,

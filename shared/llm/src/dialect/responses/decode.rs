@@ -10,7 +10,7 @@ use super::SIGNATURE_PREFIX;
 use crate::{
     ErrorClass, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
-    dialect::{OnEvent, chat_completions, count},
+    dialect::{OnEvent, Unsaid, chat_completions, count},
     sse,
     usage::ServiceTier,
 };
@@ -57,6 +57,7 @@ pub(super) struct Reader {
     /// Searches that the provider made.
     searches: u64,
     file_searches: u64,
+    unsaid: Unsaid,
     whole: bool,
 }
 
@@ -239,8 +240,9 @@ impl Reader {
             }
             "file_search_call" => self.file_searches += 1,
             "web_search_call" => self.searches += 1,
+            "message" => {}
             // Other tools that run at the provider, and what the API adds one day.
-            _ => {}
+            kind => self.unsaid.tell("output", kind, events),
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{Kept, MARK, answer, decode};
 use crate::{
@@ -66,60 +66,51 @@ pub(super) fn request(
     target: &Target<'_>,
 ) -> Result<(http::Request<Bytes>, Vec<String>), Error> {
     let url = format!("{}/responses", target.base_url);
-    let mut dropped = Vec::new();
-    let is_marked = memmem::find(body, MARK.as_bytes()).is_some();
-    if (is_marked || has_bare_thought(body)?)
-        && let Some(body) = without_foreign_thought(body, target.model, &mut dropped)
-    {
-        return Ok((post(url, target, body)?, dropped));
-    }
-    Ok((post(url, target, peek.rewrite(body, target.model, false))?, dropped))
-}
-
-fn has_bare_thought(body: &[u8]) -> Result<bool, Error> {
+    let body = peek.rewrite(body, target.model, false);
     // Letters may be written as escapes.
-    if memmem::find(body, b"reasoning").is_none() && memmem::find(body, b"\\u00").is_none() {
-        return Ok(false);
-    }
-    let [input] = peek::fields(body, ["input"], 0)?;
-    kept::has_bare_thought(input)
+    let may_think =
+        [MARK.as_bytes(), b"reasoning", b"\\u00"].iter().any(|sign| memmem::find(&body, sign).is_some());
+    let cut = if may_think { without_foreign_thought(&body)? } else { None };
+    let (body, dropped) = cut.unwrap_or((body, Vec::new()));
+    Ok((post(url, target, body)?, dropped))
 }
 
 /// The body without what another provider thought earlier in the conversation: this one cannot read it,
 /// and refuses items it has not made. And without thought of which there is only the id: that is looked for among what
 /// the provider keeps for all who share its account. What was thought before goes with it by the ids of items, so
-/// those go too; a call and its output know each other by `call_id`. `None` where there is nothing of the kind.
-fn without_foreign_thought(body: &[u8], model: &str, dropped: &mut Vec<String>) -> Option<Vec<u8>> {
-    let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    let input = body.get_mut("input")?.as_array_mut()?;
-    let count = input.len();
-    let mut at = 0;
-    input.retain(|item| {
-        at += 1;
-        if item["type"] != "reasoning" {
-            return true;
-        }
-        match item["encrypted_content"].as_str().filter(|thought| !thought.is_empty()) {
-            Some(thought) => Kept::read(thought).is_none(),
-            None => {
-                dropped.push(format!("input[{}]", at - 1));
-                false
+/// those go too; a call and its output know each other by `call_id`. Then where all of it stood. `None` where there is
+/// nothing of the kind.
+fn without_foreign_thought(body: &[u8]) -> Result<Option<peek::Cut>, Error> {
+    let [input] = peek::fields(body, ["input"], 0)?;
+    let Some(items) = input.and_then(peek::list) else { return Ok(None) };
+    let (mut is_gone, mut ids, mut is_bare) = (vec![false; items.len()], Vec::new(), false);
+    for (at, item) in items.iter().enumerate().filter(|(_, item)| item.get().starts_with('{')) {
+        let [kind, thought, id] =
+            peek::fields(item.get().as_bytes(), ["type", "encrypted_content", "id"], 0)?;
+        let kind = kind.and_then(|kind| peek::text(kind, "type").ok()).unwrap_or("message".into());
+        match (&*kind, thought.and_then(|thought| peek::text(thought, "").ok())) {
+            ("reasoning", Some(thought)) if !thought.is_empty() => {
+                is_gone[at] = Kept::read(&thought).is_some()
             }
-        }
-    });
-    if input.len() == count {
-        return None;
-    }
-    if !dropped.is_empty() {
-        for item in input.iter_mut().filter_map(Value::as_object_mut) {
-            let kind = item.get("type").and_then(Value::as_str).unwrap_or("message");
-            if ["custom_tool_call", "function_call", "message"].contains(&kind) {
-                item.remove("id");
+            ("reasoning", _) => (is_gone[at], is_bare) = (true, true),
+            ("custom_tool_call" | "function_call" | "message", _) => {
+                ids.extend(id.map(|id| (at, peek::member(id, body))));
             }
+            _ => {}
         }
     }
-    body.insert("model".to_owned(), Value::from(model));
-    serde_json::to_vec(&body).ok()
+    if !is_gone.contains(&true) {
+        return Ok(None);
+    }
+    let lost = is_gone.iter().enumerate().filter(|(_, is_gone)| **is_gone);
+    let mut dropped: Vec<String> = lost.map(|(at, _)| format!("input[{at}]")).collect();
+    let places: Vec<_> = items.iter().map(|item| peek::place(item, body)).collect();
+    let mut cuts = peek::gone(&places, &is_gone);
+    if is_bare {
+        dropped.extend(ids.iter().map(|(at, _)| format!("input[{at}].id")));
+        cuts.extend(ids.into_iter().map(|(_, id)| peek::with_comma(id, body)));
+    }
+    Ok(Some((peek::without(body, cuts), dropped)))
 }
 
 /// What a whole 2xx answer says about itself, or why it is none.
@@ -155,6 +146,8 @@ const STATELESS: &str = "needs answers that are kept, and none are kept for you 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::{
         ErrorClass,
@@ -188,7 +181,7 @@ mod tests {
                 r#"[{{"role":"user","content":"Hi"}},{thought},{{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":"{{}}"}},
                 {{"type":"function_call_output","call_id":"c","output":"1"}},{{"type":"message","id":"msg_1","role":"assistant","content":[]}}]"#
             ));
-            assert_eq!(dropped, "input[1]", "{thought}");
+            assert_eq!(dropped, "input[1] input[2].id input[4].id", "{thought}");
             for gone in ["rs_1", "fc_1", "msg_1"] {
                 assert!(!input.contains(gone), "{input}");
             }
@@ -250,11 +243,11 @@ mod tests {
         assert_eq!(url, "https://api.openai.com/v1/responses");
         assert_eq!(body, r#"{"model": "gpt-5", "input": "hypergate: hi", "x": {"y": [1.50]}}"#);
         let (_, body) = sent(
-            r#"{"model":"fast","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"hypergate:signature:s"},{"type":"reasoning","id":"rs_2","encrypted_content":"gAAA"},{"role":"user","content":"Hi"}],"x":1.50}"#,
+            r#"{"model":"fast","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"hypergate:signature:s"},{"type":"reasoning","id":"rs_2","encrypted_content":"gAAA"}, {"role":"user","content":"Hi","n":1e400}],"x":1.50}"#,
         );
         assert_eq!(
             body,
-            r#"{"model":"gpt-5","input":[{"type":"reasoning","id":"rs_2","encrypted_content":"gAAA"},{"role":"user","content":"Hi"}],"x":1.5}"#
+            r#"{"model":"gpt-5","input":[{"type":"reasoning","id":"rs_2","encrypted_content":"gAAA"}, {"role":"user","content":"Hi","n":1e400}],"x":1.50}"#
         );
     }
 

@@ -11,8 +11,9 @@ use crate::{
     ServiceTier, UpstreamError, Usage,
     chat::{Citation, Event, FinishReason},
     dialect::{
-        CALL_SIGNATURE,
+        CALL_SIGNATURE, add_name,
         arguments::{self, Progress},
+        some,
     },
     front::{ErrorBody, Head, Writer},
 };
@@ -53,6 +54,8 @@ pub(super) struct Stream {
     sent: Sent,
     finish: Option<(FinishReason, String)>,
     stop_text: Option<String>,
+    /// What of the provider's answer is not in this one.
+    lost: String,
     over: bool,
 }
 
@@ -77,7 +80,14 @@ impl Stream {
             blocks: 0,
             usage: Usage::default(),
         };
-        Self { blocks: Blocks::default(), sent, finish: None, stop_text: None, over: false }
+        Self {
+            blocks: Blocks::default(),
+            sent,
+            finish: None,
+            stop_text: None,
+            lost: String::new(),
+            over: false,
+        }
     }
 }
 
@@ -99,6 +109,7 @@ impl Writer for Stream {
                     self.finish.get_or_insert_with(|| (*reason, native.clone()));
                 }
                 Event::StopText(text) => self.stop_text = Some(text.clone()),
+                Event::Unsaid { name, .. } => add_name(&mut self.lost, name),
                 Event::Usage(usage) => self.sent.usage = *usage,
                 other => self.blocks.take(other, &mut frames),
             }
@@ -129,7 +140,8 @@ impl Writer for Stream {
         let stop_text = self.stop_text.as_deref();
         let stop_reason = stop_reason(reason, &native, &self.blocks, stop_text);
         let native_finish_reason = FinishReason::own_word(&native, stop_reason);
-        let stop = Stop { stop_reason, stop_sequence: stop_text, native_finish_reason };
+        let hypergate_dropped = some(&self.lost);
+        let stop = Stop { stop_reason, stop_sequence: stop_text, native_finish_reason, hypergate_dropped };
         let usage = WireUsage::from(&frames.sent.usage);
         frames.send(&Frame::MessageDelta { delta: stop, usage });
         frames.send(&Frame::MessageStop {});
@@ -316,6 +328,7 @@ impl Blocks {
             | Event::Reasoning(_)
             | Event::Start { .. }
             | Event::StopText(_)
+            | Event::Unsaid { .. }
             | Event::Usage(_) => {}
         }
     }
@@ -527,6 +540,9 @@ struct Stop<'a> {
     stop_sequence: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     native_finish_reason: Option<&'a str>,
+    /// Not the protocol's: what of the provider's answer is not in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypergate_dropped: Option<&'a str>,
 }
 
 /// A block as it begins.

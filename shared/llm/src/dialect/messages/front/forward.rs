@@ -1,7 +1,7 @@
 //! The caller's bytes, on their way to a provider that speaks Messages too.
 //!
 //! Nothing is re-serialised, so fields unknown here survive. Only the model's name is spliced in, and
-//! thought that is not Claude's is left out: Claude refuses a signature that is not its own.
+//! thought that is not Claude's is left out and named: Claude refuses a signature that is not its own.
 
 use std::borrow::Cow;
 
@@ -59,13 +59,15 @@ pub(super) fn request(
     target: &Target<'_>,
 ) -> Result<Encoded, Error> {
     let body = peek.rewrite(body, target.model, false);
-    let body = without_foreign_thought(&body).unwrap_or(body);
-    hosted::request(body, peek.stream, headers, target)
+    let cut = has_foreign_thought(&body).then(|| peek::without_blocks(&body, &is_foreign)).flatten();
+    let (body, lost) = cut.unwrap_or((body, Vec::new()));
+    let mut encoded = hosted::request(body, peek.stream, headers, target)?;
+    encoded.dropped.extend(lost);
+    Ok(encoded)
 }
 
-/// The body without thought that cannot be Claude's; `None` where there is none, or where it is not
-/// ours to judge.
-fn without_foreign_thought(body: &[u8]) -> Option<Vec<u8>> {
+/// Whether some block of thought may not be Claude's. Most bodies have none.
+fn has_foreign_thought(body: &[u8]) -> bool {
     let foreign = |at: usize| {
         let rest = body.get(at + SIGNATURE.len()..).unwrap_or_default().trim_ascii_start();
         let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
@@ -73,36 +75,8 @@ fn without_foreign_thought(body: &[u8]) -> Option<Vec<u8>> {
         let signature = text.split(|byte| *byte == b'"').next().unwrap_or_default();
         signature.is_empty() || signature.contains(&b':')
     };
-    // A quote inside JSON text is escaped, so this finds fields only. Most bodies have none.
-    if !memmem::find_iter(body, SIGNATURE).any(foreign) {
-        return None;
-    }
-    let [list] = peek::fields(body, ["messages"], 1).ok()?;
-    let list = list?;
-    let messages: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
-    let kept: Vec<Cow<'_, str>> = messages.into_iter().filter_map(own_thought).collect();
-    let at = peek::place(list, body);
-    let kept = kept.join(",");
-    let parts = [body.get(..at.start)?, b"[", kept.as_bytes(), b"]", body.get(at.end..)?];
-    Some(parts.concat())
-}
-
-/// A message without foreign thought; `None` where nothing else was in it.
-fn own_thought(message: &RawValue) -> Option<Cow<'_, str>> {
-    let whole = message.get();
-    let unchanged = Some(Cow::Borrowed(whole));
-    let Ok(RawMessage { content: Some(content) }) = serde_json::from_str(whole) else { return unchanged };
-    let Ok(blocks) = serde_json::from_str::<Vec<&RawValue>>(content.get()) else { return unchanged };
-    let kept: Vec<&str> = blocks.iter().filter(|block| !is_foreign(block)).map(|block| block.get()).collect();
-    if kept.len() == blocks.len() {
-        return unchanged;
-    }
-    if kept.is_empty() {
-        return None;
-    }
-    let at = peek::place(content, whole.as_bytes());
-    let (before, after) = (whole.get(..at.start)?, whole.get(at.end..)?);
-    Some(Cow::Owned(format!("{before}[{}]{after}", kept.join(","))))
+    // A quote inside JSON text is escaped, so this finds fields only.
+    memmem::find_iter(body, SIGNATURE).any(foreign)
 }
 
 fn is_foreign(block: &RawValue) -> bool {
@@ -117,12 +91,6 @@ fn is_foreign(block: &RawValue) -> bool {
 struct RawMetadata<'a> {
     #[serde(borrow)]
     user_id: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RawMessage<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +112,10 @@ mod tests {
     use crate::{dialect::messages::hosted::VERSION, provider};
 
     fn forwarded(body: &str, headers: &[(&'static str, &'static str)]) -> http::Request<Bytes> {
+        encoded(body, headers).request
+    }
+
+    fn encoded(body: &str, headers: &[(&'static str, &'static str)]) -> Encoded {
         let target = Target {
             provider: provider::find("anthropic").expect("known"),
             model: "claude-x",
@@ -155,7 +127,7 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         let peek = peek(body.as_bytes()).expect("valid");
-        request(body.as_bytes(), &peek, &map, &target).expect("a request").request
+        request(body.as_bytes(), &peek, &map, &target).expect("a request")
     }
 
     #[test]
@@ -244,29 +216,33 @@ mod tests {
     }
 
     #[test]
-    fn thought_that_is_not_claudes_is_left_out() {
-        const USER: &str = r#"{"role":"user","content":"What is \"signature\":\"\"?"}"#;
-        const TEXT: &str = r#"{"type":"text", "text":"Hi"}"#;
-        let said =
-            |blocks: &[&str]| format!(r#"{{ "content" : [ {} ], "role":"assistant"}}"#, blocks.join(" , "));
-        let rest =
-            |blocks: &[&str]| format!(r#"{{ "content" : [{}], "role":"assistant"}}"#, blocks.join(","));
+    fn thought_that_is_not_claudes_is_left_out_and_named() {
+        const USER: &str = r#"{"role":"user","content":"What is \"signature\":\"\"?","x":1.50}"#;
+        const TEXT: &str = r#"{"type":"text", "text":"Hi", "n":1e400}"#;
+        let said = |blocks: &str| format!(r#"{{ "content" : [ {blocks} ], "role":"assistant"}}"#);
         let thought =
             |signature: &str| format!(r#"{{"type":"thinking","thinking":"Hm","signature": "{signature}"}}"#);
         let (own, unsigned, google) = (thought("EqB"), thought(""), thought("google:call:abc"));
         let cases = [
-            (said(&[&own, TEXT]), Some(said(&[&own, TEXT]))),
-            (said(&[&unsigned, TEXT]), Some(rest(&[TEXT]))),
-            (said(&[&own, &google, TEXT, &unsigned]), Some(rest(&[&own, TEXT]))),
-            (said(&[&unsigned]), None),
+            (format!("{own} , {TEXT}"), Some(format!("{own} , {TEXT}")), ""),
+            (format!("{unsigned} , {TEXT}"), Some(TEXT.to_owned()), "messages[1].content[0]"),
+            (
+                format!("{own} , {google} ,\n{TEXT} , {unsigned}"),
+                Some(format!("{own} , {TEXT}")),
+                "messages[1].content[1] messages[1].content[3]",
+            ),
+            (format!("{unsigned},{google}"), None, "messages[1].content[0] messages[1].content[1]"),
         ];
-        for (message, expected) in cases {
-            let body = |message: Option<&str>| {
-                let messages: Vec<&str> = [Some(USER), message, Some(USER)].into_iter().flatten().collect();
-                format!(r#"{{"model":"claude-x","messages":[{}],"max_tokens":1}}"#, messages.join(","))
+        for (blocks, left, named) in cases {
+            let body = |blocks: Option<&str>| {
+                let message = blocks.map(said);
+                let messages: Vec<&str> =
+                    [Some(USER), message.as_deref(), Some(USER)].into_iter().flatten().collect();
+                format!(r#"{{"model":"claude-x", "messages":[{}],"max_tokens":1}}"#, messages.join(" , "))
             };
-            let sent = forwarded(&body(Some(&message)), &[]);
-            assert_eq!(String::from_utf8_lossy(sent.body()), body(expected.as_deref()));
+            let sent = encoded(&body(Some(&blocks)), &[]);
+            assert_eq!(String::from_utf8_lossy(sent.request.body()), body(left.as_deref()));
+            assert_eq!(sent.dropped.join(" "), named);
         }
     }
 }
