@@ -25,7 +25,7 @@ use llm::{
     translate::Translate,
 };
 use serde_json::{Value, json};
-use wire::{HEAD, PROTOCOLS, Protocol, decode, peek, pumped, recorded, recorded::Kind};
+use wire::{HEAD, PROTOCOLS, PROVIDERS_ONLY, Protocol, decode, peek, pumped, recorded, recorded::Kind};
 
 /// Features by name, with what each says.
 type Features = BTreeMap<&'static str, String>;
@@ -206,6 +206,12 @@ const OTHERWISE: &[Otherwise] = &[
         "within the input; the call's record has it apart.",
     ),
     (
+        "tools",
+        &[],
+        &["cohere", "converse", "generate_content", "messages", "responses"],
+        "with a schema in the words that the provider takes: bounds that it does not keep stand in descriptions.",
+    ),
+    (
         "which stop text it was",
         &["cohere", "generate_content", "responses"],
         &[],
@@ -361,6 +367,10 @@ fn note(
     key: (&'static str, &'static str, &'static str, &'static str),
     found: Found,
 ) {
+    // What no caller speaks has no column on the page, but its answers must read the same.
+    if PROVIDERS_ONLY.iter().any(|spoken| spoken.name == key.2) {
+        return;
+    }
     let best = findings.entry(key).or_insert(found);
     *best = found.max(*best);
 }
@@ -610,7 +620,12 @@ fn asked(request: &Request) -> Features {
         }
     }
     for tool in &request.tools {
-        say("tools", Some(format!("{} {:?}", tool.name, tool.description)));
+        // An object without properties is spelled in two ways.
+        let mut schema = tool.parameters.clone().unwrap_or_else(|| json!({ "type": "object" }));
+        if schema["properties"].is_null() {
+            schema["properties"] = json!({});
+        }
+        say("tools", Some(format!("{} {:?} {schema}", tool.name, tool.description)));
         say("strict tools", tool.strict.filter(|strict| *strict).map(|_| tool.name.clone()));
         say("prompt cache markers on tools", tool.cache.map(|ttl| format!("{} {ttl:?}", tool.name)));
     }

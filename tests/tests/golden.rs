@@ -3,7 +3,8 @@
 //! `fixtures/requests/<case>.json` is a caller's body. Its model names a provider where the case is about one
 //! (`anthropic/claude-opus-5-5`); otherwise it is encoded for every provider below.
 //! `fixtures/upstream/<dialect>/<case>` is an answer: `.stream` as raw bytes, `.json` whole,
-//! `error-<status>…` with that status. Accept changes with `INSTA_UPDATE=always cargo test`, then read the diff.
+//! `error-<status>…` with that status. `fixtures/callers/<protocol>.json` is one rich request in each caller's words,
+//! which goes to every provider's protocol; and some answers of each provider go to every caller. Accept changes with `INSTA_UPDATE=always cargo test`, then read the diff.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
@@ -11,19 +12,19 @@ use std::{fs, path::Path};
 
 use llm::{
     Error, Target,
-    chat::Event,
+    chat::{Event, Request},
     dialect::{
         Dialect,
         chat_completions::{answer, error, request},
         messages::Messages,
     },
     front::{ErrorBody, Head},
-    provider,
+    provider::{self, Api},
     translate::Translate,
 };
 use serde_json::{Value, json};
 use wire::{
-    decode, pumped, recorded,
+    PROTOCOLS, Protocol, decode, peek, pumped, recorded,
     recorded::{Kind, Recorded, boundaries},
 };
 
@@ -56,6 +57,123 @@ fn answers_come_back_as_written_down() {
     }
 }
 
+/// A provider of each protocol, with a model that can what the callers' requests ask for.
+const PROVIDERS: [(&str, &str); 7] = [
+    ("chat_completions", "openai/gpt-4.1-mini"),
+    ("cohere", "cohere/command-a-vision-07-2025"),
+    ("converse", "bedrock/anthropic.claude-sonnet-4-6"),
+    ("generate_content", "gemini/gemini-2.5-flash"),
+    ("messages", "anthropic/claude-sonnet-4-6"),
+    ("ollama", "ollama-native/qwen3"),
+    ("responses", "openai/gpt-5-pro"),
+];
+
+#[test]
+fn each_callers_request_goes_to_every_provider_as_written_down() {
+    for caller in &PROTOCOLS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/callers");
+        let rich = fs::read(folder.join(format!("{}.json", caller.name))).unwrap();
+        let mut cases = vec![("a rich request", rich)];
+        // What only some say: two results, thought of before, a forced tool.
+        cases.extend(written(caller));
+        for (to, model) in PROVIDERS {
+            let (provider, model) = provider::split(model).unwrap();
+            let text: String = cases
+                .iter()
+                .map(|(case, body)| {
+                    let request = caller.front.peek(caller.path, body);
+                    let request = request.and_then(|peek| caller.front.parse(&peek, body));
+                    let sent = match request.and_then(|request| sent(&request, provider.name, model)) {
+                        Ok(text) => text,
+                        Err(error) => refusal(&error),
+                    };
+                    format!("== {case}\n{sent}\n")
+                })
+                .collect();
+            assert_golden("pairs", &format!("{}.to.{to}", caller.name), &text);
+        }
+    }
+}
+
+/// Requests that callers of each protocol can make, written in it.
+fn written(caller: &Protocol) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    const CASES: [(&str, &str); 4] = [
+        ("calls and their results", "parallel-tool-calls"),
+        ("thought, sent back", "reasoning-replay"),
+        ("a forced tool", "tool-choice-function"),
+        ("structured output", "structured-output-bounds"),
+    ];
+    CASES.into_iter().filter_map(|(title, case)| {
+        let path = format!("{}/fixtures/requests/{case}.json", env!("CARGO_MANIFEST_DIR"));
+        let mut body: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        body["model"] = json!("chat");
+        let request = request::parse(body.to_string().as_bytes()).unwrap();
+        let encoded = caller.dialect.encode(&request, &caller.target()).ok()?;
+        Some((title, encoded.request.into_body().to_vec()))
+    })
+}
+
+/// Of each provider's answers those that say most.
+const TELLING: [(&str, &[&str]); 8] = [
+    ("chat_completions", &["reasoning-details", "parallel-tool-calls", "logprobs", "url-citations"]),
+    ("cohere", &["citations", "parallel-tool-calls", "logprobs"]),
+    ("converse", &["reasoning-before-a-tool-call", "parallel-tool-use", "citations"]),
+    ("generate_content", &["thoughts", "parallel-tool-calls", "citations-and-logprobs"]),
+    ("invoke", &["thinking", "tool-use"]),
+    ("messages", &["redacted-thinking", "parallel-tool-use", "citations", "usage-with-cache"]),
+    ("ollama", &["thinking", "tool-calls-without-ids", "length"]),
+    ("responses", &["reasoning-encrypted-before-a-tool-call", "refusal", "url-citations", "cached-tokens"]),
+];
+
+#[test]
+fn each_providers_answers_come_to_every_caller_as_written_down() {
+    let all = recorded();
+    for (from, cases) in TELLING {
+        for caller in &PROTOCOLS {
+            let mut text = String::new();
+            for case in cases {
+                let found: Vec<_> =
+                    all.iter().filter(|one| one.protocol.name == from && one.case == *case).collect();
+                assert!(!found.is_empty(), "{from}/{case}");
+                for answer in found {
+                    let dialect = answer.protocol.dialect;
+                    let (how, told) = match answer.kind {
+                        Kind::Stream => {
+                            let writer = caller.front.writer(&HEAD, &peek());
+                            let mut relay = Translate::new(dialect.decoder(), writer, "call_1");
+                            let sent = pumped(&mut relay, [&answer.body[..]]);
+                            ("streamed", shown(caller, &sent))
+                        }
+                        _ => {
+                            let events = dialect.decode(&answer.body);
+                            let whole = events.and_then(|events| caller.front.whole(&HEAD, &events));
+                            let told =
+                                whole.map_or_else(|error| failure(&error), |body| pretty(&body) + "\n");
+                            ("whole", told)
+                        }
+                    };
+                    text.push_str(&format!("== {case}, {how}\n{told}\n"));
+                }
+            }
+            assert_golden("pairs", &format!("{from}.back-to.{}", caller.name), &text);
+        }
+    }
+}
+
+/// A stream for people to read: Amazon's frames by their names.
+fn shown(caller: &Protocol, stream: &[u8]) -> String {
+    if caller.name != "converse" {
+        return String::from_utf8(stream.to_vec()).unwrap();
+    }
+    let mut text = String::new();
+    let mut splitter = llm::eventstream::Splitter::default();
+    splitter.feed(stream, |_, message| {
+        let name = message.text(":event-type").or(message.text(":exception-type")).unwrap();
+        text.push_str(&format!("{name} {}\n", String::from_utf8_lossy(message.payload)));
+    });
+    text
+}
+
 fn streams() -> impl Iterator<Item = Recorded> {
     recorded().into_iter().filter(|answer| answer.kind == Kind::Stream)
 }
@@ -69,6 +187,25 @@ fn every_cut_of_a_stream_gives_the_same_events() {
             assert_eq!(decode(dialect, [&body[..cut], &body[cut..]]), uncut, "{path} cut at {cut}");
         }
         assert_eq!(decode(dialect, body.chunks(1)), uncut, "{path} byte by byte");
+    }
+}
+
+/// Between ends that speak the same, what goes out and what is on record do not depend on where a stream is cut.
+#[test]
+fn every_cut_of_a_stream_passes_on_the_same_bytes() {
+    for Recorded { path, protocol, body, .. } in streams() {
+        let Some(caller) = PROTOCOLS.iter().find(|caller| caller.name == protocol.name) else { continue };
+        let passed = |chunks: &[&[u8]]| {
+            let mut relay = caller.front.forwarder(&peek(), "call_1");
+            let sent = pumped(&mut *relay, chunks.iter().copied());
+            (sent, relay.summary().clone())
+        };
+        let uncut = passed(&[&body]);
+        for cut in 0..=body.len() {
+            assert_eq!(passed(&[&body[..cut], &body[cut..]]), uncut, "{} cut at {cut}", path.display());
+        }
+        let bytes: Vec<&[u8]> = body.chunks(1).collect();
+        assert_eq!(passed(&bytes), uncut, "{} byte by byte", path.display());
     }
 }
 
@@ -149,9 +286,16 @@ fn targets(body: &[u8]) -> Vec<(&'static str, String)> {
 }
 
 fn encode(body: &[u8], provider: &str, model: &str) -> Result<String, Error> {
-    let request = request::parse(body)?;
+    sent(&request::parse(body)?, provider, model)
+}
+
+fn sent(request: &Request, provider: &str, model: &str) -> Result<String, Error> {
     let target = target(provider, model);
-    let encoded = llm::dialect::bend::encode(target.provider.api.dialect(), &request, &target)?;
+    let encoded = llm::dialect::bend::encode(
+        target.provider.api_for(Api::ChatCompletions, model).dialect(),
+        request,
+        &target,
+    )?;
     let http = encoded.request;
     let mut headers: Vec<_> =
         http.headers().iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();

@@ -114,7 +114,7 @@ const TRAPS: &[(&str, &str)] = &[
     ("roles are user and model, one turn each", "merged-turns"),
     ("a result needs the function's name", "gemini-thought-signatures"),
     ("schemas of its own are not JSON Schema", "types_become_json_schema"),
-    ("five stop texts at most", "a_generated_request_reads_the_same_again_or_says_what_it_lost"),
+    ("five stop texts at most", "gemini_takes_five_stop_texts_and_no_sixth"),
     ("a budget up to 2.5, a level from 3 on", "effort_becomes_what_the_model_understands"),
     ("thought signatures must come back with their parts", "gemini-thought-signatures"),
     ("a conversation begun elsewhere has none", "gemini-foreign-history"),
@@ -178,6 +178,8 @@ const TRAPS: &[(&str, &str)] = &[
         "Titan takes one text, and counts in a header",
         "titan_takes_one_text_a_request_and_the_answer_is_one_list_in_order",
     ),
+    ("five documents a message at most, of 4.5 MB each", "bedrock_takes_five_documents_and_none_too_large"),
+    ("a model that took too long is a 408 or a 424", "a_model_that_took_too_long_is_a_timeout"),
     ("some models know no schema", "a_schema_is_kept_by_a_forced_tool_where_the_provider_has_nothing_else"),
     // Mistral.
     (
@@ -188,6 +190,11 @@ const TRAPS: &[(&str, &str)] = &[
     (
         "ids are nine letters and digits",
         "ids_of_calls_stay_apart_and_tied_to_their_results_in_the_letters_each_provider_takes",
+    ),
+    ("only a tool's message may have a name", "mistrals_messages_have_no_names_and_a_begun_answer_is_marked"),
+    (
+        "an answer that was begun must say `prefix`",
+        "mistrals_messages_have_no_names_and_a_begun_answer_is_marked",
     ),
     ("thought is a part of the content", "thought_is_found_in_every_place_and_never_doubled"),
     ("instructions come first", "who_wants_order_gets_order"),
@@ -215,11 +222,21 @@ const TRAPS: &[(&str, &str)] = &[
     ),
     ("xAI counts reasoning apart", "every_place_and_name_is_read"),
     ("xAI's thinking models refuse stop", "some_refuse_what_others_take"),
+    (
+        "and penalties, and none of them knows `strict`",
+        "xai_gets_no_penalty_where_it_thinks_and_never_strict",
+    ),
     ("xAI, OpenRouter and Perplexity tell what it cost", "every_place_and_name_is_read"),
     (
         "OpenRouter's reasoning_details must come back",
         "a_tool_loop_with_thought_goes_on_for_every_caller_with_every_provider",
     ),
+    (
+        "OpenRouter's cache marks stand in the parts, four at most",
+        "the_prompt_cache_is_marked_where_there_are_marks",
+    ),
+    ("Together's callers put a schema beside `json_object`", "a_schema_beside_json_object_is_not_lost"),
+    ("Fireworks takes a model's whole name", "fireworks_is_asked_for_a_model_by_its_whole_name"),
     ("Perplexity alternates strictly", "who_wants_order_gets_order"),
     ("Perplexity has no tools", "some_refuse_what_others_take"),
     ("Perplexity's sources are a list of its own", "a_refusal_and_sources_are_told"),
@@ -244,6 +261,135 @@ const TRAPS: &[(&str, &str)] = &[
     ("a hang-up still has a record", "c4_a_hang_up_is_recorded_with_what_was_received"),
 ];
 
+/// What needs nothing here, and why.
+const NOT_HERE: &[(&str, &str)] = &[
+    (
+        "OpenRouter's HTTP-Referer and X-Title",
+        "They only rank applications. Of a caller's headers none goes on that would tell a third party who it is.",
+    ),
+    (
+        "Workers AI's envelope of result, success and errors",
+        "It is that of `/ai/run`; here its address is the one that speaks Chat Completions, `/ai/v1`.",
+    ),
+];
+
+#[test]
+fn what_needs_nothing_here_is_so() {
+    assert!(NOT_HERE.iter().all(|(_, reason)| reason.ends_with('.')));
+    let attributed = [("http-referer", "https://a.test"), ("x-title", "A")]
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    let headers: http::HeaderMap = attributed.into_iter().collect();
+    for model in ["openrouter/m", "workers-ai/@cf/m"] {
+        let (provider, model) = provider::split(model).unwrap();
+        let target = Target { provider, model, base_url: provider.base_url, credential: None };
+        let body = br#"{"model":"x","messages":[]}"#;
+        let peek = ChatCompletions.peek("", body).unwrap();
+        let sent = ChatCompletions.forward(body, &peek, &headers, &target).unwrap().request;
+        assert!(
+            ["http-referer", "x-title"].iter().all(|name| !sent.headers().contains_key(*name)),
+            "{sent:?}"
+        );
+        assert!(!sent.uri().path().contains("/run"), "{sent:?}");
+    }
+}
+
+#[test]
+fn gemini_takes_five_stop_texts_and_no_sixth() {
+    let stops =
+        |count: usize| Request { stop: (0..count).map(|at| format!("END{at}")).collect(), ..asking() };
+    let five = sent(&stops(5), "gemini/gemini-2.5-flash").unwrap();
+    assert_eq!(five["generationConfig"]["stopSequences"].as_array().unwrap().len(), 5);
+    let six = sent(&stops(6), "gemini/gemini-2.5-flash").unwrap_err();
+    assert!(matches!(&six, llm::Error::Unsupported { param, .. } if param == "stop"), "{six}");
+}
+
+#[test]
+fn bedrock_takes_five_documents_and_none_too_large() {
+    let asks = |count: usize, bytes: usize| {
+        let media = llm::chat::Media::Data {
+            media_type: "application/pdf".to_owned(),
+            data: "A".repeat(bytes / 3 * 4),
+        };
+        let file = llm::chat::File { name: None, cited: false, media };
+        Request {
+            messages: vec![Message { role: Role::User, parts: vec![Part::File(file); count] }],
+            ..Request::default()
+        }
+    };
+    for (count, bytes, taken) in [(5, 3, true), (6, 3, false), (1, 4_500_000, true), (1, 4_800_000, false)] {
+        match sent(&asks(count, bytes), "bedrock/anthropic.claude-sonnet-4-6") {
+            Ok(_) => assert!(taken, "{count} of {bytes}"),
+            Err(llm::Error::Unsupported { param, .. }) => {
+                assert!(!taken && param.starts_with("messages"), "{count} of {bytes}")
+            }
+            Err(other) => panic!("{count} of {bytes}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_model_that_took_too_long_is_a_timeout() {
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-amzn-errortype", http::HeaderValue::from_static("ModelTimeoutException"));
+    let error =
+        dialect("converse").error(408, &headers, br#"{"message":"The request took too long to process."}"#);
+    assert_eq!(error.class, ErrorClass::Timeout);
+    let error = dialect("converse").error(408, &http::HeaderMap::new(), b"");
+    assert_eq!(error.class, ErrorClass::Timeout);
+}
+
+#[test]
+fn mistrals_messages_have_no_names_and_a_begun_answer_is_marked() {
+    let body = br#"{"model":"x","max_tokens":9,"messages":[{"role":"user","content":"Two and two?"},{"role":"assistant","content":"Four, as"}]}"#;
+    let peek = Messages.peek("/v1/messages", body).unwrap();
+    let request = Messages.parse(&peek, body).unwrap();
+    let begun = sent(&request, "mistral/mistral-large-latest").unwrap();
+    assert_eq!(begun["messages"][1], json!({ "role": "assistant", "content": "Four, as", "prefix": true }));
+    let named = br#"{"model":"x","messages":[{"role":"user","name":"ann","content":"Hi"},{"role":"assistant","name":"bob","content":"Hi"},{"role":"user","content":"Well?"}]}"#;
+    let peek = ChatCompletions.peek("", named).unwrap();
+    let request = ChatCompletions.parse(&peek, named).unwrap();
+    for model in ["mistral/mistral-large-latest", "groq/m"] {
+        let sent = sent(&request, model).unwrap();
+        for message in sent["messages"].as_array().unwrap() {
+            assert!(message.get("prefix").is_none(), "{model}: {message}");
+            assert!(message.get("name").is_none(), "{model}: {message}");
+        }
+    }
+}
+
+#[test]
+fn xai_gets_no_penalty_where_it_thinks_and_never_strict() {
+    let tool = Tool { name: "f".to_owned(), strict: Some(true), ..Tool::default() };
+    let request =
+        Request { tools: vec![tool], frequency_penalty: Some(0.5), presence_penalty: Some(0.5), ..asking() };
+    for (model, penalised) in [("xai/grok-4", false), ("xai/grok-3", true)] {
+        let sent = sent(&request, model).unwrap();
+        assert_eq!(sent.get("frequency_penalty").is_some(), penalised, "{model}");
+        assert_eq!(sent.get("presence_penalty").is_some(), penalised, "{model}");
+        assert!(sent["tools"][0]["function"].get("strict").is_none(), "{model}");
+    }
+}
+
+#[test]
+fn a_schema_beside_json_object_is_not_lost() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"], "additionalProperties": false });
+    let body = json!({ "model": "x", "messages": [{ "role": "user", "content": "Hi" }],
+        "response_format": { "type": "json_object", "schema": schema } })
+    .to_string();
+    let peek = ChatCompletions.peek("", body.as_bytes()).unwrap();
+    let request = ChatCompletions.parse(&peek, body.as_bytes()).unwrap();
+    let together = sent(&request, "together/m").unwrap();
+    assert_eq!(together["response_format"]["json_schema"]["schema"], schema);
+    let claude = sent(&request, "anthropic/claude-sonnet-4-6").unwrap();
+    assert_eq!(claude["output_config"]["format"]["schema"]["properties"], schema["properties"]);
+}
+
+#[test]
+fn fireworks_is_asked_for_a_model_by_its_whole_name() {
+    let sent = sent(&asking(), "fireworks/accounts/fireworks/models/kimi-k2").unwrap();
+    assert_eq!(sent["model"], "accounts/fireworks/models/kimi-k2");
+}
+
 #[test]
 fn every_trap_has_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -254,6 +400,14 @@ fn every_trap_has_a_test() {
     }
     for (trap, test) in TRAPS {
         let is_function = sources.contains(&format!("fn {test}()"));
+        // One that is run, and that says what must be.
+        if is_function {
+            let (before, rest) = sources.split_once(&format!("fn {test}()")).unwrap();
+            let attributes = before.rsplit("\n\n").next().unwrap();
+            assert!(attributes.contains("#[test]"), "{trap}: `{test}` is not run");
+            let body = rest.split("#[test]").next().unwrap();
+            assert!(body.contains("assert") || body.contains("check("), "{trap}: `{test}` asserts nothing");
+        }
         let named = cases.iter().filter(|case| case.ends_with(&format!("/{test}")));
         let folders: BTreeSet<_> = named.map(|case| &case[..case.len() - test.len()]).collect();
         assert_eq!(folders.len(), usize::from(!is_function), "{trap}: which test is `{test}`? {folders:?}");

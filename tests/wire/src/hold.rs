@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use llm::{
@@ -16,7 +17,7 @@ use llm::{
 };
 use serde_json::Value;
 
-use crate::{HEAD, PROTOCOLS, Protocol, decode, peek, pumped};
+use crate::{HEAD, PROTOCOLS, PROVIDERS_ONLY, Protocol, Spoken, beside, decode, peek, pumped};
 
 /// The name of a target, and what it looks at.
 pub type Look = (&'static str, fn(&[u8]));
@@ -28,10 +29,22 @@ pub const TARGETS: &[Look] = &[
     ("answer_converse", |data| answer(&PROTOCOLS[2], data)),
     ("answer_converse_frames", |data| answer(&PROTOCOLS[2], &framed(data))),
     ("answer_generate_content", |data| answer(&PROTOCOLS[3], data)),
+    ("answer_invoke", |data| provided(PROVIDERS_ONLY[0], data)),
+    ("answer_invoke_frames", |data| provided(PROVIDERS_ONLY[0], &packed(data))),
     ("answer_messages", |data| answer(&PROTOCOLS[4], data)),
+    ("answer_ollama", |data| provided(PROVIDERS_ONLY[1], data)),
     ("answer_responses", |data| answer(&PROTOCOLS[5], data)),
+    ("batch", beside::batch),
+    ("beside_embeddings", beside::embeddings),
+    ("beside_images", beside::images),
+    ("beside_moderations", beside::moderations),
+    ("beside_rerank", beside::rerank),
+    ("beside_speech", beside::speech),
+    ("count_tokens", beside::count_tokens),
+    ("events", beside::events),
     ("eventstream", events_of_amazon),
     ("multipart", form),
+    ("realtime", beside::realtime),
     ("request_chat_completions", |data| request(&PROTOCOLS[0], data)),
     ("request_cohere", |data| request(&PROTOCOLS[1], data)),
     ("request_converse", |data| request(&PROTOCOLS[2], data)),
@@ -48,59 +61,8 @@ pub fn run(target: &str, data: &[u8]) {
 
 /// Bytes as an answer of a provider: whole, refused and streamed.
 pub fn answer(from: &Protocol, data: &[u8]) {
-    if let Ok(events) = from.dialect.decode(data) {
-        sound(from, &events);
-        assert!(!failed(&events), "a whole answer that failed is an error: {events:?}");
-        for to in &PROTOCOLS {
-            if let Ok(answer) = to.front.whole(&HEAD, &events) {
-                assert!(json(&answer).is_some(), "{}: {}", to.name, String::from_utf8_lossy(&answer));
-                let _ = to.dialect.decode(&answer);
-            }
-        }
-    }
+    provided(from.spoken(), data);
     let _ = from.front.summary(data);
-    for status in [400, 429, 500] {
-        refused(&from.dialect.error(status, &HeaderMap::new(), data));
-    }
-    streamed(from, data);
-}
-
-/// An error of a provider can be told to every caller.
-fn refused(error: &UpstreamError) {
-    assert!(!error.message.trim().is_empty(), "{error:?}");
-    let body = ErrorBody::upstream(error, Some("call_1"));
-    for to in &PROTOCOLS {
-        let told = to.front.error(body.status, &body);
-        assert!(json(&told).is_some(), "{}: {}", to.name, String::from_utf8_lossy(&told));
-    }
-}
-
-fn streamed(from: &Protocol, data: &[u8]) {
-    let events = decode(from.dialect, [data]);
-    sound(from, &events);
-    for chunks in cuttings(data) {
-        assert_eq!(decode(from.dialect, chunks), events, "it depends on where the stream is cut");
-    }
-    let filtered =
-        events.iter().any(|event| matches!(event, Event::Finish { reason: FinishReason::ContentFilter, .. }));
-    let broken = has_broken_arguments(&events);
-    for to in &PROTOCOLS {
-        let mut relay = Translate::new(from.dialect.decoder(), to.front.writer(&HEAD, &peek()), "call_1");
-        let sent = pumped(&mut relay, [data]);
-        let told = decode(to.dialect, [&sent[..]]);
-        sound(to, &told);
-        // Cohere has no other word for an answer that was withheld, nor Gemini for broken arguments.
-        let has_no_word = match to.name {
-            "cohere" => filtered,
-            "generate_content" => broken,
-            _ => false,
-        };
-        if !has_no_word {
-            let sent = String::from_utf8_lossy(&sent);
-            let has_failed = failed(&events) || untellable(&events).is_some();
-            assert_eq!(failed(&told), has_failed, "to {}: {events:?}\n{sent}", to.name);
-        }
-    }
     for include_usage in [true, false] {
         let peek = Peek { include_usage, ..peek() };
         let passed = |chunks: &mut dyn Iterator<Item = &[u8]>| -> (Vec<u8>, Summary) {
@@ -115,15 +77,69 @@ fn streamed(from: &Protocol, data: &[u8]) {
     }
 }
 
-impl Protocol {
-    /// Whether only one provider speaks it, whose calls all have ids of their own.
-    fn makes_own_ids(&self) -> bool {
-        !matches!(self.name, "chat_completions" | "generate_content")
+/// The same, whether or not callers speak it too.
+fn provided(from: Spoken, data: &[u8]) {
+    if let Ok(events) = from.dialect.decode(data) {
+        sound(from.name, &events);
+        assert!(!failed(&events), "a whole answer that failed is an error: {events:?}");
+        for to in &PROTOCOLS {
+            if let Ok(answer) = to.front.whole(&HEAD, &events) {
+                assert!(json(&answer).is_some(), "{}: {}", to.name, String::from_utf8_lossy(&answer));
+                let _ = to.dialect.decode(&answer);
+            }
+        }
+    }
+    for status in [400, 429, 500] {
+        refused(&from.dialect.error(status, &HeaderMap::new(), data));
+    }
+    streamed(from, data);
+}
+
+/// An error of a provider can be told to every caller.
+pub(crate) fn refused(error: &UpstreamError) {
+    assert!(!error.message.trim().is_empty(), "{error:?}");
+    let body = ErrorBody::upstream(error, Some("call_1"));
+    for to in &PROTOCOLS {
+        let told = to.front.error(body.status, &body);
+        assert!(json(&told).is_some(), "{}: {}", to.name, String::from_utf8_lossy(&told));
     }
 }
 
+fn streamed(from: Spoken, data: &[u8]) {
+    let events = decode(from.dialect, [data]);
+    sound(from.name, &events);
+    for chunks in cuttings(data) {
+        assert_eq!(decode(from.dialect, chunks), events, "it depends on where the stream is cut");
+    }
+    let filtered =
+        events.iter().any(|event| matches!(event, Event::Finish { reason: FinishReason::ContentFilter, .. }));
+    let broken = has_broken_arguments(&events);
+    for to in &PROTOCOLS {
+        let mut relay = Translate::new(from.dialect.decoder(), to.front.writer(&HEAD, &peek()), "call_1");
+        let sent = pumped(&mut relay, [data]);
+        let told = decode(to.dialect, [&sent[..]]);
+        sound(to.name, &told);
+        // Cohere has no other word for an answer that was withheld, nor Gemini for broken arguments.
+        let has_no_word = match to.name {
+            "cohere" => filtered,
+            "generate_content" => broken,
+            _ => false,
+        };
+        if !has_no_word {
+            let sent = String::from_utf8_lossy(&sent);
+            let has_failed = failed(&events) || untellable(&events).is_some();
+            assert_eq!(failed(&told), has_failed, "to {}: {events:?}\n{sent}", to.name);
+        }
+    }
+}
+
+/// Whether only one provider speaks it, whose calls all have ids of their own.
+fn makes_own_ids(protocol: &str) -> bool {
+    !matches!(protocol, "chat_completions" | "generate_content")
+}
+
 /// What [`Event`] promises of the events of one answer.
-fn sound(from: &Protocol, events: &[Event]) {
+fn sound(from: &str, events: &[Event]) {
     let mut ids = BTreeSet::new();
     let (mut calls, mut ends) = (0, 0);
     for event in events {
@@ -135,7 +151,7 @@ fn sound(from: &Protocol, events: &[Event]) {
                 assert_eq!(*index, calls, "{events:?}");
                 // Those who made these protocols never call two calls the same; those who follow others do.
                 let known = !ids.insert(id);
-                assert!(!known || from.makes_own_ids(), "two calls are called {id}: {events:?}");
+                assert!(!known || makes_own_ids(from), "two calls are called {id}: {events:?}");
                 calls += 1;
             }
             _ => {}
@@ -222,7 +238,7 @@ fn readable(to: &Protocol, body: &Bytes, target: &Target<'_>) {
 }
 
 /// A refusal says something.
-fn told(error: &Error) {
+pub(crate) fn told(error: &Error) {
     assert!(!error.to_string().trim().is_empty(), "{error:?}");
     let body = ErrorBody {
         message: error.to_string().into(),
@@ -322,6 +338,15 @@ const FORM_TYPE: &str = "multipart/form-data; boundary=XyZ";
 /// Frames with the right checksums out of lines: a name, a space, a payload. A name with `!` before it is an
 /// exception's. A line without a space is raw bytes.
 fn framed(data: &[u8]) -> Vec<u8> {
+    framed_as(data, |payload| payload.to_vec())
+}
+
+/// The same with each payload packed as InvokeModel does.
+fn packed(data: &[u8]) -> Vec<u8> {
+    framed_as(data, |payload| format!(r#"{{"bytes":"{}"}}"#, STANDARD.encode(payload)).into_bytes())
+}
+
+fn framed_as(data: &[u8], pack: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in data.split(|byte| *byte == b'\n') {
         let at = line.iter().position(|byte| *byte == b' ');
@@ -334,15 +359,17 @@ fn framed(data: &[u8]) -> Vec<u8> {
             Some(name) => [(":message-type", "exception"), (":exception-type", name)],
             None => [(":message-type", "event"), (":event-type", &*name)],
         };
-        eventstream::write(&headers, payload, &mut bytes);
+        let is_exception = headers[0].1 == "exception";
+        let payload = if is_exception { payload.to_vec() } else { pack(payload) };
+        eventstream::write(&headers, &payload, &mut bytes);
     }
     bytes
 }
 
-type Chunks<'a> = Box<dyn Iterator<Item = &'a [u8]> + 'a>;
+pub(crate) type Chunks<'a> = Box<dyn Iterator<Item = &'a [u8]> + 'a>;
 
 /// Some ways to cut bytes into chunks, always the same for the same bytes.
-fn cuttings(data: &[u8]) -> Vec<Chunks<'_>> {
+pub(crate) fn cuttings(data: &[u8]) -> Vec<Chunks<'_>> {
     let sum = data.iter().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
     let at = sum % (data.len() + 1);
     let mut cuttings: Vec<Chunks<'_>> =
@@ -353,6 +380,6 @@ fn cuttings(data: &[u8]) -> Vec<Chunks<'_>> {
     cuttings
 }
 
-fn json(bytes: &[u8]) -> Option<Value> {
+pub(crate) fn json(bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(bytes).ok()
 }

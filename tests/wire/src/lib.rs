@@ -4,10 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+pub mod beside;
 pub mod hold;
 pub mod mutate;
 pub mod protocol;
 pub mod recorded;
 
-pub use protocol::{HEAD, PROTOCOLS, Protocol, decode, peek, pumped};
+pub use protocol::{HEAD, PROTOCOLS, PROVIDERS_ONLY, Protocol, Spoken, decode, peek, pumped};
 pub use recorded::{Recorded, recorded};

@@ -31,14 +31,34 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         }
     } else if target == "multipart" {
         seeds.extend(FORMS.iter().map(|form| form.as_bytes().to_vec()));
-    } else if target == "answer_converse_frames" {
-        let frames = all.iter().filter(|one| one.protocol.name == "converse" && one.kind == Kind::Stream);
+    } else if let Some(of) =
+        ["converse", "invoke"].into_iter().find(|of| target == format!("answer_{of}_frames"))
+    {
+        let frames = all.iter().filter(|one| one.protocol.name == of && one.kind == Kind::Stream);
         seeds.extend(frames.map(|one| lines(&fs::read_to_string(&one.path).unwrap())));
+    } else if let Some(of) = target.strip_prefix("beside_") {
+        seeds.extend(beside(of));
+    } else if target == "batch" {
+        // A line names its model within its body.
+        seeds.extend(requests().into_iter().filter_map(|(_, body)| {
+            let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
+            let line = serde_json::json!({ "custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body });
+            Some(line.to_string().into_bytes())
+        }));
+        seeds.extend(BATCHES.iter().map(|batch| batch.as_bytes().to_vec()));
+    } else if target == "count_tokens" {
+        seeds.extend(requests().into_iter().map(|(_, body)| body));
+        seeds.extend(COUNTS.iter().map(|count| count.as_bytes().to_vec()));
+    } else if target == "events" {
+        seeds.extend(EVENTS.iter().map(|stream| stream.as_bytes().to_vec()));
+    } else if target == "realtime" {
+        seeds.extend(MESSAGES.iter().map(|message| message.as_bytes().to_vec()));
     } else {
         let wanted = |one: &recorded::Recorded| match target.strip_prefix("answer_") {
             Some(name) => one.protocol.name == name,
             None => {
-                one.kind == Kind::Stream && (one.protocol.name == "converse") == (target == "eventstream")
+                one.kind == Kind::Stream
+                    && recorded::has_frames(one.protocol.name) == (target == "eventstream")
             }
         };
         seeds.extend(all.into_iter().filter(wanted).map(|one| one.body));
@@ -137,6 +157,9 @@ fn lines(fixture: &str) -> Vec<u8> {
     let mut lines = String::new();
     for line in fixture.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if line["chunk"].is_object() {
+            lines += &format!("chunk {}\n", line["chunk"]);
+        }
         match (line["event"].as_str(), line["exception"].as_str()) {
             (Some(name), _) => lines += &format!("{name} {}\n", line["payload"]),
             (_, Some(name)) => lines += &format!("!{name} {}\n", line["payload"]),
@@ -144,6 +167,22 @@ fn lines(fixture: &str) -> Vec<u8> {
         }
     }
     lines.into_bytes()
+}
+
+/// What is asked and answered beside chat, in the cases of one kind.
+fn beside(kind: &str) -> Vec<Vec<u8>> {
+    let mut bodies = Vec::new();
+    for (path, case) in files(&fixtures().join("beside")) {
+        if !path.file_name().unwrap().to_str().unwrap().starts_with(kind) {
+            continue;
+        }
+        let case: serde_json::Value = serde_json::from_slice(&case).unwrap();
+        bodies.push(case["body"].clone());
+        for exchange in case["sent"].as_array().into_iter().flatten() {
+            bodies.extend([exchange["body"].clone(), exchange["answer"].clone()]);
+        }
+    }
+    bodies.into_iter().map(|body| body.to_string().into_bytes()).collect()
 }
 
 fn requests() -> Vec<(PathBuf, Vec<u8>)> {
@@ -160,6 +199,38 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("fixtures")
 }
+
+const BATCHES: &[&str] = &[
+    r#"{"input_file_id":"file-1","endpoint":"/v1/chat/completions","completion_window":"24h","metadata":{"a":"b"}}"#,
+    r#"{"id":"batch_1","object":"batch","status":"completed","output_file_id":"file-2","error_file_id":null,"usage":{"input_tokens":3,"output_tokens":4},"request_counts":{"total":2,"completed":2,"failed":0}}"#,
+    r#"{"custom_id":"a","method":"POST","url":"/v1/responses","body":{"model":"openai/gpt-5","input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]},{"type":"reasoning","id":"rs_1"}],"tools":[{"type":"image_generation","model":"gpt-image-1"}]}}"#,
+];
+
+const COUNTS: &[&str] = &[
+    r#"{"input":{"converse":{"messages":[{"role":"user","content":[{"text":"Hi"}]}]}}}"#,
+    r#"{"input":{"invokeModel":{"body":"e30="}}}"#,
+    r#"{"generateContentRequest":{"model":"models/x","contents":[{"parts":[{"text":"Hi"}]}]}}"#,
+    r#"{"model":"chat","messages":[{"role":"user","content":"Hi"}]}"#,
+    r#"{"input_tokens":5}"#,
+    r#"{"inputTokens":5}"#,
+    r#"{"totalTokens":5}"#,
+];
+
+const EVENTS: &[&str] = &[
+    "event: image_generation.partial_image\ndata: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA==\"}\n\n\
+     event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA==\",\"usage\":{\"input_tokens\":2,\"output_tokens\":3}}\n\n",
+    "data: {\"type\":\"transcript.text.delta\",\"delta\":\"Hi\"}\r\n\r\ndata: {\"type\":\"transcript.text.done\",\"text\":\"Hi\",\"usage\":{\"type\":\"duration\",\"seconds\":3}}\r\n\r\n",
+    "data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA==\"}\n\n: still there\n\ndata: {\"type\":\"speech.audio.done\",\"usage\":{\"input_tokens\":1,\"output_tokens\":2,\"total_tokens\":3}}",
+    "data: {\"error\":{\"message\":\"Ouch.\",\"code\":\"x\"}}\n\ndata: [DONE]\n\n",
+];
+
+const MESSAGES: &[&str] = &[
+    r#"{"type":"session.created","session":{"model":"gpt-realtime","modalities":["audio"]}}"#,
+    r#"{"type":"response.done","response":{"id":"resp_1","usage":{"total_tokens":30,"input_tokens":20,"output_tokens":10,"input_token_details":{"text_tokens":5,"audio_tokens":15,"cached_tokens":8}}}}"#,
+    r#"{"type":"conversation.item.input_audio_transcription.completed","usage":{"type":"tokens","input_tokens":4,"output_tokens":2}}"#,
+    r#"{"event_id":"e1","type":"session.update","session":{"audio":{"input":{"transcription":{"model":"openai/whisper-1"}}},"tools":[{"type":"mcp","server_url":"https://x"}]}}"#,
+    r#"{"type":"conversation.item.create","item":{"type":"message","role":"user","content":[{"type":"input_image","file_id":"file-1"}]}}"#,
+];
 
 /// As browsers, undici and httpx write it, and the shortest there is.
 const FORMS: &[&str] = &[

@@ -1,11 +1,18 @@
 //! The protocols, and how their streams are read and passed on in a test.
 
+use http::HeaderMap;
 use llm::{
-    Target,
-    chat::Event,
+    Error, Target, UpstreamError,
+    chat::{Event, Request},
     dialect::{
-        Dialect, chat_completions::ChatCompletions, cohere::Cohere, converse::Converse,
-        generate_content::GenerateContent, messages::Messages, responses::Responses,
+        Decoder, Dialect, Encoded,
+        chat_completions::ChatCompletions,
+        cohere::Cohere,
+        converse::Converse,
+        generate_content::GenerateContent,
+        messages::{Invoke, Messages},
+        ollama::Ollama,
+        responses::Responses,
     },
     front::{Front, Head, Peek},
     provider,
@@ -72,7 +79,76 @@ pub const PROTOCOLS: [Protocol; 6] = [
     },
 ];
 
+/// What providers speak, by the names of the folders of their recorded answers.
+#[derive(Clone, Copy)]
+pub struct Spoken {
+    /// Its folder among the fixtures.
+    pub name: &'static str,
+    /// How it is read.
+    pub dialect: &'static dyn Dialect,
+}
+
+/// What providers speak and no caller does: Messages in Amazon's frames, and Ollama's own.
+pub const PROVIDERS_ONLY: [Spoken; 2] =
+    [Spoken { name: "invoke", dialect: &Invoked }, Spoken { name: "ollama", dialect: &Ollama }];
+
+impl Spoken {
+    /// The one with this name.
+    pub fn named(name: &str) -> Self {
+        let spoken = PROTOCOLS.map(|protocol| protocol.spoken());
+        *spoken.iter().chain(&PROVIDERS_ONLY).find(|spoken| spoken.name == name).unwrap()
+    }
+}
+
+/// Claude on Bedrock, as callers of Messages reach it: its events, unpacked and read. What is advised in a failure is
+/// advised again by who reads it on.
+struct Invoked;
+
+impl Dialect for Invoked {
+    fn encode(&self, request: &Request, target: &Target<'_>) -> Result<Encoded, Error> {
+        Messages.encode(request, target)
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<Vec<Event>, UpstreamError> {
+        Messages.decode(body)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        let unpacking = Invoke::new(Messages.forwarder(&peek(), "call_1"));
+        Box::new(Unpacked { unpacking, inner: Messages.decoder() })
+    }
+
+    fn error(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> UpstreamError {
+        Dialect::error(&Messages, status, headers, body)
+    }
+}
+
+struct Unpacked {
+    unpacking: Invoke,
+    inner: Box<dyn Decoder>,
+}
+
+impl Decoder for Unpacked {
+    fn feed(&mut self, chunk: &[u8], events: &mut Vec<Event>) {
+        let mut out = Vec::new();
+        self.unpacking.chunk(chunk, &mut out);
+        self.inner.feed(&out, events);
+    }
+
+    fn finish(&mut self, events: &mut Vec<Event>) {
+        let mut out = Vec::new();
+        self.unpacking.end(Ending::Closed, &mut out);
+        self.inner.feed(&out, events);
+        self.inner.finish(events);
+    }
+}
+
 impl Protocol {
+    /// What its providers speak.
+    pub const fn spoken(&self) -> Spoken {
+        Spoken { name: self.name, dialect: self.dialect }
+    }
+
     /// The one with this name.
     pub fn named(name: &str) -> &'static Self {
         const ALL: &[Protocol] = &PROTOCOLS;

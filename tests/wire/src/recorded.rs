@@ -10,6 +10,7 @@
 //! {…, "cut": 9}                                  only its first bytes
 //! {…, "flip": -20}                               with this byte changed, counted from the end where negative
 //! {"hex": "…"}, {"raw": "…"}                     these bytes
+//! {"chunk": {…}}                                 one of Claude's events, packed as InvokeModel does
 //! ```
 
 use std::{
@@ -17,11 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName};
 use llm::eventstream;
 use serde_json::Value;
 
-use crate::Protocol;
+use crate::Spoken;
 
 /// An answer of a provider.
 pub struct Recorded {
@@ -30,7 +32,7 @@ pub struct Recorded {
     /// The file.
     pub path: PathBuf,
     /// What the provider speaks.
-    pub protocol: &'static Protocol,
+    pub protocol: Spoken,
     /// How it comes.
     pub kind: Kind,
     /// Its bytes.
@@ -61,7 +63,7 @@ pub fn recorded() -> Vec<Recorded> {
 
 fn read(path: PathBuf) -> Recorded {
     let case = path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let protocol = Protocol::named(path.parent().unwrap().file_name().unwrap().to_str().unwrap());
+    let protocol = Spoken::named(path.parent().unwrap().file_name().unwrap().to_str().unwrap());
     let status = case.strip_prefix("error-").and_then(|rest| rest.get(..3)?.parse().ok());
     let is_stream = path.extension().is_some_and(|ending| ending == "stream");
     let (kind, mut body) = match status {
@@ -71,10 +73,15 @@ fn read(path: PathBuf) -> Recorded {
         }
         None => (Kind::Whole, fs::read(&path).unwrap()),
     };
-    if is_stream && protocol.name == "converse" {
+    if is_stream && has_frames(protocol.name) {
         body = frames(std::str::from_utf8(&body).unwrap());
     }
     Recorded { case, path, protocol, kind, body }
+}
+
+/// Whether its streams are Amazon's.
+pub fn has_frames(protocol: &str) -> bool {
+    matches!(protocol, "converse" | "invoke")
 }
 
 fn headers(path: &Path) -> HeaderMap {
@@ -107,6 +114,10 @@ fn frame(line: &str) -> Vec<u8> {
         let message = text("message").unwrap();
         let headers = [(":error-code", code), (":error-message", message), (":message-type", "error")];
         eventstream::write(&headers, b"", &mut bytes);
+    } else if line["chunk"].is_object() {
+        let payload = serde_json::json!({ "bytes": STANDARD.encode(line["chunk"].to_string()), "p": "abcd" });
+        let headers = [(":event-type", "chunk"), json, (":message-type", "event")];
+        eventstream::write(&headers, payload.to_string().as_bytes(), &mut bytes);
     } else if let Some(hex) = text("hex") {
         let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
         bytes.extend((0..hex.len()).step_by(2).map(digit));
@@ -127,7 +138,7 @@ fn frame(line: &str) -> Vec<u8> {
 pub fn boundaries(recorded: &Recorded) -> Vec<usize> {
     let stream = &recorded.body;
     let mut ends: Vec<usize> = match recorded.protocol.name {
-        "converse" => {
+        name if has_frames(name) => {
             let mut splitter = eventstream::Splitter::default();
             let mut end = 0;
             let mut ends = Vec::new();
@@ -137,6 +148,7 @@ pub fn boundaries(recorded: &Recorded) -> Vec<usize> {
             });
             ends
         }
+        "ollama" => (1..stream.len()).filter(|end| stream[..*end].ends_with(b"\n")).collect(),
         _ => {
             let ends = |end: &usize| {
                 let read = &stream[..*end];

@@ -167,7 +167,7 @@ impl CountTokens {
         match self {
             Self::Converse => {
                 let mut input = whole.remove("input").unwrap_or_default();
-                let inner = input["converse"].take();
+                let inner = input.get_mut("converse").map(Value::take).unwrap_or_default();
                 if !inner.is_object() {
                     let message =
                         "`input.converse` is required to count for this model: what Converse would be sent.";

@@ -326,6 +326,9 @@ fn messages<'a>(
         }
     }
     conversation.show();
+    if let Some(last) = conversation.messages.last_mut() {
+        last.prefix = quirks.prefix && last.role == "assistant" && last.tool_calls.is_empty();
+    }
     Ok(conversation.messages)
 }
 
@@ -708,6 +711,8 @@ struct Message<'a> {
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    prefix: bool,
 }
 
 impl Message<'_> {
@@ -721,6 +726,7 @@ impl Message<'_> {
             thinking: None,
             tool_calls: Vec::new(),
             tool_call_id: None,
+            prefix: false,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Quirks {
     pub(super) system_first: bool,
     /// Whether one side's messages in a row must be one message.
     pub(super) alternates: bool,
+    /// Whether an answer that the caller began must be marked as one.
+    pub(super) prefix: bool,
     /// `max_tokens`, or what it is called now.
     pub(super) max_tokens: &'static str,
     /// The name of the seed, where there is one.
@@ -159,6 +161,7 @@ impl Quirks {
         let common = Self {
             developer: "system",
             system_first: false,
+            prefix: false,
             alternates: false,
             max_tokens: "max_tokens",
             seed: Some("seed"),
@@ -228,6 +231,7 @@ impl Quirks {
             // The fields are those of its official client.
             "mistral" => Self {
                 system_first: true,
+                prefix: true,
                 seed: Some("random_seed"),
                 top_k: true,
                 logprobs: true,

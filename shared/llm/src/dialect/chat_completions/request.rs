@@ -478,7 +478,14 @@ fn response_format(body: &mut Object<'_>) -> Result<ResponseFormat, Error> {
     const KINDS: &str = "`text`, `json_object` or `json_schema`";
     let Some(mut format) = body.object("response_format")? else { return Ok(ResponseFormat::Text) };
     match format.required_text("type", KINDS)?.as_str() {
-        "json_object" => Ok(ResponseFormat::JsonObject),
+        // As Together and Cohere have it.
+        "json_object" => Ok(match format.schema("schema")? {
+            Some(schema) => {
+                let name = "answer".to_owned();
+                ResponseFormat::JsonSchema { name, description: None, schema, strict: None }
+            }
+            None => ResponseFormat::JsonObject,
+        }),
         "json_schema" => {
             let here = format.at;
             let at = here.field("json_schema");

@@ -224,6 +224,11 @@ fn conversation<'a>(
     }
     for turn in &mut conversation.turns {
         turn.settle();
+        let is_document = |block: &&Block<'_>| matches!(block, Block::Document(_));
+        if turn.content.iter().filter(is_document).count() > MAX_DOCUMENTS {
+            let message = format!("Bedrock takes at most {MAX_DOCUMENTS} documents a message.");
+            return Err(Error::unsupported("messages", message));
+        }
         let has = |kind: fn(&Block<'_>) -> bool| turn.content.iter().any(kind);
         // Refused otherwise.
         if has(|block| matches!(block, Block::Document(_))) && !has(|block| matches!(block, Block::Text(_))) {
@@ -360,6 +365,12 @@ impl<'a> Conversation<'a> {
             );
             return Err(Error::unsupported(format!("messages[{at}].content"), message));
         };
+        if data.len() / 4 * 3 > MAX_DOCUMENT_BYTES {
+            let message = format!(
+                "`messages[{at}].content` has a document of more than the 4.5 MB that Bedrock takes."
+            );
+            return Err(Error::unsupported(format!("messages[{at}].content"), message));
+        }
         let name = self.name(file.name.as_deref().unwrap_or_default());
         let citations = file.cited.then_some(Citations { enabled: true });
         Ok(Block::Document(Document { format, name, source: Source { bytes: data }, citations }))
@@ -914,6 +925,12 @@ const MAX_NAME_CHARS: usize = 190;
 const MAX_ID_CHARS: usize = 64;
 /// How many cache points one request may have.
 const MAX_CACHE_POINTS: usize = 4;
+
+/// A message.
+const MAX_DOCUMENTS: usize = 5;
+
+/// 4.5 MB, in whichever way they are counted.
+const MAX_DOCUMENT_BYTES: usize = 4_718_592;
 const MAX_LABELS: usize = 16;
 /// The smallest thinking budget there is.
 const LEAST_BUDGET: u64 = 1_024;
