@@ -5,7 +5,7 @@
 //! that dies in the middle leaves its work to the next.
 //!
 //! The free plan of Cloudflare runs fifty statements and fifty requests for a tick. So what need not be done every
-//! minute is a [chore](chores): those that are due are done in the order in which they were begun last, each if its
+//! minute is a chore: those that are due are done in the order in which they were begun last, each if its
 //! worst case fits in what is left. One that fails or dies is due again a minute later, behind the others; and for one
 //! that waits for long, deliveries leave room.
 
