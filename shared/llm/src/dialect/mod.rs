@@ -199,7 +199,8 @@ pub(crate) fn refuse_one_call(request: &chat::Request, dropped: &mut Vec<String>
     if request.parallel_tool_calls != Some(false) || request.tools.is_empty() {
         return Ok(());
     }
-    if request.tool_choice == Some(chat::ToolChoice::None) {
+    // One that must be called is called, mostly once: so SDKs ask for an object.
+    if matches!(request.tool_choice, Some(chat::ToolChoice::None | chat::ToolChoice::Function(_))) {
         dropped.push(NAME.to_owned());
         return Ok(());
     }
