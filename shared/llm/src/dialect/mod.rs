@@ -200,7 +200,12 @@ pub(crate) fn refuse_one_call(request: &chat::Request, dropped: &mut Vec<String>
         return Ok(());
     }
     // One that must be called is called, mostly once: so SDKs ask for an object.
-    if matches!(request.tool_choice, Some(chat::ToolChoice::None | chat::ToolChoice::Function(_))) {
+    let is_plain = match &request.tool_choice {
+        Some(chat::ToolChoice::None | chat::ToolChoice::Function(_)) => true,
+        Some(chat::ToolChoice::Required) => request.tools.len() == 1,
+        _ => false,
+    };
+    if is_plain {
         dropped.push(NAME.to_owned());
         return Ok(());
     }

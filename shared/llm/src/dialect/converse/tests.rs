@@ -1167,7 +1167,7 @@ fn one_call_at_a_time_is_refused_where_the_model_cannot_be_told() {
     let nova = "us.amazon.nova-pro-v1:0";
     let refused = Converse.encode(&wish(None), &target(nova));
     assert!(matches!(refused, Err(Error::Unsupported { param, .. }) if param == "parallel_tool_calls"));
-    for choice in [ToolChoice::None, ToolChoice::Function("weather".to_owned())] {
+    for choice in [ToolChoice::None, ToolChoice::Required, ToolChoice::Function("weather".to_owned())] {
         let told = Converse.encode(&wish(Some(choice)), &target(nova)).expect("none is called, or this one");
         assert!(told.dropped.contains(&"parallel_tool_calls".to_owned()), "{:?}", told.dropped);
     }
