@@ -25,8 +25,12 @@ export default class extends Calls {
   }
 
   async scheduled(event) {
-    await this.env.CLOCK?.getByName('clock').start();
-    return this.#watch('scheduled', event);
+    // Neither may cost the other.
+    try {
+      await this.#watch('scheduled', event);
+    } finally {
+      await this.env.CLOCK?.getByName('clock').start();
+    }
   }
 
   async #watch(door, event) {
