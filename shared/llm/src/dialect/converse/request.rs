@@ -751,10 +751,11 @@ struct Body<'a> {
     service_tier: Option<Tier>,
 }
 
+/// At which tier a request is to be served, or was.
 #[derive(Serialize)]
-struct Tier {
+pub(super) struct Tier {
     #[serde(rename = "type")]
-    kind: &'static str,
+    pub(super) kind: &'static str,
 }
 
 #[derive(Serialize)]

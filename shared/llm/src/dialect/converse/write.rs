@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::failure;
+use super::{failure, request::Tier};
 use crate::{
     UpstreamError, Usage,
     chat::{self, Event, FinishReason},
@@ -406,12 +406,6 @@ struct Answer<'a> {
     metrics: Metrics,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<Tier>,
-}
-
-#[derive(Serialize)]
-struct Tier {
-    #[serde(rename = "type")]
-    kind: &'static str,
 }
 
 impl Tier {
