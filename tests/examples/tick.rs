@@ -16,7 +16,7 @@ use hypercare::notify::ReceiverKind;
 use serde_json::json;
 use tests::{
     Answer, MemoryDatabase, MemoryHost, block_on,
-    watch::{receiver_at, record},
+    watch::{receiver_at, varied},
 };
 
 fn main() {
@@ -185,17 +185,8 @@ fn remember(host: &MemoryHost, series: i64, records: i64, end_ms: i64) {
 fn minute(at_ms: i64, series: i64, calls: i64) -> Vec<Record> {
     let call = |n: i64| {
         let tenant = (n / 5) % (series / 5).max(1);
-        let mut record = record(&format!("tn_{series}_{tenant}"), at_ms + n * MINUTE_MS / calls);
+        let mut record = varied(&format!("tn_{series}_{tenant}"), at_ms + n * MINUTE_MS / calls, n);
         record.id = format!("call__{at_ms}_{n}");
-        record.target_model = format!("model-{}", n % 5);
-        record.key_id = format!("key_{}", n % 40);
-        record.region = Some(format!("r{}", n % 10));
-        record.prompt_version = Some(format!("v{}", n % 4));
-        record.tags = Some([("feature".to_owned(), format!("f{}", n % 6))].into());
-        record.duration_ms = 300 + (n * 7_919) % 5_000;
-        record.wait_ms = Some(100 + (n * 7_919) % 300);
-        record.time_to_first_chunk_ms = record.wait_ms;
-        record.upstream_ms = Some(90 + (n * 7_919) % 300);
         record
     };
     (0..calls).map(call).collect()

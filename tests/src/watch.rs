@@ -235,6 +235,21 @@ pub fn record(tenant_id: &str, started_ms: i64) -> Record {
     record
 }
 
+/// The same of five models, forty keys, and some regions, prompts and tags, by its number in a minute.
+pub fn varied(tenant_id: &str, started_ms: i64, n: i64) -> Record {
+    let mut record = record(tenant_id, started_ms);
+    record.target_model = format!("model-{}", n % 5);
+    record.key_id = format!("key_{}", n % 40);
+    record.region = Some(format!("r{}", n % 10));
+    record.prompt_version = Some(format!("v{}", n % 4));
+    record.tags = Some([("feature".to_owned(), format!("f{}", n % 6))].into());
+    record.duration_ms = 300 + (n * 7_919) % 5_000;
+    record.wait_ms = Some(100 + (n * 7_919) % 300);
+    record.time_to_first_chunk_ms = record.wait_ms;
+    record.upstream_ms = Some(90 + (n * 7_919) % 300);
+    record
+}
+
 /// `3s e` is `ssse`.
 fn unfold(text: &str) -> String {
     let part = |part: &str| {

@@ -13,7 +13,7 @@ use gateway::{
     tick::{Report, tick},
 };
 use serde_json::json;
-use tests::{MemoryHost, block_on, database::Seen, host::NEW_YEAR_MS, watch::record};
+use tests::{MemoryHost, block_on, database::Seen, host::NEW_YEAR_MS, watch::varied};
 
 #[test]
 fn fifty_calls_a_second_in_forty_series_stay_within_the_free_plan() {
@@ -145,17 +145,8 @@ fn the_work_grows_with_what_is_active_and_not_with_history() {
 /// A minute of calls: forty series of tenants, providers and models, with keys, regions and tags.
 fn play(host: &MemoryHost, at_ms: i64, calls: i64) {
     let call = |n: i64| {
-        let mut record = record(&format!("tn_{}", n % 8), at_ms + n * MINUTE_MS / calls);
+        let mut record = varied(&format!("tn_{}", n % 8), at_ms + n * MINUTE_MS / calls, n);
         record.id = format!("call_{at_ms}_{n}");
-        record.target_model = format!("model-{}", n % 5);
-        record.key_id = format!("key_{}", n % 40);
-        record.region = Some(format!("r{}", n % 10));
-        record.prompt_version = Some(format!("v{}", n % 4));
-        record.tags = Some([("feature".to_owned(), format!("f{}", n % 6))].into());
-        record.duration_ms = 300 + (n * 7_919) % 5_000;
-        record.wait_ms = Some(100 + (n * 7_919) % 300);
-        record.time_to_first_chunk_ms = record.wait_ms;
-        record.upstream_ms = Some(90 + (n * 7_919) % 300);
         record.overhead_ms = n % 9;
         record
     };

@@ -583,17 +583,21 @@ mod tests {
 
     use super::*;
 
-    fn record(model: &str, usage: Usage) -> Record {
-        let mut draft = Draft::begin(Opening {
+    fn begun(route: &str, started_ms: i64) -> Draft {
+        Draft::begin(Opening {
             operation: "chat",
             id: "call_1".to_owned(),
-            route: "/v1/audio/speech",
+            route,
             trace_id: String::new(),
             parent_span_id: None,
-            started_ms: 1_795_435_200_000,
+            started_ms,
             region: None,
             release: "test",
-        });
+        })
+    }
+
+    fn record(model: &str, usage: Usage) -> Record {
+        let mut draft = begun("/v1/audio/speech", 1_795_435_200_000);
         let attempt = Attempt {
             provider: "openai".to_owned(),
             model: model.to_owned(),
@@ -627,16 +631,7 @@ mod tests {
 
     #[test]
     fn what_a_provider_said_is_kept_without_what_differs_from_call_to_call() {
-        let mut draft = Draft::begin(Opening {
-            operation: "chat",
-            id: "call_1".to_owned(),
-            route: "/v1/chat/completions",
-            trace_id: String::new(),
-            parent_span_id: None,
-            started_ms: 0,
-            region: None,
-            release: "test",
-        });
+        let mut draft = begun("/v1/chat/completions", 0);
         let said = "Rate limit of org-4711 reached for \"secret words\". Retry in 20s.";
         draft.failed(&UpstreamError::new(llm::ErrorClass::Rate, said));
         let record = draft.finish_whole(1, 429, Some("rate_limited"), Summary::default(), b"");
@@ -644,16 +639,7 @@ mod tests {
             record.error_template.as_deref(),
             Some("rate limit of <id> reached for <text> retry in <id>")
         );
-        let draft = Draft::begin(Opening {
-            operation: "chat",
-            id: "call_2".to_owned(),
-            route: "/v1/chat/completions",
-            trace_id: String::new(),
-            parent_span_id: None,
-            started_ms: 0,
-            region: None,
-            release: "test",
-        });
+        let draft = begun("/v1/chat/completions", 0);
         let error = Some(UpstreamError::new(llm::ErrorClass::Overloaded, "Overloaded"));
         let record = draft.finish_stream(1, Summary { error, ..Summary::default() });
         assert_eq!(record.error_template.as_deref(), Some("overloaded"));
