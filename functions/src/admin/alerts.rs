@@ -20,7 +20,7 @@ use hypercare::{
     hours::Zone,
     rule::Severity,
     silence::parse_matchers,
-    time::MINUTE_MS,
+    time::{DAY_MS, MINUTE_MS},
 };
 use serde_json::{Value, json, to_value};
 
@@ -335,5 +335,3 @@ pub(super) async fn note_change<H: Host>(method: &str, parts: &[&str], host: &H)
         host.log(&format!("{}: not noted as a change: {error}", change.title));
     }
 }
-
-const DAY_MS: i64 = 86_400_000;

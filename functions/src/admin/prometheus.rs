@@ -1,5 +1,7 @@
 //! `/admin/v1/prometheus`: the part of Prometheus's HTTP API that Grafana's data source for it uses.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use gateway::{
     Error, Host,
@@ -9,7 +11,7 @@ use gateway::{
 use http::Response;
 use hypercare::{
     promql::{Answer, Labels, Query, Selector, duration_ms},
-    time::parse_rfc3339,
+    time::{DAY_MS, parse_rfc3339},
 };
 use serde_json::{Map, Value, json};
 
@@ -81,7 +83,7 @@ async fn query_range<H: Host>(given: &mut fields::Query, host: &H) -> Result<Val
         return Err(wrong("end", message));
     }
     let moments = Moments { from_ms, to_ms, step_ms };
-    let mut all: std::collections::BTreeMap<Labels, Vec<Value>> = std::collections::BTreeMap::new();
+    let mut all: BTreeMap<Labels, Vec<Value>> = BTreeMap::new();
     for (at_ms, answer) in series::query(host, &query, moments).await? {
         let vector = match answer {
             Answer::Scalar(number) => vec![(Labels::new(), number)],
@@ -177,4 +179,3 @@ fn sample(at_ms: i64, value: f64) -> Value {
 const LIKE_VERSION: &str = "2.24.0";
 /// Prometheus has the same bound.
 const MOST_MOMENTS: i64 = 11_000;
-const DAY_MS: i64 = 86_400_000;

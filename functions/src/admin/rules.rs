@@ -5,7 +5,7 @@ use gateway::{Error, Host, call::Incoming, rules};
 use http::Response;
 use hypercare::{
     rule::{Override, Rule},
-    time::MINUTE_MS,
+    time::{DAY_MS, MINUTE_MS},
 };
 use serde_json::{Value, json};
 
@@ -68,5 +68,3 @@ pub(super) async fn list_quality<H: Host>(incoming: &Incoming, host: &H) -> Answ
     query.finish()?;
     Ok(json_response(200, &list_of(rules::quality(host, host.now_ms() - days * DAY_MS).await?)))
 }
-
-const DAY_MS: i64 = 24 * 60 * MINUTE_MS;

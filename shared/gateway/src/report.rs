@@ -6,6 +6,7 @@ use hypercare::{
     hours::Zone,
     notice::Notice,
     report::{Alerts, Cadence, Numbers, Part, Report, Timetable},
+    time::HOUR_MS,
 };
 use serde_json::{Value, json};
 
@@ -219,4 +220,4 @@ fn add(numbers: &mut Numbers, found: &Sums) {
 }
 
 /// A report waits for its hours to be counted, but not for ever.
-const MOST_WAIT_MS: i64 = 2 * 3_600_000;
+const MOST_WAIT_MS: i64 = 2 * HOUR_MS;

@@ -18,7 +18,7 @@ use hypercare::{
     notice::Detail,
     rule::{Method, Origin, Past, RECENT_HOURS, Rule, Scope},
     stats::{surge::WEEK, trend::trend},
-    time::{MINUTE_MS, parse_rfc3339, rfc3339},
+    time::{DAY_MS, HOUR_MS, MINUTE_MS, parse_rfc3339, rfc3339},
 };
 use llm::{capability, provider::PROVIDERS};
 
@@ -701,8 +701,6 @@ fn unexpected(error: impl std::fmt::Display) -> PortError {
     PortError::new("database", format!("unexpected counts: {error}"))
 }
 
-const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
 const MB: i64 = 1_000_000;
 /// As long as calls are kept: after that a database that grew with them does not any more.
 const SIZE_DAYS: i64 = 14;

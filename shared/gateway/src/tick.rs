@@ -84,7 +84,7 @@ fn chores<H: Host>() -> Vec<Chore<H>> {
         turn!(2),
         turn!(3),
         turn!(4),
-        // The same, for the errors of the hour and the answers of providers.
+        // A minute after the hours: the errors of the last one, and the answers of providers.
         chore("faults", (60, 6), faults::STATEMENTS, |host, now_ms| {
             Box::pin(async move { Ok(faults::count(host, now_ms).await.map(|()| 0)?) })
         }),

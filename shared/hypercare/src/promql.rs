@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+
 /// What is wrong with a query, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -776,16 +778,16 @@ const AGGREGATIONS: [&str; 7] = ["sum", "avg", "min", "max", "count", "topk", "b
 const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
     ("s", 1_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("y", 365 * 86_400_000),
+    ("m", MINUTE_MS),
+    ("h", HOUR_MS),
+    ("d", DAY_MS),
+    ("w", 7 * DAY_MS),
+    ("y", 365 * DAY_MS),
 ];
 const MOST_BYTES: usize = 10_000;
 const DEEPEST: usize = 50;
 const MOST_OPERATORS: usize = 100;
-const LONGEST_MS: i64 = 400 * 86_400_000;
+const LONGEST_MS: i64 = 400 * DAY_MS;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::hours::Zone;
 use crate::notice::{Kind, Notice, plain};
 use crate::stats::share::{compare, discoveries};
-use crate::time::{MINUTE_MS, rfc3339};
+use crate::time::{HOUR_MS, MINUTE_MS, rfc3339};
 
 /// How much time a report tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -424,7 +424,6 @@ fn capital(word: &str) -> String {
 }
 
 const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MINUTES: i64 = 24 * 60;
 /// Hours are counted five minutes past.
 const READY_MS: i64 = 10 * MINUTE_MS;

@@ -2,6 +2,10 @@
 
 /// A minute, the grain of every rollup.
 pub const MINUTE_MS: i64 = 60_000;
+/// An hour.
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// A day.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// The start of the minute `ms` lies in.
 pub fn minute_of(ms: i64) -> i64 {
@@ -112,7 +116,6 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-const DAY_MS: i64 = 86_400_000;
 const FIRST_MS: i64 = -62_167_219_200_000;
 const LAST_MS: i64 = 253_402_300_799_000;
 const MONTHS: [&str; 12] =

@@ -1,8 +1,10 @@
 //! What rules will want to know that no rollup says: where keys are called from, and how the database grows.
 
+use hypercare::{
+    detect::access::MOST_SOURCES,
+    time::{DAY_MS, HOUR_MS},
+};
 use serde_json::json;
-
-use hypercare::detect::access::MOST_SOURCES;
 
 use crate::ports::{Database, PortError, Statement};
 
@@ -72,8 +74,7 @@ pub async fn size(db: &impl Database, day_ms: i64, bytes: i64) -> Result<(), Por
     Ok(())
 }
 
-const HOUR_MS: i64 = 3_600_000;
 /// How long a source that a key is no longer called from is one that it was called from before.
-const SOURCES_MS: i64 = 90 * 24 * HOUR_MS;
+const SOURCES_MS: i64 = 90 * DAY_MS;
 /// As long as episodes are kept.
-const BLOCKS_MS: i64 = 400 * 24 * HOUR_MS;
+const BLOCKS_MS: i64 = 400 * DAY_MS;

@@ -1,6 +1,7 @@
 //! How long things are kept, and their deletion once that is over: oldest first, a thousand rows a
 //! statement, so that no deletion holds up the database or is cut off by its limits.
 
+use hypercare::time::DAY_MS;
 use serde_json::{Value, json};
 
 use crate::ports::{Database, PortError, Statement};
@@ -68,7 +69,6 @@ const FAULTS_MS: i64 = 9 * DAY_MS;
 /// What answers were like, after it was seen for the last time.
 const TRAITS_MS: i64 = HOURS_MS;
 
-const DAY_MS: i64 = 86_400_000;
 const CHUNK: i64 = 1_000;
 /// How many statements delete at once what is of a few kinds.
 pub const MOST_STATEMENTS: usize = 6;

@@ -1,7 +1,10 @@
 //! What alert rules look at. Rules that need the same things are served by one statement, and a series is
 //! one row however far back it goes.
 
-use hypercare::measure::{Column, Timing};
+use hypercare::{
+    measure::{Column, Timing},
+    time::DAY_MS,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -461,7 +464,7 @@ const NEWS: &str = "
     HAVING min(k.first_ms) <= n.first_ms - ?3 AND count(*) <= 30";
 
 /// For how long a provider's answers must be known before something about them can be new.
-const KNOWN_MS: i64 = 7 * 86_400_000;
+const KNOWN_MS: i64 = 7 * DAY_MS;
 
 /// Nobody misses calls without a key, nor those of a tenant that was shut out.
 const ACTIVITY: &str = "

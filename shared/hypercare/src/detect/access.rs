@@ -4,6 +4,7 @@ use super::{Observation, judge, nothing};
 use crate::measure::Measure;
 use crate::rule::Rule;
 use crate::stats::median;
+use crate::time::DAY_MS;
 
 /// What was refused of one network in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,8 +78,6 @@ pub const MOST_SOURCES: usize = 100;
 
 /// How long a key must be known.
 pub const WARM_UP_DAYS: i64 = 7;
-
-const DAY_MS: i64 = 86_400_000;
 
 #[cfg(test)]
 mod tests {

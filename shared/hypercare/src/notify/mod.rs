@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::FieldError;
 use crate::notice::{Kind, Notice};
-use crate::time::{self, MINUTE_MS};
+use crate::time::{self, HOUR_MS, MINUTE_MS};
 
 mod address;
 mod chat;
@@ -512,7 +512,6 @@ fn form_encode(text: &str) -> String {
 }
 
 const USER_AGENT: &str = "hypergate";
-const HOUR_MS: i64 = 60 * MINUTE_MS;
 const LONGEST_WISH_MS: i64 = HOUR_MS;
 /// The schedule Standard Webhooks recommends: three days and a half, then never.
 const LADDER_MS: [i64; 9] = [
